@@ -1,0 +1,353 @@
+package snubber
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// attempt is one try on the wire. It is the context of its own request, which
+// saves the allocations of a derived one, and it lives until the response's
+// body has ended: a context that ended with RoundTrip would cut the body off.
+//
+// It has two lifetimes that must not be merged. Holding ends first, at a
+// stream's terminal event or when nobody reads for long, and gives the permit
+// back. The attempt ends at EOF, error, Close or the end of the caller's
+// context, and only then lets go of the connection.
+type attempt struct {
+	call   *call
+	req    http.Request // what Base gets
+	number uint16       // of the call's, from 1
+
+	how       turn // it was come by
+	counted   bool // in the root's number of attempts
+	swallowed bool // it looks like a black hole
+
+	// Under mu.
+	claimed   bool // by a nested Transport, as its own first
+	concluded bool
+	ended     ending
+
+	lease  lease
+	permit permit
+
+	mu      sync.Mutex
+	done    chan struct{} // made when it is first asked for
+	late    *TimeoutError // the timer that ended it
+	after   *callback     // to call at its end
+	unhook  func() bool   // stops watching the caller's context
+	outcome *Outcome      // the provisional verdict; nil: a plain success
+	watch   watch
+	body    body
+}
+
+// ending is why an attempt's context has ended.
+type ending uint8
+
+const (
+	running ending = iota
+	finished
+	timedOut
+	callerLeft
+)
+
+type callback struct {
+	f    func()
+	next *callback
+}
+
+type attemptKey struct{}
+
+// enclosing is the attempt of the Transport around the one that got ctx.
+func enclosing(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
+func (a *attempt) Deadline() (time.Time, bool) { return a.call.ctx().Deadline() }
+
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.call.ctx().Value(key)
+}
+
+func (a *attempt) Done() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.done == nil {
+		a.done = make(chan struct{})
+		if a.ended != running {
+			close(a.done)
+		}
+	}
+	return a.done
+}
+
+func (a *attempt) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.errLocked()
+}
+
+func (a *attempt) errLocked() error {
+	switch a.ended {
+	case running:
+		return nil
+	case timedOut:
+		return context.DeadlineExceeded
+	case callerLeft:
+		return a.call.ctx().Err()
+	}
+	return context.Canceled
+}
+
+// AfterFunc calls f when the attempt has ended. Without this method the
+// context package would start a goroutine for each context derived from ours,
+// and net/http derives one for each request.
+func (a *attempt) AfterFunc(f func()) (stop func() bool) {
+	a.mu.Lock()
+	if a.ended != running {
+		a.mu.Unlock()
+		f()
+		return func() bool { return false }
+	}
+	cb := &callback{f, a.after}
+	a.after = cb
+	a.mu.Unlock()
+	return func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for p := &a.after; *p != nil; p = &(*p).next {
+			if *p == cb {
+				*p = cb.next
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// start arms the timers and watches the caller's context. The latter comes
+// last: it may fire at once, into an attempt that must be whole by then.
+func (a *attempt) start() {
+	a.mu.Lock()
+	a.watch.started = clock()
+	a.watch.holding = a.permit.line != nil
+	a.rearmLocked(a.watch.started)
+	a.mu.Unlock()
+	if ctx := a.call.ctx(); ctx.Done() != nil {
+		unhook := context.AfterFunc(ctx, func() { a.abort(callerLeft, nil) })
+		a.mu.Lock()
+		if a.ended == running {
+			a.unhook = unhook
+		}
+		a.mu.Unlock()
+	}
+}
+
+// rearmLocked sees that the timer fires no later than the nearest limit.
+func (a *attempt) rearmLocked(now instant) {
+	if a.ended != running {
+		return
+	}
+	w := &a.watch
+	at, _, _ := w.nearest(a.call.t.Timeout)
+	switch {
+	case at == never:
+		return
+	case w.alarm == nil:
+		w.alarm = a.call.t.alarms.set(a, at.sub(now))
+	case !w.ringing || at < w.armed:
+		w.alarm.timer.Reset(at.sub(now))
+	default:
+		return
+	}
+	w.armed, w.ringing = at, true
+}
+
+// tick is what the timer calls.
+func (a *attempt) tick() {
+	a.mu.Lock()
+	w := &a.watch
+	now := clock()
+	w.ringing = false
+	at, phase, limit := w.nearest(a.call.t.Timeout)
+	switch {
+	case a.ended != running:
+		a.mu.Unlock()
+	case now < at:
+		a.rearmLocked(now)
+		a.mu.Unlock()
+	case phase == "":
+		held := a.stopHoldingLocked()
+		a.rearmLocked(now)
+		a.mu.Unlock()
+		if held {
+			a.permit.free()
+		}
+	default:
+		a.mu.Unlock()
+		a.abort(timedOut, &TimeoutError{Phase: phase, After: limit})
+	}
+}
+
+// stopHoldingLocked gives up the permit's place, which the caller frees after
+// unlocking if it was held.
+func (a *attempt) stopHoldingLocked() (held bool) {
+	held, a.watch.holding = a.watch.holding, false
+	return held
+}
+
+// abort ends the attempt from outside: a timer, the caller's context. Before
+// the response the loop that waits in Base gives the verdict; after it nobody
+// may be reading, and the verdict is given here.
+func (a *attempt) abort(why ending, late *TimeoutError) {
+	a.mu.Lock()
+	if a.ended == running {
+		a.late = late
+	}
+	rc := a.body.rc
+	a.mu.Unlock()
+	if !a.end(why) || rc == nil {
+		return
+	}
+	if late != nil {
+		a.conclude(Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)})
+	} else {
+		a.conclude(Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())})
+	}
+	rc.Close() // wakes a Read that does not watch the context
+}
+
+// end ends the attempt's context, once.
+func (a *attempt) end(why ending) bool {
+	a.mu.Lock()
+	if a.ended != running {
+		a.mu.Unlock()
+		return false
+	}
+	a.ended = why
+	if a.done != nil {
+		close(a.done)
+	}
+	if alarm := a.watch.alarm; alarm != nil {
+		a.watch.alarm = nil
+		a.call.t.alarms.drop(alarm)
+	}
+	after, unhook := a.after, a.unhook
+	a.after, a.unhook = nil, nil
+	a.mu.Unlock()
+	for ; after != nil; after = after.next {
+		after.f()
+	}
+	if unhook != nil {
+		unhook()
+	}
+	return true
+}
+
+// claim reports whether the caller, a nested Transport, is the first to send
+// something for this attempt.
+func (a *attempt) claim() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was := a.claimed
+	a.claimed = true
+	return !was
+}
+
+// verdictLocked is the provisional verdict.
+func (a *attempt) verdictLocked() Outcome {
+	if a.outcome == nil {
+		return Outcome{Class: Success}
+	}
+	return *a.outcome
+}
+
+// conclude gives the final verdict, once, to all who wait for it.
+func (a *attempt) conclude(o Outcome) {
+	a.mu.Lock()
+	if a.concluded {
+		a.mu.Unlock()
+		return
+	}
+	a.concluded = true
+	if o.Quotas == nil && a.outcome != nil {
+		o.Quotas = a.outcome.Quotas
+	}
+	if u, ok := a.body.usage(); ok {
+		o.Usage = Usage(u)
+	}
+	held := a.stopHoldingLocked()
+	took := clock().sub(a.watch.started)
+	a.mu.Unlock()
+
+	switch {
+	case held && o.Unsent:
+		a.permit.refund()
+	case held:
+		a.permit.free()
+		fallthrough
+	default:
+		a.permit.settle(o, a.call.asked.format)
+	}
+	a.call.concluded(a, o, took, time.Now())
+}
+
+// translate says what an error of Base means: it is our timer's, or the
+// caller's end, whatever words Base found for it.
+func (a *attempt) translate(err error) error {
+	a.mu.Lock()
+	late := a.late
+	a.mu.Unlock()
+	if late != nil {
+		return late
+	}
+	if end := a.call.ctx().Err(); end != nil && !errors.Is(err, end) {
+		return &endedError{end: end, err: err}
+	}
+	return err
+}
+
+// endedError is a Base's error after the caller's context ended. It keeps both.
+type endedError struct{ end, err error }
+
+func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
+func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
+
+// header notes that the response's header is there, unless the attempt has
+// ended meanwhile.
+func (a *attempt) header() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := clock()
+	a.lease.header(now.sub(a.watch.started))
+	a.watch.header, a.watch.mark, a.watch.served = now, now, true
+	return a.ended == running
+}
+
+// serve makes the attempt the body of res, unless it has ended meanwhile.
+func (a *attempt) serve(res *http.Response, o Outcome) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended != running {
+		return false
+	}
+	if o.Class != Success || o.Quotas != nil || o.Reason != "" {
+		a.outcome = new(Outcome)
+		*a.outcome = o
+	}
+	a.body.open(a.call, res)
+	a.watch.first = a.body.meter != nil && a.body.meter.Streaming()
+	a.rearmLocked(a.watch.mark)
+	res.Body = answer{a}
+	if w, ok := a.body.rc.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = duplex{answer{a}, w}
+	}
+	return true
+}

@@ -1,0 +1,7 @@
+// Package bench measures what a [snubber.Transport] costs where nothing fails,
+// beside a peer in the same run, and holds the properties that random inputs
+// must not break.
+//
+//	go run ./overhead         the table, and whether the limits hold
+//	go test -bench . -benchmem
+package bench

@@ -1,0 +1,126 @@
+package snubber
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// body is a response's body as it passes. Bytes, errors and read boundaries
+// are the server's own.
+type body struct {
+	rc    io.ReadCloser
+	meter *dialect.Meter // nil: nothing to look for
+	err   error          // what every further Read returns
+}
+
+// open starts to watch the body of res. Upgrades and what is not an answer to
+// an inference request are never looked into, nor is an encoding that the
+// caller negotiated itself.
+func (b *body) open(c *call, res *http.Response) {
+	b.rc = res.Body
+	if c.asked.inference && res.StatusCode >= 200 && res.StatusCode < 300 && res.Header.Get("Content-Encoding") == "" {
+		b.meter = new(dialect.Meter)
+		b.meter.Start(c.asked.route(), res.Header.Get("Content-Type"), c.asked.stream)
+	}
+}
+
+func (b *body) usage() (dialect.Usage, bool) {
+	if b.meter == nil {
+		return dialect.Usage{}, false
+	}
+	return b.meter.Usage()
+}
+
+// answer is an attempt as the body of its response.
+type answer struct{ a *attempt }
+
+// duplex keeps the Writer of a 101 response's body.
+type duplex struct {
+	answer
+	io.Writer
+}
+
+func (b answer) Read(p []byte) (int, error) {
+	a := b.a
+	a.mu.Lock()
+	if err := a.body.err; err != nil {
+		a.mu.Unlock()
+		return 0, err
+	}
+	now := clock()
+	a.watch.begin(now)
+	a.rearmLocked(now)
+	a.mu.Unlock()
+
+	n, err := a.body.rc.Read(p)
+
+	if err != nil && err != io.EOF {
+		err = a.translate(err)
+	}
+	a.mu.Lock()
+	a.watch.end(clock())
+	o, final := a.verdictLocked(), false
+	if m := a.body.meter; m != nil {
+		m.Observe(p[:n])
+		a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
+		final = m.Phase() == dialect.Terminal
+	}
+	switch {
+	case err == io.EOF:
+		if m := a.body.meter; m != nil && m.Streaming() && !m.End() {
+			err = errTruncated
+			o = Outcome{Class: Unreachable, Reason: "truncated"}
+		}
+		final = true
+	case err != nil:
+		o, final = classifyError(a.call.in, err), true
+	}
+	if m := a.body.meter; final && m != nil && m.Phase() == dialect.Failed && o.Class == Success {
+		v := dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, nil, m.Failure(), time.Now())
+		o = outcomeOf(v, time.Now())
+	}
+	if err != nil && a.body.err == nil {
+		a.body.err = err
+	}
+	a.mu.Unlock()
+
+	if final {
+		a.conclude(o)
+	}
+	if err != nil {
+		a.end(finished)
+	}
+	return n, err
+}
+
+// errTruncated is a stream that ended before its terminal event. To the SDKs
+// the clean end they would otherwise see is a complete answer.
+var errTruncated = &truncatedError{}
+
+type truncatedError struct{}
+
+func (*truncatedError) Error() string { return "the stream ended before its terminal event" }
+func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
+
+// Close ends the attempt. The provisional verdict stands: that the caller has
+// read enough says nothing against the service, except where a stream had not
+// brought any content yet.
+func (b answer) Close() error {
+	a := b.a
+	a.mu.Lock()
+	o := a.verdictLocked()
+	if a.watch.first {
+		o = Outcome{Class: Canceled, Reason: "closed"}
+	}
+	if a.body.err == nil {
+		a.body.err = http.ErrBodyReadAfterClose
+	}
+	a.mu.Unlock()
+	a.conclude(o)
+	err := a.body.rc.Close()
+	a.end(finished)
+	return err
+}

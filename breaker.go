@@ -1,0 +1,170 @@
+package snubber
+
+import (
+	"math"
+	"net/http"
+	"sort"
+	"time"
+)
+
+// Breaker stops sending to a service that fails. Each origin and model has its
+// own circuit, without the credential in its key: what fails is the service,
+// and the circuits of a thousand tenants would never gather evidence.
+//
+// A circuit opens after Failures in a row, or when Ratio of at least
+// MinRequests outcomes in Window failed. An outcome counts when it is known, at
+// the end of the body, however long the call took. RateLimited,
+// QuotaExhausted, Transient and Canceled count for nothing: a 429 proves the
+// service alive. After its open time the circuit is half-open: Probes requests
+// pass at a time, as many successes close it, one failure opens it again.
+//
+// The zero value is a good policy. Its thresholds look high because a breaker
+// that opens at five in a row turns a service that fails 30 % of its calls,
+// which retries repair, into one that is down.
+//
+// It is safe for concurrent use and must not be copied after first use.
+type Breaker struct {
+	// Failures in a row open the circuit. If zero, 10; if negative, no number does.
+	Failures int
+	// Ratio of failures to outcomes in Window opens the circuit. If zero, 0.5; if
+	// negative, no ratio does.
+	Ratio float64
+	// MinRequests is the number of outcomes in Window below which Ratio does not
+	// apply. If zero, 20; if negative, 1.
+	MinRequests int
+	// Window is the time over which outcomes are counted. If zero, 30 s.
+	Window time.Duration
+	// OpenFor is the first open time, which doubles with each further opening up
+	// to MaxOpenFor, gives up one doubling for each healthy minute, and varies by
+	// a fifth. A failing server's own Retry-After makes it longer, never beyond
+	// MaxOpenFor. If zero, 5 s and 60 s.
+	OpenFor, MaxOpenFor time.Duration
+	// Probes is both the number of concurrent requests while half-open and the
+	// number of successes that close the circuit. If zero, 2.
+	Probes int
+	// Key names the circuit of a request. If nil, origin and model.
+	Key func(*http.Request) string
+
+	circuits registry[*circuit]
+}
+
+// CircuitState is the state of one circuit.
+type CircuitState uint8
+
+const (
+	CircuitClosed CircuitState = iota
+	CircuitHalfOpen
+	CircuitOpen
+)
+
+// String is "closed", "half-open" or "open".
+func (s CircuitState) String() string {
+	switch s {
+	case CircuitClosed:
+		return "closed"
+	case CircuitHalfOpen:
+		return "half-open"
+	}
+	return "open"
+}
+
+// Circuit is a snapshot of one circuit.
+type Circuit struct {
+	Key         string
+	State       CircuitState
+	Until       time.Time // when an open circuit will let probes through; zero if it is not open or opened by hand
+	ByHand      bool      // opened by [Breaker.Open]
+	Requests    int       // outcomes in Window that were not neutral
+	Failures    int       // those that failed
+	Consecutive int       // failures in a row up to now
+}
+
+// Circuits returns a snapshot of all circuits, ordered by key.
+func (b *Breaker) Circuits() []Circuit {
+	now := time.Now()
+	all := b.circuits.all()
+	cs := make([]Circuit, len(all))
+	for i, c := range all {
+		cs[i] = c.snapshot(now)
+	}
+	sort.Slice(cs, func(i, j int) bool { return cs[i].Key < cs[j].Key })
+	return cs
+}
+
+// Open opens the circuit of a key, as [Circuit.Key] shows it, until
+// [Breaker.Close] is called.
+func (b *Breaker) Open(key string) { b.byName(key).force(true, time.Now()) }
+
+// Close closes the circuit of a key and forgets its failures. Results of
+// requests that are still running do not count any more.
+func (b *Breaker) Close(key string) { b.byName(key).force(false, time.Now()) }
+
+func (b *Breaker) byName(name string) *circuit {
+	for _, c := range b.circuits.all() {
+		if c.key.String() == name {
+			return c
+		}
+	}
+	k := parseKey(name)
+	if b.Key != nil {
+		k = key{custom: name}
+	}
+	return b.circuit(k, time.Now())
+}
+
+func (b *Breaker) keyOf(req *http.Request, model string) key {
+	if b.Key != nil {
+		return key{custom: b.Key(req)}
+	}
+	return originKey(req, model)
+}
+
+func (b *Breaker) circuit(k key, now time.Time) *circuit {
+	return b.circuits.get(k, now, b.newCircuit)
+}
+
+func (b *Breaker) failures() int {
+	switch {
+	case b.Failures < 0:
+		return math.MaxInt
+	case b.Failures == 0:
+		return 10
+	}
+	return b.Failures
+}
+
+func (b *Breaker) ratio() float64 {
+	switch {
+	case b.Ratio < 0:
+		return math.Inf(1)
+	case b.Ratio == 0 || math.IsNaN(b.Ratio):
+		return 0.5
+	}
+	return b.Ratio
+}
+
+func (b *Breaker) minRequests() int {
+	switch {
+	case b.MinRequests < 0:
+		return 1
+	case b.MinRequests == 0:
+		return 20
+	}
+	return b.MinRequests
+}
+
+// Unlike elsewhere a negative value means zero here: a circuit without an open
+// time or a probe is no circuit.
+
+func (b *Breaker) window() time.Duration     { return orDefault(max(b.Window, 0), 30*time.Second) }
+func (b *Breaker) maxOpenFor() time.Duration { return orDefault(max(b.MaxOpenFor, 0), 60*time.Second) }
+func (b *Breaker) openFor() time.Duration {
+	return min(orDefault(max(b.OpenFor, 0), 5*time.Second), b.maxOpenFor())
+}
+
+func (b *Breaker) probes() int {
+	if b.Probes <= 0 {
+		return 2
+	}
+	return b.Probes
+}

@@ -1,0 +1,492 @@
+package snubber
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// call is one round trip of one Transport: the caller's request, what was read
+// of it, and its first attempt, in one allocation. Its size is most of what a
+// call costs; what only failing calls need is in detour.
+type call struct {
+	t      *Transport
+	in     *http.Request // the caller's, never written to
+	outer  *attempt      // of the Transport around this one; nil for the outermost
+	asked  asked
+	replay replay
+
+	circuit *circuit
+	line    *line
+	detour  *detour
+	tried   int32 // attempts of this Transport
+
+	// Of the root, for all Transports of the call.
+	limit      int32 // of attempts that count
+	sent       int32 // attempts on the wire
+	free       uint8 // those of them that do not count
+	readmitted uint8
+	judged     bool // a Retry had the verdict on the failure
+	unsafe     bool // and declined because repeating was not safe
+	mu         sync.Mutex
+	ledger     *ledger
+	final      *Outcome // nil: none yet, or a plain success
+
+	first attempt
+}
+
+// detour is what a call needs only when it does not go straight through.
+type detour struct {
+	pause          *pause
+	gated          time.Time     // until when this call's own 429 has shut the gate
+	queued, waited time.Duration // of the root, under its mu
+}
+
+// asked is what a request says that it wants.
+type asked struct {
+	model                         string
+	format                        dialect.Format
+	inference, stream, background bool
+	input, output                 int32 // tokens: estimated, and at most
+}
+
+func (a asked) route() dialect.Route {
+	return dialect.Route{Format: a.format, Inference: a.inference, Model: a.model, Stream: a.stream}
+}
+
+// askedBy reads what req wants: from the call that it belongs to, which works
+// after the body was sent, else from path and replayable body.
+func askedBy(req *http.Request) asked {
+	if a := enclosing(req.Context()); a != nil && a.req.URL == req.URL {
+		return a.call.asked
+	}
+	if req.URL == nil {
+		return asked{}
+	}
+	route := dialect.RouteOf(req.Method, req.URL)
+	var p dialect.Prompt
+	if route.Inference && req.Body != nil && req.GetBody != nil {
+		p = readPrompt(req, route)
+	}
+	return newAsked(route, p)
+}
+
+func newAsked(route dialect.Route, p dialect.Prompt) asked {
+	a := asked{
+		model: route.Model, format: route.Format, inference: route.Inference,
+		stream: route.Stream || p.Stream, background: p.Background,
+		input: int32(min(p.Input, math.MaxInt32)), output: int32(min(p.MaxOutput, math.MaxInt32)),
+	}
+	if a.model == "" {
+		a.model = p.Model
+	}
+	return a
+}
+
+// Model returns the name of the model that req asks for, from its path or its
+// body, or "" where neither the path nor a replayable body tells. Within a
+// Transport's functions and below it, it works also after the body was sent.
+func Model(req *http.Request) string { return askedBy(req).model }
+
+var (
+	errNoURL    = errors.New("http: nil Request.URL")
+	errNoHeader = errors.New("http: nil Request.Header")
+	errNothing  = errors.New("the base RoundTripper returned neither a response nor an error")
+)
+
+// newCall takes a request in. Its error leaves the body to the caller.
+func (t *Transport) newCall(req *http.Request) (*call, error) {
+	switch {
+	case req.URL == nil:
+		return nil, errNoURL
+	case req.Header == nil:
+		return nil, errNoHeader
+	}
+	ctx := req.Context()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c := &call{t: t, in: req, outer: enclosing(ctx)}
+	var err error
+	if o := c.outer; o != nil && o.req.URL == req.URL {
+		c.asked = o.call.asked
+		c.replay, _, err = newReplay(req, dialect.Route{}, t.Retry != nil)
+	} else {
+		var p dialect.Prompt
+		route := dialect.RouteOf(req.Method, req.URL)
+		c.replay, p, err = newReplay(req, route, t.Retry != nil)
+		c.asked = newAsked(route, p)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.Retry != nil {
+		if root := c.root(); root.limit == 0 {
+			root.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32))
+		}
+	}
+	if c.outer == nil {
+		if c.ledger, _ = ctx.Value(ledgerKey{}).(*ledger); c.ledger != nil {
+			c.ledger.begin(c)
+		}
+	}
+	c.first.prepare(c)
+	return c, nil
+}
+
+// root is the call of the outermost Transport.
+func (c *call) root() *call {
+	for c.outer != nil {
+		c = c.outer.call
+	}
+	return c
+}
+
+func (c *call) ctx() context.Context { return c.in.Context() }
+
+// view is the request as the functions of the user get it: [Model] knows it.
+func (c *call) view() *http.Request { return &c.first.req }
+
+func (c *call) newAttempt() *attempt {
+	if c.tried == 0 {
+		return &c.first
+	}
+	a := new(attempt)
+	a.prepare(c)
+	return a
+}
+
+// prepare makes the attempt's request: the caller's, with the attempt as its
+// context. The header map stays the caller's own; no layer writes to it.
+func (a *attempt) prepare(c *call) {
+	a.call = c
+	a.req = *c.in.WithContext(a)
+	a.req.GetBody = c.replay.again
+}
+
+// try sends one attempt and gives the provisional verdict.
+func (c *call) try(a *attempt, how turn) (r result) {
+	c.tried++
+	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
+	var err error
+	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
+		a.watch.holding = a.permit.line != nil
+		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
+		return result{err: err, o: classifyError(c.in, err)}
+	}
+	c.count(a)
+	returned := false
+	defer func() {
+		if !returned { // Base panicked: give everything back
+			a.conclude(Outcome{Class: Canceled, Reason: "panic"})
+			a.end(finished)
+		}
+	}()
+	a.start()
+	res, err := c.t.base().RoundTrip(&a.req)
+	returned = true
+	now := time.Now()
+	if res != nil && err != nil { // which no RoundTripper may return
+		if res.Body != nil {
+			res.Body.Close()
+		}
+	} else if res == nil && err == nil {
+		err = errNothing
+	}
+	if err != nil {
+		return c.failed(a, err, now)
+	}
+	if res.Body == nil {
+		res.Body = http.NoBody
+	}
+	if !a.header() {
+		res.Body.Close()
+		return c.failed(a, a.Err(), now)
+	}
+
+	var prefix []byte
+	if res.StatusCode >= 400 && res.Body != http.NoBody {
+		r.rest = hold(res.Body, maxHeld)
+		res.Body, prefix = r.rest, r.rest.prefix()
+	}
+	r.res = res
+	r.o = c.classify(a, res, prefix)
+	c.regulate(a, r.o, now)
+	switch {
+	case res.Body == http.NoBody, r.rest != nil && r.rest.whole():
+		r.keep(a)
+	case !a.serve(res, r.o):
+		res.Body.Close()
+		return c.failed(a, a.Err(), now)
+	}
+	return r
+}
+
+// failed is the result of an attempt without a response.
+func (c *call) failed(a *attempt, err error, now time.Time) result {
+	err = a.translate(err)
+	var o Outcome
+	if c.t.Classify != nil {
+		o = c.t.Classify(&a.req, nil, err)
+	} else {
+		o = classifyError(c.in, err)
+	}
+	if o.Class == Rejected {
+		c.uncount(a)
+	}
+	a.swallowed = o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(clock().sub(a.watch.started))
+	c.regulate(a, o, now)
+	a.conclude(o)
+	a.end(finished)
+	return result{err: err, o: o}
+}
+
+func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
+
+func (c *call) classify(a *attempt, res *http.Response, held []byte) Outcome {
+	if c.t.Classify == nil {
+		return classifyResponse(c.asked.route(), c.in, res, held, time.Now())
+	}
+	seen := *res
+	seen.Body = io.NopCloser(bytes.NewReader(held))
+	return c.t.Classify(&a.req, &seen, nil)
+}
+
+// regulate tells the key's queue what the server said about its quota.
+func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
+	if c.line == nil {
+		return
+	}
+	d := c.detour
+	switch o.Class {
+	case RateLimited:
+		d = c.detours()
+		if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
+			d.gated = o.NotBefore.Add(jitterAfter(hint))
+		} else {
+			d.gated = now.Add(c.pauses().next(o, now)) // without a hint one backoff step gates the key
+		}
+		a.permit.hold(d.gated, now)
+	case QuotaExhausted:
+		d = c.detours()
+		d.gated = a.permit.exhausted(o.NotBefore, now)
+	case Success:
+		a.permit.answered()
+		return
+	default:
+		return
+	}
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventGated, Time: now, Key: c.line.key.String(), Outcome: o, Until: d.gated})
+	}
+}
+
+func (c *call) detours() *detour {
+	if c.detour == nil {
+		c.detour = new(detour)
+	}
+	return c.detour
+}
+
+func (c *call) pauses() *pause {
+	d := c.detours()
+	if d.pause == nil {
+		rt := c.t.Retry
+		if rt == nil {
+			rt = &Retry{}
+		}
+		d.pause = rt.newPause()
+	}
+	return d.pause
+}
+
+// pauseFor waits between two attempts. It reports false if the caller's
+// context ended first.
+func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
+	ctx := c.ctx()
+	if ctx.Err() != nil {
+		return false
+	}
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventRetry, Time: time.Now(), Key: c.serviceKey().String(), Attempt: attempts, Outcome: o, Wait: d})
+	}
+	c.root().delayed(0, d)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// serviceKey names what the call goes to: its circuit's key, which the retry
+// budget shares.
+func (c *call) serviceKey() key {
+	if c.circuit != nil {
+		return c.circuit.key
+	}
+	return originKey(c.view(), c.asked.model)
+}
+
+// count books an attempt. The first attempt of a nested call is the enclosing
+// attempt itself, and is booked there.
+func (c *call) count(a *attempt) {
+	if o := c.outer; o != nil && o.claim() {
+		return
+	}
+	a.counted = true
+	c.root().add(a, 1)
+}
+
+// uncount takes back an attempt that a nested Transport refused to send.
+func (c *call) uncount(a *attempt) {
+	if a.counted {
+		a.counted = false
+		c.root().add(a, -1)
+	}
+}
+
+func (c *call) add(a *attempt, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent += int32(n)
+	if a.how == deferred {
+		c.free += uint8(n)
+	}
+}
+
+// allows reports whether the attempts of all Transports together leave another.
+func (c *call) allows() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent-int32(c.free) < c.limit
+}
+
+// maxReadmissions bounds how often a call may be deferred instead of failed.
+const maxReadmissions = 8
+
+func (c *call) mayReadmit() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readmitted < maxReadmissions
+}
+
+func (c *call) readmit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readmitted++
+}
+
+func (c *call) delayed(queued, waited time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.detours()
+	d.queued += queued
+	d.waited += waited
+}
+
+// concluded passes the final verdict on an attempt to everyone who counts.
+func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Time) {
+	seen := o
+	if a.swallowed {
+		seen = Outcome{Class: TimedOut, Reason: "black_hole"}
+	}
+	c.shifted(a.lease.done(seen, now), now)
+	if rt := c.t.Retry; rt != nil && o.Class == Success && (a.how == paid || a.number == 1) {
+		rt.budgetInUse().succeeded(c.serviceKey(), a.how == paid, now)
+	}
+	c.root().settle(o)
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: o, Took: took})
+	}
+}
+
+func (c *call) shifted(s shift, now time.Time) {
+	if s.from != s.to && c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: s.from, To: s.to, Until: s.until})
+	}
+}
+
+// settle books the latest verdict for the report.
+func (c *call) settle(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.final = nil
+	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
+		c.final = new(Outcome)
+		*c.final = o
+	}
+	if c.ledger != nil {
+		c.ledger.write(c, c.reportLocked())
+	}
+}
+
+func (c *call) reportLocked() Report {
+	r := Report{Attempts: int(c.sent), Readmitted: int(c.readmitted), Outcome: Outcome{Class: Success}}
+	if c.final != nil {
+		r.Outcome = *c.final
+	}
+	if d := c.detour; d != nil {
+		r.Queued, r.Waited = d.queued, d.waited
+	}
+	return r
+}
+
+// reportNow is the call's Report, filled from now on where it was not before.
+func (c *call) reportNow() *Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ledger == nil {
+		c.ledger = &ledger{latest: c, report: &Report{Calls: 1}}
+	}
+	c.ledger.write(c, c.reportLocked())
+	return c.ledger.report
+}
+
+// deliver gives the result to the caller in the form that the caller
+// understands.
+func (c *call) deliver(r result) (*http.Response, error) {
+	c.replay.end(c.in.Body)
+	if c.outer != nil {
+		return r.res, r.err
+	}
+	if r.err == nil {
+		if c.stops(r.o) {
+			r.res.Header = r.res.Header.Clone()
+			r.res.Header.Set("X-Should-Retry", "false")
+		}
+		c.adopt(r.res)
+		return r.res, nil
+	}
+	var refusal *RejectedError
+	if errors.As(r.err, &refusal) {
+		c.settle(r.o)
+		if c.t.Observe != nil {
+			c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
+		}
+		return c.t.refuse(c, refusal)
+	}
+	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
+		return c.unanswered(r.o), nil
+	}
+	return nil, r.err
+}
+
+// stops reports whether the SDK above must be told not to try again: it would,
+// and a Retry of ours had the verdict. Where repeating was only not safe, that
+// is for the SDK to decide, which may know better.
+func (c *call) stops(o Outcome) bool {
+	return c.judged && !c.unsafe && o.Class != Success && retriesErrors(c.in.Header)
+}
+
+// adopt makes res the answer to the caller's request.
+func (c *call) adopt(res *http.Response) { res.Request = c.in.WithContext(reported{c}) }

@@ -1,0 +1,36 @@
+package snubber_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/rttest"
+)
+
+// TestContract runs the RoundTripper contract on each layer alone, on all of
+// them and on a nest.
+func TestContract(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		wrap func(base http.RoundTripper) http.RoundTripper
+	}{
+		{"zero", func(base http.RoundTripper) http.RoundTripper { return &snubber.Transport{Base: base} }},
+		{"Retry", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Retry: &snubber.Retry{}}
+		}},
+		{"Breaker", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}}
+		}},
+		{"Limiter", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 6000, TokensPerMinute: 1e6, Burst: 100, Concurrent: 50}}
+		}},
+		{"Timeout", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Timeout: &snubber.Timeout{}}
+		}},
+		{"New", func(base http.RoundTripper) http.RoundTripper { return snubber.New(base) }},
+		{"nest", func(base http.RoundTripper) http.RoundTripper { return snubber.New(snubber.New(base)) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) { rttest.Run(t, tt.wrap) })
+	}
+}

@@ -1,0 +1,50 @@
+package snubber
+
+import "time"
+
+// EventKind says what an [Event] is about.
+type EventKind uint8
+
+const (
+	// EventAttempt is the end of one attempt: Outcome is its final verdict, Took
+	// its time to the end of the body.
+	EventAttempt EventKind = iota + 1
+	// EventRetry is a wait before another attempt: Outcome is the failure, Wait
+	// the time.
+	EventRetry
+	// EventQueued is a wait in a limiter's queue that ended: Wait is its length.
+	EventQueued
+	// EventGated is a key that a server asked to hold back: Until is when it goes
+	// on, Outcome why.
+	EventGated
+	// EventCircuit is a transition of a circuit From To; Until is the end of its
+	// open time.
+	EventCircuit
+	// EventRefused is a call that was not sent: Outcome.Reason says why.
+	EventRefused
+)
+
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "refused"}
+
+// String is the kind in lower case, fit for a metric's label.
+func (k EventKind) String() string {
+	if int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return eventNames[0]
+}
+
+// Event is something that a [Transport] did, for its Observe function. It
+// holds no credential, prompt or answer. Fields that its Kind does not name
+// are zero, and more kinds and fields may come.
+type Event struct {
+	Kind     EventKind
+	Time     time.Time
+	Key      string // the circuit's or the queue's; origin and model where there is neither
+	Attempt  int    // which of the call's, from 1
+	Outcome  Outcome
+	Wait     time.Duration
+	Took     time.Duration
+	From, To CircuitState
+	Until    time.Time
+}

@@ -1,0 +1,97 @@
+package examples
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/responses"
+
+	"github.com/seed-9e4f5248/snubber/snubbertest"
+)
+
+var openaiSDK = sdk{
+	name:  "openai-go",
+	tries: 3,
+	connect: func(_ *testing.T, url string, client *http.Client) asker {
+		return askOpenAI(newOpenAI(url, client))
+	},
+	failure: func(err error) (int, string) {
+		var e *openai.Error
+		if errors.As(err, &e) {
+			return e.StatusCode, e.Message
+		}
+		return 0, ""
+	},
+}
+
+func newOpenAI(url string, client *http.Client) openai.Client {
+	return openai.NewClient(option.WithBaseURL(url+"/v1"), option.WithAPIKey("test"), option.WithHTTPClient(client))
+}
+
+func askOpenAI(client openai.Client) asker {
+	return func(ctx context.Context, said func(string)) (a answer, err error) {
+		params := openai.ChatCompletionNewParams{
+			Model:    "gpt-4o-mini",
+			Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(prompt)},
+		}
+		if said == nil {
+			c, err := client.Chat.Completions.New(ctx, params)
+			if err != nil {
+				return a, err
+			}
+			return answer{c.Choices[0].Message.Content, c.Usage.PromptTokens, c.Usage.CompletionTokens}, nil
+		}
+		params.StreamOptions = openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)}
+		stream := client.Chat.Completions.NewStreaming(ctx, params)
+		defer stream.Close()
+		for stream.Next() {
+			chunk := stream.Current()
+			if chunk.Usage.TotalTokens > 0 {
+				a.input, a.output = chunk.Usage.PromptTokens, chunk.Usage.CompletionTokens
+			}
+			for _, choice := range chunk.Choices {
+				said(choice.Delta.Content)
+			}
+		}
+		return a, stream.Err()
+	}
+}
+
+// Responses and embeddings go the same way as chat.
+func TestOpenAIOtherPaths(t *testing.T) {
+	t.Parallel()
+	p := &snubbertest.Provider{}
+	srv := snubbertest.NewServer(p)
+	t.Cleanup(srv.Close)
+	r := newRigAt(t, openaiSDK, p, srv)
+	client := newOpenAI(srv.URL, &http.Client{Transport: r.above})
+
+	p.Script(snubbertest.Reply{Status: 503}, snubbertest.Reply{})
+	res, err := client.Responses.New(t.Context(), responses.ResponseNewParams{
+		Model: "gpt-4o-mini",
+		Input: responses.ResponseNewParamsInputUnion{OfString: openai.String(prompt)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := res.OutputText(), "The quick brown fox jumps over the lazy dog."; got != want {
+		t.Errorf("the response is %q, want %q", got, want)
+	}
+
+	p.Script(snubbertest.Reply{Status: 503}, snubbertest.Reply{})
+	emb, err := client.Embeddings.New(t.Context(), openai.EmbeddingNewParams{
+		Model: "text-embedding-3-small",
+		Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"a", "b"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(emb.Data) != 2 || emb.Data[1].Embedding[1] != 1 {
+		t.Errorf("the embeddings are %+v", emb.Data)
+	}
+	r.wants(t, 2, 4)
+}

@@ -1,0 +1,359 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/base64"
+	"strings"
+
+	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
+	"github.com/seed-9e4f5248/snubber/internal/stream"
+)
+
+// The facts that answerPaths finds in an answer or an event.
+const (
+	_             = iota
+	factError     // an error, unless it is null
+	factType      // the name of the event
+	factObject    // "error" for an error without an error member
+	factShape     // its presence shows an event to be one of a format known here
+	factContent   // something of the answer, unless it is empty
+	factChoice    // one of several answers, or the array of them
+	factIndex     // which of them
+	factFinish    // why it ended, null before
+	factBlocked   // why there will be none
+	factEndReason // Cohere's, which can be an error
+	factDone      // whether this is the last line
+	factEmbedded  // an event in base64
+	factMetrics   // the end of an embedded stream
+	factCounts    // + the counts of usage.go
+)
+
+// answerPaths finds the facts in the answers and events of every format. One
+// table will do: where the formats share a name they mean the same, and what an
+// event is called (eventKinds) goes before what it contains.
+var answerPaths = func() *jsonscan.Paths {
+	paths := map[string]uint8{
+		"error":          factError,
+		"response.error": factError, // OpenAI Responses
+		"choices.error":  factError, // OpenRouter
+		"type":           factType,
+		"event_type":     factType, // Cohere v1, Gemini interactions
+		"object":         factObject,
+
+		"choices":               factChoice,
+		"choices.index":         factIndex,
+		"choices.finish_reason": factFinish,
+		"choices.delta.*":       factContent, // content, tool_calls, refusal, reasoning…: whatever comes next year
+		"choices.delta.role":    0,
+		"choices.message.*":     factContent,
+		"choices.message.role":  0,
+		"choices.text":          factContent, // the old completions
+
+		"candidates":                 factChoice, // Gemini
+		"candidates.index":           factIndex,
+		"candidates.finishReason":    factFinish,
+		"candidates.content.parts":   factContent,
+		"promptFeedback":             factShape,
+		"promptFeedback.blockReason": factBlocked,
+
+		"delta.finish_reason": factEndReason, // Cohere v2
+		"finish_reason":       factEndReason, // Cohere v1
+
+		"done":         factDone, // Ollama
+		"message.*":    factContent,
+		"message.role": 0,
+		"response":     factContent,
+		"thinking":     factContent,
+
+		"bytes":                            factEmbedded, // Bedrock's InvokeModelWithResponseStream
+		"amazon-bedrock-invocationMetrics": factMetrics,
+	}
+	for _, place := range usagePlaces {
+		for field, count := range usageFields {
+			paths[place+"."+field] = factCounts + count
+		}
+	}
+	for path, count := range looseCounts {
+		paths[path] = factCounts + count
+	}
+	paths["usageMetadata"] = factShape
+	return jsonscan.Compile(paths, factError, factEmbedded)
+}()
+
+// eventKind is what an event's name alone says.
+type eventKind uint8
+
+const (
+	kindOther eventKind = iota
+	kindPreamble
+	kindFinish
+	kindTerminal
+	kindFailure
+)
+
+// eventKinds holds the names that say something, from the event field, the
+// frame's header or the data's type. Every other name is content, or leaves it
+// to the shape of the data.
+var eventKinds = map[string]eventKind{
+	"error": kindFailure, // all that name their events, and Groq
+
+	"response.created":            kindPreamble, // OpenAI Responses
+	"response.queued":             kindPreamble,
+	"response.in_progress":        kindPreamble,
+	"response.output_item.added":  kindPreamble,
+	"response.content_part.added": kindPreamble,
+	"response.completed":          kindTerminal,
+	"response.incomplete":         kindTerminal, // cut off by max_output_tokens or a filter: an answer
+	"response.failed":             kindFailure,
+
+	"message_start":       kindPreamble, // Anthropic
+	"content_block_start": kindPreamble,
+	"ping":                kindPreamble,
+	"message_stop":        kindTerminal,
+
+	"message-start": kindPreamble, // Cohere v2
+	"content-start": kindPreamble,
+	"message-end":   kindTerminal,
+	"stream-start":  kindPreamble, // Cohere v1
+	"stream-end":    kindTerminal,
+
+	"messageStart":      kindPreamble, // Bedrock ConverseStream
+	"contentBlockStart": kindPreamble,
+	"messageStop":       kindFinish, // the usage is still to come, in the last event
+	"metadata":          kindTerminal,
+}
+
+// maxHeld bounds what is held of an event, as of an error body.
+const maxHeld = 64 << 10
+
+// reader is what a Meter knows of its body. It is the [stream.Sink] of the
+// framing and the [jsonscan.Visitor] of the data.
+type reader struct {
+	sse    stream.SSE
+	lines  stream.Lines
+	frames *stream.Frames
+	json   jsonscan.Scanner // of the event, or of the whole unary body
+	tally  tally
+
+	phase    Phase
+	events   bool   // there was one
+	known    bool   // there was one that is in the tables
+	finished bool   // by messageStop or a blocked prompt
+	choices  uint64 // bits of the choices that began; all from the 64th on share the last
+	ended    uint64 // bits of the choices that ended
+
+	event struct {
+		size     int // bytes of data
+		kind     eventKind
+		shape    bool // the data is of a known format
+		content  bool
+		failed   bool
+		errored  bool // by an error member, which is held in raw
+		index    int  // of the choice being read
+		finished bool
+		embedded bool // inner is at it
+	}
+	held    []byte // the event's data
+	raw     []byte // an error member's value
+	failure []byte
+
+	inner   *jsonscan.Scanner // of an embedded event
+	quad    [4]byte           // of its base64
+	text    [3]byte           // of quad
+	quadLen uint8
+	within  bool // the embedded event is being read
+}
+
+// Data implements [stream.Sink].
+func (r *reader) Data(p []byte) {
+	if r.event.size == 0 {
+		r.json.Reset(answerPaths)
+	}
+	if room := maxHeld - r.event.size; room >= 0 && room < len(p) {
+		r.held = append(r.held, p[:room]...)
+		r.json.Feed(p[:room], r)
+		r.event.size += room + 1
+		// An event that long is one to pass on, unless it has said otherwise:
+		// whoever waits for the first content could not hold it for ever.
+		if r.event.kind != kindPreamble && !r.event.failed {
+			r.phase = max(r.phase, Content)
+		}
+		r.json.Feed(p[room:], r)
+		return
+	}
+	if r.event.size < maxHeld {
+		r.held = append(r.held, p...)
+		r.event.size += len(p)
+	}
+	r.json.Feed(p, r)
+}
+
+// End implements [stream.Sink]: it judges the event.
+func (r *reader) End(e stream.Event) {
+	r.judge(e)
+	r.held, r.raw, r.quadLen = r.held[:0], r.raw[:0], 0
+	r.event.size = 0
+	r.event.kind = kindOther
+	r.event.shape, r.event.content = false, false
+	r.event.failed, r.event.errored, r.event.embedded = false, false, false
+	r.event.index, r.event.finished = 0, false
+}
+
+func (r *reader) judge(e stream.Event) {
+	ev := &r.event
+	data := bytes.TrimSpace(r.held)
+	switch {
+	case r.phase >= Terminal: // what follows the end changes nothing, vLLM's [DONE] after an error above all
+		return
+	case string(data) == "[DONE]":
+		r.events, r.known = true, true
+		r.phase = Terminal
+		return
+	case e.Cut && (ev.size == 0 || !r.json.Done()):
+		return // half an event
+	}
+	if kind := eventKinds[string(e.Name)]; kind != kindOther {
+		ev.kind = kind
+	}
+	if len(data) == 0 && ev.kind == kindOther && !e.Exception {
+		return
+	}
+	r.events = true
+	if ev.kind != kindOther || ev.shape {
+		r.known = true
+	}
+	switch {
+	case ev.failed, e.Exception, ev.kind == kindFailure:
+		r.fail(e, data)
+	case ev.kind == kindTerminal:
+		r.phase = Terminal
+	case ev.kind == kindFinish:
+		r.finished = true
+	case ev.kind == kindPreamble:
+	case ev.content || !ev.shape:
+		r.phase = max(r.phase, Content)
+	}
+}
+
+// fail keeps what the error event says.
+func (r *reader) fail(e stream.Event, data []byte) {
+	r.phase = Failed
+	switch {
+	case e.Exception && len(e.Name) > 0 && len(data) > 1 && data[0] == '{':
+		// The class is in the frame's header alone. A unary error of the same
+		// protocol has it in __type, where there is no X-Amzn-ErrorType.
+		r.failure = append(r.failure, `{"__type":"`...)
+		for _, c := range e.Name {
+			if c > ' ' && c != '"' && c != '\\' && c < 0x7F {
+				r.failure = append(r.failure, c)
+			}
+		}
+		r.failure = append(r.failure, '"')
+		if rest := bytes.TrimSpace(data[1:]); len(rest) > 0 && rest[0] != '}' {
+			r.failure = append(r.failure, ',')
+		}
+		r.failure = append(r.failure, data[1:]...)
+	case e.Exception && len(e.Name) > 0:
+		r.fail(e, []byte("{}"))
+	case r.event.errored && (r.event.size > maxHeld || r.event.embedded):
+		r.failure = wrapError(r.raw)
+	default:
+		r.failure = append(r.failure, data...)
+	}
+}
+
+// wrapError returns an error body with the value of its error member.
+func wrapError(value []byte) []byte {
+	b := make([]byte, 0, len(value)+10)
+	b = append(b, `{"error":`...)
+	return append(append(b, value...), '}')
+}
+
+// Raw implements [jsonscan.Visitor].
+func (r *reader) Raw(tag uint8, p []byte) {
+	if tag == factError {
+		if r.event.errored {
+			return // the first error is the cause
+		}
+		r.raw = append(r.raw, p[:min(len(p), maxHeld-len(r.raw))]...)
+		return
+	}
+	if r.within {
+		return // an embedded event embeds none
+	}
+	if !r.event.embedded {
+		r.event.embedded = true
+		if r.inner == nil {
+			r.inner = new(jsonscan.Scanner)
+		}
+		r.inner.Reset(answerPaths)
+	}
+	r.within = true
+	for _, c := range p {
+		if c == '"' || c == '\\' { // around it, or before a slash
+			continue
+		}
+		r.quad[r.quadLen] = c
+		if r.quadLen++; r.quadLen == 4 {
+			n, _ := base64.StdEncoding.Decode(r.text[:], r.quad[:])
+			r.inner.Feed(r.text[:n], r)
+			r.quadLen = 0
+		}
+	}
+	r.within = false
+}
+
+// Found implements [jsonscan.Visitor].
+func (r *reader) Found(tag uint8, v jsonscan.Value) {
+	ev := &r.event
+	filled := v.Size > 0 && (v.Kind == jsonscan.String || v.Kind == jsonscan.Object || v.Kind == jsonscan.Array)
+	switch tag {
+	case factError:
+		if filled {
+			ev.failed, ev.errored = true, true
+		} else if !ev.errored {
+			r.raw = r.raw[:0]
+		}
+	case factType:
+		if kind := eventKinds[string(v.Text)]; kind != kindOther {
+			ev.kind = kind
+		}
+	case factObject:
+		ev.failed = ev.failed || string(v.Text) == "error"
+	case factShape:
+		ev.shape = true
+	case factContent:
+		ev.content = ev.content || filled
+	case factChoice:
+		ev.shape = true
+		if v.Kind == jsonscan.Object {
+			bit := uint64(1) << min(ev.index, 63)
+			r.choices |= bit
+			if ev.finished {
+				r.ended |= bit
+			}
+			ev.index, ev.finished = 0, false
+		}
+	case factIndex:
+		ev.index, _ = jsonscan.Count(v.Text)
+	case factFinish:
+		ev.finished = filled
+		ev.failed = ev.failed || string(v.Text) == "error" // OpenRouter, Mistral
+	case factBlocked:
+		r.finished = r.finished || filled
+	case factEndReason:
+		ev.failed = ev.failed || v.Kind == jsonscan.String && strings.HasPrefix(string(v.Text), "ERROR")
+	case factDone:
+		ev.shape = true
+		if v.Kind == jsonscan.True {
+			ev.kind = kindTerminal
+		}
+	case factMetrics:
+		ev.kind = kindTerminal
+	case factEmbedded:
+	default:
+		if v.Kind == jsonscan.Number {
+			r.tally.set(tag-factCounts, v.Text)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/seed-9e4f5248/snubber/internal/stream"
+)
+
+// Phase is how far an answer has come. The order is that of getting there.
+type Phase uint8
+
+const (
+	Preamble Phase = iota // nothing of the answer yet: it could still be replaced by another
+	Content               // the answer has begun
+	Finished              // every choice has ended; only usage and a terminator can follow
+	Terminal              // the terminal event has come
+	Failed                // an error has come instead of it
+)
+
+// Meter reads the body of a response as it passes and tells what it has seen:
+// the first content, the end, an error within, the usage. It never asks for
+// bytes and changes none. The zero Meter, before Start, sees an opaque body. A
+// Meter is not safe for concurrent use and must not be copied after Start.
+//
+// However the body is cut into pieces, the result is the same. Memory is bounded
+// whatever the body: a buffer for the current event of a stream, up to 64 KiB.
+type Meter struct {
+	framing framing
+	phase   Phase // of an opaque body
+	judged  bool  // a unary body began like JSON
+	r       *reader
+}
+
+type framing uint8
+
+const (
+	opaque framing = iota // passed, not judged
+	unary                 // one JSON document
+	sseFraming
+	linesFraming
+	framesFraming
+)
+
+// Start says what is to come: the answer to a request on r, with the
+// Content-Type of its header, to a caller who asked for a stream or not.
+//
+// A stream of Gemini without alt=sse is a JSON array that arrives piece by
+// piece; it is read as one document, whose errors and usage are seen, but not
+// its first content.
+func (m *Meter) Start(r Route, contentType string, stream bool) {
+	*m = Meter{framing: framingOf(r, contentType, stream)}
+}
+
+func framingOf(r Route, contentType string, stream bool) framing {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.TrimSpace(media)
+	is := func(t string) bool { return strings.EqualFold(media, t) }
+	switch {
+	case r.Format == Unknown:
+		return opaque
+	case is("text/event-stream"):
+		return sseFraming
+	case is("application/vnd.amazon.eventstream"):
+		return framesFraming
+	case is("application/x-ndjson"), is("application/stream+json"), is("application/jsonl"), r.Format == Ollama && stream:
+		return linesFraming
+	case is("application/json"), len(media) > 5 && strings.EqualFold(media[len(media)-5:], "+json"):
+		return unary // also to a caller who wanted a stream
+	case media != "":
+		return opaque // speech, images
+	case !stream:
+		return unary
+	case r.Format == Bedrock:
+		return framesFraming
+	}
+	return sseFraming
+}
+
+// Observe reads the next bytes of the body, in order. It keeps no reference to p.
+func (m *Meter) Observe(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	if m.framing == opaque {
+		m.phase = Content
+		return
+	}
+	if m.r == nil {
+		m.r = new(reader)
+		m.r.json.Reset(answerPaths)
+		if m.framing == framesFraming {
+			m.r.frames = new(stream.Frames)
+		}
+	}
+	r := m.r
+	switch m.framing {
+	case sseFraming:
+		r.sse.Feed(p, r)
+	case linesFraming:
+		r.lines.Feed(p, r)
+	case framesFraming:
+		if r.frames.Feed(p, r); r.frames.Broken() {
+			r.phase = max(r.phase, Content)
+		}
+	case unary:
+		m.observeUnary(p)
+	}
+}
+
+func (m *Meter) observeUnary(p []byte) {
+	r := m.r
+	if r.phase == Preamble {
+		// DeepSeek sends blank lines to keep the connection alive.
+		i := 0
+		for i < len(p) && (p[i] <= ' ' || p[i] >= 0x80) { // and a byte order mark
+			i++
+		}
+		if i == len(p) {
+			return
+		}
+		r.phase = Content
+		m.judged = p[i] == '{' || p[i] == '['
+	}
+	if !m.judged {
+		return
+	}
+	r.json.Feed(p, r)
+	if r.event.errored && r.phase != Failed {
+		r.phase, r.failure = Failed, wrapError(r.raw)
+	}
+}
+
+// Phase returns how far the answer has come. A unary body is at Content from its
+// first byte that is not blank, until an error is found in it. Finished is left
+// again for Content where another choice begins after all that began had ended.
+func (m *Meter) Phase() Phase {
+	if m.r == nil {
+		return m.phase
+	}
+	r := m.r
+	if r.phase <= Content && m.Streaming() && (r.finished || r.choices != 0 && r.choices == r.ended) {
+		return Finished
+	}
+	return r.phase
+}
+
+// Streaming reports that the body is a stream whose events the Meter reads.
+func (m *Meter) Streaming() bool { return m.framing >= sseFraming }
+
+// Failure returns the error that made the Phase Failed, as JSON: the data of its
+// event, up to 64 KiB, or {"error": …} with the error member of a unary body. It
+// is nil in any other Phase and must not be changed.
+func (m *Meter) Failure() []byte {
+	if m.r == nil || m.r.phase != Failed {
+		return nil
+	}
+	return m.r.failure
+}
+
+// Usage returns what the body has said of its usage so far; false if nothing.
+func (m *Meter) Usage() (Usage, bool) {
+	if m.r == nil {
+		return Usage{}, false
+	}
+	return m.r.tally.usage()
+}
+
+// End says that the body has ended with EOF and returns whether the answer is
+// whole. A stream is whole in the phases Finished and Terminal, and also if all
+// its events were strangers to the tables: what is not understood is not judged.
+// A JSON document is whole when it is balanced and carries no error.
+func (m *Meter) End() (complete bool) {
+	if m.framing == opaque {
+		return true
+	}
+	if m.r == nil {
+		return m.framing == unary // an empty body is a whole answer, an empty stream is none
+	}
+	r := m.r
+	switch m.framing {
+	case sseFraming:
+		r.sse.Close(r)
+	case linesFraming:
+		r.lines.Close(r)
+	case unary:
+		return r.phase != Failed && (!m.judged || r.json.Done())
+	}
+	switch m.Phase() {
+	case Failed:
+		return false
+	case Finished, Terminal:
+		return true
+	}
+	if r.frames != nil && !r.frames.Broken() && !r.frames.Whole() {
+		return false
+	}
+	return r.events && !r.known || r.frames != nil && r.frames.Broken()
+}

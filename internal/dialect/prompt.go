@@ -1,0 +1,190 @@
+package dialect
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
+)
+
+const (
+	// mediaTokens is what an encoded image, document or recording counts as.
+	// Providers bill images by their size in pixels, 85 to 1600 tokens for most;
+	// their base64 would count a hundred times as much.
+	mediaTokens = 1000
+
+	// minMedia is the length from which a string under a media member's name is
+	// taken for encoded media. Shorter ones are names and small texts.
+	minMedia = 128
+
+	maxModel  = 256     // of the name; no provider's is half as long
+	maxOutput = 1 << 30 // of Prompt.MaxOutput, which is the caller's to state
+)
+
+// ReadPrompt reads the body of a request on r, in one pass, in place. It does
+// not validate: of a body that is no JSON it returns what it has found.
+//
+// Input is estimated as a quarter of the bytes of all string values, escapes
+// resolved, in what the model is shown: messages, system prompts, documents. Of
+// tool schemas the names of members count too, since they are shown as well.
+// UTF-8 makes that high for Chinese or Japanese, which is the safe side. Numbers
+// in an input are token ids and count one each. Encoded media count 1000 each.
+func (r Route) ReadPrompt(body []byte) Prompt {
+	s := promptScan{Cursor: jsonscan.NewCursor(body)}
+	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
+	if t := s.Next(); t.Kind != jsonscan.Object {
+		return p
+	}
+	times := 1
+	for {
+		key := s.Next()
+		if !key.Key {
+			break
+		}
+		name := jsonscan.Unquote(key.Raw)
+		switch string(name) {
+		case "model":
+			if t := s.scalar(); r.Model == "" && t.Kind == jsonscan.String && len(t.Raw) <= maxModel {
+				p.Model = string(jsonscan.Unquote(t.Raw))
+			}
+		case "stream":
+			if k := s.scalar().Kind; k == jsonscan.True || k == jsonscan.False {
+				p.Stream = r.Stream || k == jsonscan.True
+			}
+		case "background":
+			p.Background = s.scalar().Kind == jsonscan.True
+		case "max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "max_gen_len":
+			p.MaxOutput = max(p.MaxOutput, s.count())
+		case "n", "best_of":
+			times = max(times, s.count())
+		case "generationConfig", "generation_config", "inferenceConfig", "options", "textGenerationConfig":
+			s.limits(&p.MaxOutput, &times)
+		case "messages", "input", "prompt", "contents", "content", "system", "systemInstruction", "system_instruction",
+			"instructions", "texts", "inputs", "inputText", "documents", "query", "message", "chat_history", "preamble",
+			"suffix", "requests", "images":
+			s.text(string(name) == "images", false)
+		case "tools", "functions", "toolConfig":
+			s.text(false, true)
+		default:
+			s.Skip()
+		}
+	}
+	p.MaxOutput = int(min(int64(p.MaxOutput)*int64(times), maxOutput))
+	p.Input = s.bytes/4 + s.media*mediaTokens
+	if s.bytes%4 > 0 {
+		p.Input++
+	}
+	return p
+}
+
+// streamsUnasked: Ollama streams unless "stream" is false, where there is
+// anything to stream.
+func (r Route) streamsUnasked() bool {
+	return r.Format == Ollama && !strings.Contains(r.Suffix, "embed")
+}
+
+type promptScan struct {
+	jsonscan.Cursor
+	bytes int // of text
+	media int
+}
+
+// scalar reads the next value, and passes over it if it is a container.
+func (s *promptScan) scalar() jsonscan.Token {
+	before := s.Cursor
+	t := s.Next()
+	if t.Kind == jsonscan.Object || t.Kind == jsonscan.Array {
+		s.Cursor = before
+		s.Skip()
+	}
+	return t
+}
+
+// count reads the next value as a number of tokens or choices. What is none, and
+// Ollama's -1 and -2 for no limit, is 0.
+func (s *promptScan) count() int {
+	t := s.scalar()
+	if t.Kind != jsonscan.Number {
+		return 0
+	}
+	n, _ := jsonscan.Count(t.Raw)
+	return min(n, maxOutput)
+}
+
+// limits reads an object of generation settings.
+func (s *promptScan) limits(output, times *int) {
+	before := s.Cursor
+	if s.Next().Kind != jsonscan.Object {
+		s.Cursor = before
+		s.Skip()
+		return
+	}
+	for {
+		key := s.Next()
+		if !key.Key {
+			return
+		}
+		switch string(key.Raw) {
+		case "maxOutputTokens", "max_output_tokens", "maxTokens", "num_predict", "maxTokenCount":
+			*output = max(*output, s.count())
+		case "candidateCount", "candidate_count":
+			*times = max(*times, s.count())
+		default:
+			s.Skip()
+		}
+	}
+}
+
+// text counts the text in the next value. media: its strings are encoded media.
+// keys: the names of members count.
+func (s *promptScan) text(media, keys bool) {
+	s.Scalars(func(kind jsonscan.Kind, key bool, raw []byte, size int) {
+		switch {
+		case key:
+			if keys {
+				s.bytes += size
+			} else {
+				media = isMediaKey(raw)
+			}
+		case kind == jsonscan.Number:
+			s.bytes += 4
+		case len(raw) >= minMedia && isMedia(raw, media):
+			s.media++
+		default:
+			s.bytes += size
+		}
+	})
+}
+
+// isMediaKey reports the names under which the APIs take encoded media. In data
+// URLs it comes under other names too, but tells so itself.
+func isMediaKey(name []byte) bool {
+	switch string(name) {
+	case "data", // Gemini inlineData, Anthropic source, OpenAI input_audio
+		"file_data", "image_data", "audio_data", "b64_json",
+		"bytes",           // Bedrock
+		"image", "images": // Ollama
+		return true
+	}
+	return false
+}
+
+// isMedia reports that a long string is base64, by its first bytes.
+func isMedia(raw []byte, named bool) bool {
+	head := raw[:minMedia]
+	if string(head[:5]) == "data:" {
+		return bytes.Contains(head, []byte(";base64,"))
+	}
+	if !named {
+		return false
+	}
+	for _, c := range head {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9',
+			c == '+', c == '/', c == '-', c == '_', c == '=', c == '\\': // the slash may be escaped
+		default:
+			return false
+		}
+	}
+	return true
+}

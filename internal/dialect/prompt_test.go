@@ -1,0 +1,159 @@
+package dialect
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestReadPrompt(t *testing.T) {
+	openai := Route{Format: OpenAIChat, Inference: true, Suffix: "chat/completions"}
+	ollama := Route{Format: Ollama, Inference: true, Suffix: "api/chat"}
+	media := strings.Repeat("iVBORw0KGgo", 1000)
+	for _, tt := range []struct {
+		name  string
+		route Route
+		body  string
+		want  Prompt
+	}{
+		{"empty", openai, ``, Prompt{}},
+		{"no object", openai, `[1]`, Prompt{}},
+		{"html", openai, `<html>`, Prompt{}},
+		{"chat", openai, `{"model":"gpt-4o","messages":[{"role":"user","content":"12345678"}],"stream":true,"max_tokens":100}`,
+			Prompt{Model: "gpt-4o", Stream: true, Input: 3, MaxOutput: 100}},
+		{"blanks", openai, " {\n\t\"model\" : \"m\" ,\r\n \"messages\" : [ { \"content\" : \"1234\" } ] , \"stream\" : true }",
+			Prompt{Model: "m", Stream: true, Input: 1}},
+		{"names of a deeper level", openai, `{"metadata":{"model":"no","max_tokens":7,"stream":true},"model":"m"}`, Prompt{Model: "m"}},
+		{"escaped name and model", openai, `{"mod\u0065l":"a\"\u00e9"}`, Prompt{Model: "a\"é"}},
+		{"the last of two models", openai, `{"model":"a","model":"b"}`, Prompt{Model: "b"}},
+		{"model of the path", Route{Format: OpenAIChat, Model: "dep"}, `{"model":"m"}`, Prompt{Model: "dep"}},
+		{"model that is none", openai, `{"model":{"model":"x"},"max_tokens":5}`, Prompt{MaxOutput: 5}},
+		{"endless model", openai, `{"model":"` + strings.Repeat("m", 300) + `","max_tokens":5}`, Prompt{MaxOutput: 5}},
+		{"path stream", Route{Format: Gemini, Stream: true, Model: "g"}, `{"stream":false}`, Prompt{Model: "g", Stream: true}},
+		{"stream that is none", openai, `{"stream":"true"}`, Prompt{}},
+		{"stream null", ollama, `{"stream":null}`, Prompt{Stream: true}},
+		{"ollama", ollama, `{"model":"l","messages":[]}`, Prompt{Model: "l", Stream: true}},
+		{"ollama unary", ollama, `{"model":"l","stream":false}`, Prompt{Model: "l"}},
+		{"ollama embed", Route{Format: Ollama, Suffix: "api/embed"}, `{"model":"l","input":["1234"]}`, Prompt{Model: "l", Input: 1}},
+		{"background", Route{Format: OpenAIResponses}, `{"model":"m","input":"12345","background":true}`, Prompt{Model: "m", Input: 2, Background: true}},
+
+		{"max_completion_tokens", openai, `{"max_completion_tokens":7}`, Prompt{MaxOutput: 7}},
+		{"max_output_tokens", openai, `{"max_output_tokens":7}`, Prompt{MaxOutput: 7}},
+		{"the larger of two", openai, `{"max_completion_tokens":9,"max_tokens":7}`, Prompt{MaxOutput: 9}},
+		{"generationConfig", openai, `{"generationConfig":{"stop":{"maxOutputTokens":1},"maxOutputTokens":7,"candidateCount":2}}`, Prompt{MaxOutput: 14}},
+		{"inferenceConfig", openai, `{"inferenceConfig":{"maxTokens":7}}`, Prompt{MaxOutput: 7}},
+		{"num_predict", ollama, `{"options":{"num_predict":7}}`, Prompt{Stream: true, MaxOutput: 7}},
+		{"num_predict without limit", ollama, `{"options":{"num_predict":-1}}`, Prompt{Stream: true}},
+		{"options that are none", ollama, `{"options":[{"num_predict":7}],"stream":false}`, Prompt{}},
+		{"n", openai, `{"n":3,"max_tokens":10}`, Prompt{MaxOutput: 30}},
+		{"best_of after", openai, `{"max_tokens":10,"n":2,"best_of":5}`, Prompt{MaxOutput: 50}},
+		{"n of none", openai, `{"max_tokens":10,"n":0}`, Prompt{MaxOutput: 10}},
+		{"hostile numbers", openai, `{"max_tokens":1e300,"n":1e300}`, Prompt{MaxOutput: 1 << 30}},
+		{"negative", openai, `{"max_tokens":-5,"n":-1}`, Prompt{}},
+		{"numbers that are none", openai, `{"max_tokens":"5","n":[7]}`, Prompt{}},
+
+		{"every text", openai, `{"system":"1234","instructions":"1234","input":["1234"],"prompt":"1234","contents":[{"parts":[{"text":"1234"}]}],"texts":["1234"],"documents":[{"d":"1234"}],"query":"1234"}`, Prompt{Input: 8}},
+		{"escapes", openai, `{"prompt":"\n\n\u00e9"}`, Prompt{Input: 1}},
+		{"escaped Chinese", openai, `{"prompt":"\u4e2d\u6587\u4e2d\u6587"}`, Prompt{Input: 3}},
+		{"names in messages", openai, `{"messages":[{"a name that is long":"1234"}]}`, Prompt{Input: 1}},
+		{"names in tools", openai, `{"tools":[{"name":"1234"}]}`, Prompt{Input: 2}},
+		{"token ids", openai, `{"input":[1,22,333]}`, Prompt{Input: 3}},
+		{"text beyond a null", openai, `{"system":null,"prompt":"1234"}`, Prompt{Input: 1}},
+
+		{"data URL", openai, `{"messages":[{"content":[{"type":"1234","image_url":{"url":"data:image/png;base64,` + media + `"}}]}]}`, Prompt{Input: 1001}},
+		{"data URL in Responses", openai, `{"input":[{"image_url":"data:image\/png;base64,` + media + `"}]}`, Prompt{Input: 1000}},
+		{"text about a data URL", openai, `{"prompt":"data: ` + strings.Repeat("1234", 100) + `"}`, Prompt{Input: 102}},
+		{"Gemini", openai, `{"contents":[{"parts":[{"inlineData":{"data":"` + media + `"}},{"text":"1234"}]}]}`, Prompt{Input: 1001}},
+		{"Bedrock", openai, `{"messages":[{"content":[{"image":{"source":{"bytes":"` + media + `"}}}]}]}`, Prompt{Input: 1000}},
+		{"Ollama images", ollama, `{"prompt":"1234","images":["` + media + `","` + media + `"]}`, Prompt{Stream: true, Input: 2001}},
+		{"images in a message", ollama, `{"messages":[{"images":["` + media + `"],"content":"1234"}]}`, Prompt{Stream: true, Input: 1001}},
+		{"prose under data", openai, `{"messages":[{"data":"` + strings.Repeat("abc ", 100) + `"}]}`, Prompt{Input: 100}},
+		{"short data", openai, `{"messages":[{"data":"abcd"}]}`, Prompt{Input: 1}},
+		{"base64 as text", openai, `{"prompt":"` + strings.Repeat("abcd", 100) + `"}`, Prompt{Input: 100}},
+
+		{"cut", openai, `{"model":"m","max_tokens":5,"messages":[{"content":"12345678"},{"content":"12`, Prompt{Model: "m", Input: 2, MaxOutput: 5}},
+		{"unbalanced", openai, `{"messages":]}}}`, Prompt{}},
+		{"deep", openai, `{"messages":` + strings.Repeat("[", 1<<20), Prompt{}},
+	} {
+		if got := tt.route.ReadPrompt([]byte(tt.body)); got != tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
+		}
+	}
+}
+
+func FuzzPrompt(f *testing.F) {
+	for _, body := range []string{ // short ones: the fuzzer spends its time on making long ones shorter
+		`{"model":"gpt","messages":[{"role":"user","content":"a\n\u00e9"}],"stream":true,"max_tokens":5,"n":2}`,
+		`{"model":"a","model":null,"x":{"model":"b"}}`, `{"model":"\ud800"}`, `{"model":"m"`, `{"messages":[{"content":"\"`,
+		`{"n":1e9,"max_tokens":1e9}`, `{"options":{"num_predict":-1},"tools":[{"a":1}],"images":["x"]}`, `{"stream":false,"mod\u0065l":"x"}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		p := Route{Format: OpenAIChat}.ReadPrompt(body)
+		if !bytes.Equal(body, before) {
+			t.Fatal("the body has changed")
+		}
+		if p.Input < 0 || p.Input > len(body)*4 || p.MaxOutput < 0 || p.MaxOutput > 1<<30 {
+			t.Fatalf("%+v", p)
+		}
+		var doc map[string]any
+		if json.Unmarshal(body, &doc) != nil {
+			return
+		}
+		// The last string wins here, the last value of any type there.
+		model, ok := doc["model"].(string)
+		if ok && len(model) < maxModel/6 && p.Model != model {
+			t.Fatalf("model %q, want %q", p.Model, model)
+		}
+		if stream, ok := doc["stream"].(bool); ok && p.Stream != stream {
+			t.Fatalf("stream %v, want %v", p.Stream, stream)
+		}
+	})
+}
+
+// promptBodies are what real calls look like, of 2 KiB each.
+func promptBodies() map[string][]byte {
+	const kb = 2048
+	long := strings.Repeat("a prompt of plain prose without any line ends ", kb/46)
+	oneString := `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"` + long + `"}]}`
+	var chat strings.Builder
+	chat.WriteString(`{"model":"gpt-4o-mini","stream":true,"messages":[`)
+	for chat.Len() < kb-120 {
+		chat.WriteString(`{"role":"user","content":"What does this print?\n\n` + "```go" + `\nfmt.Println(\"hello, world\")\n` + "```" + `\nIt is a line of some more words."},`)
+	}
+	chat.WriteString(`{"role":"user","content":"Thanks."}],"max_tokens":256}`)
+	var tools strings.Builder
+	tools.WriteString(`{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Weather in Paris?"}],"tools":[`)
+	for i := 0; tools.Len() < kb-300; i++ {
+		fmt.Fprintf(&tools, `{"type":"function","function":{"name":"get_weather_%d","description":"The weather at a place.","parameters":{"type":"object","properties":{"location":{"type":"string","description":"City and country"},"unit":{"type":"string","enum":["celsius","fahrenheit"]}},"required":["location"],"additionalProperties":false}}},`, i)
+	}
+	tools.WriteString(`{"type":"function","function":{"name":"last"}}],"tool_choice":"auto"}`)
+	return map[string][]byte{"string": []byte(oneString), "chat": []byte(chat.String()), "tools": []byte(tools.String())}
+}
+
+func TestReadPromptAllocates(t *testing.T) {
+	for name, body := range promptBodies() {
+		if !json.Valid(body) {
+			t.Fatalf("%s is no JSON", name)
+		}
+		if n := testing.AllocsPerRun(100, func() { Route{Format: OpenAIChat}.ReadPrompt(body) }); n > 1 { // the model
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkReadPrompt(b *testing.B) {
+	for name, body := range promptBodies() {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				Route{Format: OpenAIChat}.ReadPrompt(body)
+			}
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package dialect
+
+import (
+	"math/bits"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// mergeBuckets collects the buckets of all providers and the header names that
+// lead to them. Where two providers share a name the first one's bucket stands;
+// what it means elsewhere is for refine to say.
+func mergeBuckets() (all []bucket, of map[string]uint) {
+	of = map[string]uint{}
+	for _, p := range providers {
+		for _, b := range p.buckets {
+			for _, name := range [...]string{b.limit, b.remaining, b.reset} {
+				if _, taken := of[name]; name != "" && !taken {
+					of[name] = uint(len(all))
+				}
+			}
+			all = append(all, b)
+		}
+	}
+	return all, of
+}
+
+// readQuotas reads the quotas in a header. Every response passes here, and most
+// say nothing about quotas: one walk over the keys, no lower-casing (the keys
+// of a received header are canonical), nothing allocated until one is found.
+func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
+	var seen uint64 // one bit for each of allBuckets
+	fields := false
+	for name := range h {
+		if len(name) < len("Ratelimit") {
+			continue
+		}
+		switch name[0] {
+		case 'X', 'R', 'A': // of what begins otherwise none is about a quota
+			if i, ok := bucketOf[name]; ok {
+				seen |= 1 << i
+			} else if name == "Ratelimit" || name == "Ratelimit-Policy" {
+				fields = true
+			}
+		}
+	}
+	if seen == 0 && !fields {
+		return nil
+	}
+	r := &reply{host: host, header: h, now: now}
+	quotas := make([]Quota, 0, 4)
+	for ; seen != 0; seen &= seen - 1 {
+		b := &allBuckets[bits.TrailingZeros64(seen)]
+		q := Quota{
+			Kind: b.kind, Window: b.window,
+			Limit: r.count(b.limit), Remaining: r.count(b.remaining), Reset: r.reset(b.reset),
+		}
+		if b.spent && q.Reset > 0 && q.Remaining < 0 {
+			q.Remaining = 0
+		}
+		if q.Limit >= 0 || q.Remaining >= 0 {
+			quotas = append(quotas, q)
+		}
+	}
+	if fields {
+		quotas = readFields(h, quotas)
+	}
+	if len(quotas) == 0 {
+		return nil
+	}
+	for _, p := range providers {
+		if p.refine != nil {
+			p.refine(r, f, quotas)
+		}
+	}
+	return quotas
+}
+
+// count is the number in a header, -1 where there is none. The older IETF
+// drafts write "100, 100;w=60", where the first number is the limit in force.
+func (r *reply) count(name string) int64 {
+	v := r.header[name]
+	if len(v) == 0 {
+		return -1
+	}
+	return readCount(v[0])
+}
+
+func readCount(s string) int64 {
+	if i := strings.IndexAny(s, ",;"); i >= 0 {
+		s = s[:i]
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
+}
+
+// reset is the time until the bucket is full. Other than with Retry-After, -1
+// means unknown.
+func (r *reply) reset(name string) time.Duration {
+	v := r.header[name]
+	if len(v) == 0 || strings.TrimSpace(v[0]) == "-1" {
+		return -1
+	}
+	d, ok := r.moment(v[0])
+	if !ok {
+		return -1
+	}
+	return d
+}
+
+// exhausted is the wait that empty buckets ask for. A bucket that still has
+// something left asks for none, however far off its reset: that is when it will
+// be full, not when there will be something in it.
+func exhausted(quotas []Quota) (d time.Duration) {
+	for _, q := range quotas {
+		if q.Remaining == 0 {
+			d = max(d, q.Reset)
+		}
+	}
+	return d
+}

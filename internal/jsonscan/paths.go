@@ -1,0 +1,87 @@
+package jsonscan
+
+import (
+	"slices"
+	"strings"
+)
+
+// maxText is how much of a name or a scalar a [Scanner] holds.
+const maxText = 64
+
+// Paths is a set of places in a document, each with a tag that says what it
+// means to the caller. It is immutable.
+type Paths struct{ nodes []node }
+
+type node struct {
+	tag   uint8
+	raw   bool
+	any   uint16 // the child for a member without an edge, 0 for none
+	edges []edge
+}
+
+type edge struct {
+	name string
+	to   uint16
+}
+
+// Nodes 0 and 1 of every Paths: what no path leads through, and the document.
+const (
+	nowhere = 0
+	root    = 1
+)
+
+// Compile makes Paths of member names joined by dots, as in "usage.input_tokens".
+// The name * matches every member that has no path of its own beside it. Arrays
+// are not part of a path: it leads through them to each element, so
+// "choices.index" is the index of every choice. Tag 0 says that a place means
+// nothing, although * would match it. Values with a tag in raw are also handed to
+// [Visitor.Raw]. It panics on a name that a Scanner cannot hold, which is a
+// mistake in the caller's table.
+func Compile(table map[string]uint8, raw ...uint8) *Paths {
+	p := &Paths{nodes: make([]node, 2)}
+	for path, tag := range table {
+		at := uint16(root)
+		for name := range strings.SplitSeq(path, ".") {
+			if len(name) > maxText {
+				panic("jsonscan: name too long: " + name)
+			}
+			at = p.extend(at, name)
+		}
+		p.nodes[at].tag = tag
+		p.nodes[at].raw = slices.Contains(raw, tag)
+	}
+	return p
+}
+
+func (p *Paths) extend(at uint16, name string) uint16 {
+	if to := p.step(at, []byte(name)); to != nowhere && to != p.nodes[at].any {
+		return to
+	}
+	if name == "*" && p.nodes[at].any != nowhere {
+		return p.nodes[at].any
+	}
+	to := uint16(len(p.nodes))
+	p.nodes = append(p.nodes, node{})
+	if n := &p.nodes[at]; name == "*" {
+		n.any = to
+	} else {
+		n.edges = append(n.edges, edge{name, to})
+	}
+	return to
+}
+
+// step returns the node of the member name of an object at a node.
+func (p *Paths) step(at uint16, name []byte) uint16 {
+	n := &p.nodes[at]
+	for i := range n.edges {
+		if n.edges[i].name == string(name) {
+			return n.edges[i].to
+		}
+	}
+	return n.any
+}
+
+// leaf reports that no path goes on from a node.
+func (p *Paths) leaf(at uint16) bool {
+	return len(p.nodes[at].edges) == 0 && p.nodes[at].any == nowhere
+}

@@ -1,0 +1,153 @@
+package snubber
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"sort"
+	"time"
+)
+
+// Limiter holds requests back so that a quota is never exceeded, and spreads
+// the ones that have to wait instead of letting each guess on its own. Each
+// key has one strict queue in front of its buckets: requests, tokens and
+// concurrency, taken together or not at all.
+//
+// A response that says 429 gates the whole key until the server's time. An
+// exhausted quota latches it: one request finds out after a minute, then two,
+// up to fifteen, and all others are refused at once. Tokens are reserved from
+// an estimate and settled from the usage that the answer reports; a place of
+// Concurrent is held to the end of the response's body.
+//
+// The zero value limits nothing by itself, gates and latches.
+//
+// It is safe for concurrent use and must not be copied after first use.
+type Limiter struct {
+	// RequestsPerMinute and TokensPerMinute are ceilings for each key. If zero or
+	// negative, none. A request whose estimate is larger than TokensPerMinute is
+	// refused, since it can never pass.
+	RequestsPerMinute, TokensPerMinute int
+	// Burst is the number of requests that may start at once after a pause; the
+	// token bucket holds as many seconds' worth. With TokensPerMinute alone it
+	// is in tokens. If zero or negative, one second's worth, at least 1. A token
+	// bucket lets a request larger than itself pass alone when it is full, and
+	// those behind it wait for the rest.
+	Burst int
+	// Concurrent is the number of requests at a time, to the end of their
+	// bodies. If zero or negative, any.
+	Concurrent int
+	// MaxWait is the longest predicted wait in the queue; a request beyond it is
+	// refused at once. If zero, its context's deadline alone decides, except that
+	// a key gated for more than 60 s refuses; if negative, even then it waits.
+	MaxWait time.Duration
+	// MaxQueue is the number of requests waiting for a key. If zero, 10 000; if
+	// negative, any.
+	MaxQueue int
+	// Key names whose quota a request uses. If nil, origin, credential (hashed)
+	// and model; set it where several models share one limit.
+	Key func(*http.Request) string
+	// Tokens estimates what a request will be charged, from its body; the body
+	// is nil where it cannot be read ahead. If nil, a quarter of the text's bytes
+	// and the answer's likely length.
+	Tokens func(req *http.Request, body []byte) int
+	// Secret keys the hash of credentials. If nil, it is random and differs in
+	// every process.
+	Secret []byte
+
+	lines  registry[*line]
+	hasher hasher
+}
+
+// Queue is a snapshot of one key of a [Limiter].
+type Queue struct {
+	Key              string
+	Waiting          int
+	InFlight         int
+	Requests, Tokens float64   // left in the buckets now, negative for a debt; +Inf without a limit
+	GatedUntil       time.Time // no request before; zero if none is held back
+	Exhausted        bool      // the gate is a quota that waiting does not restore
+}
+
+// Quotas returns a snapshot of all keys, ordered by key.
+func (l *Limiter) Quotas() []Queue {
+	now := time.Now()
+	all := l.lines.all()
+	qs := make([]Queue, len(all))
+	for i, q := range all {
+		qs[i] = q.snapshot(now)
+	}
+	sort.Slice(qs, func(i, j int) bool { return qs[i].Key < qs[j].Key })
+	return qs
+}
+
+type priorityKey struct{}
+
+// WithPriority gives the requests made with the context a place before those
+// of lower priority in a [Limiter]'s queue. Zero is normal. While lower ones
+// wait, one place in twenty goes to the oldest of them.
+func WithPriority(ctx context.Context, priority int) context.Context {
+	return context.WithValue(ctx, priorityKey{}, priority)
+}
+
+func priorityOf(ctx context.Context) int {
+	p, _ := ctx.Value(priorityKey{}).(int)
+	return p
+}
+
+func (l *Limiter) keyOf(req *http.Request, model string) key {
+	if l.Key != nil {
+		return key{custom: l.Key(req)}
+	}
+	k := originKey(req, model)
+	k.credential = l.hasher.credential(req, l.Secret)
+	return k
+}
+
+func (l *Limiter) line(k key, now time.Time) *line {
+	return l.lines.get(k, now, l.newLine)
+}
+
+// burst is how many of perMinute may start at once, given Burst in units of
+// unitPerMinute.
+func (l *Limiter) burst(perMinute, unitPerMinute int) int {
+	if l.Burst <= 0 {
+		return max(1, perMinute/60)
+	}
+	n := float64(l.Burst) / float64(unitPerMinute) * float64(perMinute)
+	return int(max(1, min(n, float64(perMinute))))
+}
+
+func (l *Limiter) maxQueue() int {
+	switch {
+	case l.MaxQueue < 0:
+		return math.MaxInt
+	case l.MaxQueue == 0:
+		return 10_000
+	}
+	return l.MaxQueue
+}
+
+// longestGate is the gate beyond which a request without MaxWait is refused.
+func (l *Limiter) longestWait() (wait, gate time.Duration) {
+	switch {
+	case l.MaxWait < 0:
+		return forever, forever
+	case l.MaxWait == 0:
+		return forever, time.Minute
+	}
+	return l.MaxWait, forever
+}
+
+// cost is what a request will be charged in tokens, as far as anyone can say
+// before.
+func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) int {
+	switch {
+	case l.TokensPerMinute <= 0:
+		return 0
+	case l.Tokens != nil:
+		return min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
+	case !asked.inference:
+		return 0
+	}
+	return min(int(asked.input)+q.likelyOutput(int(asked.output)), math.MaxInt32)
+}

@@ -1,0 +1,225 @@
+package snubber
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// Class is the verdict on one attempt. Every layer decides from it; none looks
+// at a status code.
+type Class uint8
+
+const (
+	// Unclassified is the zero Class: nothing is known yet.
+	Unclassified Class = Class(dialect.Unclassified)
+	// Success is a complete answer below 400.
+	Success Class = Class(dialect.Success)
+	// RateLimited is over a short-term quota: wait, then the same request passes.
+	RateLimited Class = Class(dialect.RateLimited)
+	// QuotaExhausted is a billing, spend or daily quota: waiting is useless.
+	QuotaExhausted Class = Class(dialect.QuotaExhausted)
+	// Overloaded is a server that declined the work itself: 529, or a 503 that says so.
+	Overloaded Class = Class(dialect.Overloaded)
+	// ServerError is any other 5xx.
+	ServerError Class = Class(dialect.ServerError)
+	// Unreachable is no response, or one that broke off: dial, TLS, reset, truncation.
+	Unreachable Class = Class(dialect.Unreachable)
+	// TimedOut is one of our own timers, a [*TimeoutError].
+	TimedOut Class = Class(dialect.TimedOut)
+	// Transient is a 4xx that may pass next time: 408, 409, 425 and provider forms of 424 and 498.
+	Transient Class = Class(dialect.Transient)
+	// TooLong is a prompt beyond the context window, or a request beyond the whole quota.
+	TooLong Class = Class(dialect.TooLong)
+	// Filtered is a content policy's refusal.
+	Filtered Class = Class(dialect.Filtered)
+	// Invalid is any other 4xx.
+	Invalid Class = Class(dialect.Invalid)
+	// Canceled is the caller's own end, by cancel or deadline.
+	Canceled Class = Class(dialect.Canceled)
+	// Rejected is a request that this package did not send, a [*RejectedError].
+	Rejected Class = Class(dialect.Rejected)
+)
+
+var classNames = [...]string{
+	"unclassified", "success", "rate-limited", "quota-exhausted", "overloaded", "server-error", "unreachable",
+	"timed-out", "transient", "too-long", "filtered", "invalid", "canceled", "rejected",
+}
+
+// String is the class in lower case with hyphens, fit for a metric's label.
+func (c Class) String() string {
+	if int(c) < len(classNames) {
+		return classNames[c]
+	}
+	return "class-unknown"
+}
+
+// failure reports whether the class counts against the service, alive whether
+// it proves the service healthy. Classes that are neither are neutral.
+func (c Class) failure() bool {
+	return c == Overloaded || c == ServerError || c == Unreachable || c == TimedOut
+}
+
+func (c Class) alive() bool {
+	return c == Success || c == TooLong || c == Filtered || c == Invalid
+}
+
+// Outcome is what is known of one attempt.
+type Outcome struct {
+	Class Class
+	// Unsent says that the request certainly reached no server: a failed dial, a
+	// refused stream. It may be sent again whatever it asks for.
+	Unsent bool
+	// Declined says that a server certainly did not do the work: a 429, or a 503
+	// or 529 that shows that the server itself turned the call away. A bare 503
+	// may come from a proxy after the fact and is not Declined.
+	Declined bool
+	// Advice is the server's x-should-retry, unless a provider is known to send it wrongly.
+	Advice Advice
+	// Reason is the provider's code or type, such as "rate_limit_exceeded", else
+	// "http_503" or a short word of our own. It is fit for a metric's label and
+	// never holds text of a message, prompt or answer.
+	Reason string
+	// NotBefore is the time before which the server does not want to hear from
+	// us. Zero where it said nothing.
+	NotBefore time.Time
+	// Quotas are the buckets the response reported, nil if none.
+	Quotas []Quota
+	// Usage is what the answer was billed, zero until the end of the body.
+	Usage Usage
+}
+
+// Advice is a server's explicit word on whether to send the request again.
+type Advice int8
+
+const (
+	NoAdvice Advice = Advice(dialect.NoAdvice)
+	Again    Advice = Advice(dialect.Again) // x-should-retry: true
+	Stop     Advice = Advice(dialect.Stop)  // x-should-retry: false
+)
+
+// Quota is one bucket of a quota as a server reported it.
+type Quota struct {
+	Kind      string        // "requests", "tokens", "input-tokens", "output-tokens", "concurrency"
+	Window    time.Duration // the period that Limit is for, 0 where the server does not say
+	Limit     int64         // -1: unknown
+	Remaining int64         // -1: unknown
+	Reset     time.Duration // until the bucket is full again, not until the next request may go; -1: unknown
+}
+
+// Usage is the number of tokens an answer was billed.
+type Usage struct {
+	Input, Output         int // Input includes the two below, Output includes reasoning
+	CacheRead, CacheWrite int
+}
+
+// Classify gives the verdict on what a RoundTripper returned for req: by the
+// body, not by the status alone, for every provider this package knows. It
+// reads at most 64 KiB of the body of a response of 400 and above and leaves
+// res.Body as if it had not been read. Exactly one of res and err is expected;
+// with neither the outcome is Unreachable.
+//
+// A [Transport] asks it once for each attempt. A Classify hook of your own
+// usually calls it first and changes what it knows better.
+func Classify(req *http.Request, res *http.Response, err error) Outcome {
+	if err != nil || res == nil {
+		return classifyError(req, err)
+	}
+	var body []byte
+	if res.StatusCode >= 400 && res.Body != nil && res.Body != http.NoBody {
+		h := hold(res.Body, maxHeld)
+		body, res.Body = h.prefix(), h
+	}
+	return classifyResponse(dialect.RouteOf(req.Method, req.URL), req, res, body, time.Now())
+}
+
+func classifyResponse(route dialect.Route, req *http.Request, res *http.Response, body []byte, now time.Time) Outcome {
+	return outcomeOf(dialect.Classify(&dialect.Response{
+		Route: route, Host: req.URL.Host, Status: res.StatusCode, Header: res.Header, Body: body, Now: now,
+	}), now)
+}
+
+func outcomeOf(v dialect.Verdict, now time.Time) Outcome {
+	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Advice: Advice(v.Advice), Reason: v.Reason}
+	if v.Wait > 0 {
+		o.NotBefore = now.Add(v.Wait)
+	}
+	if len(v.Quotas) > 0 {
+		o.Quotas = make([]Quota, len(v.Quotas))
+		for i, q := range v.Quotas {
+			o.Quotas[i] = Quota(q)
+		}
+	}
+	return o
+}
+
+// classifyError sorts errors by type alone: their texts belong to whoever wrote them.
+func classifyError(req *http.Request, err error) Outcome {
+	var (
+		rejected *RejectedError
+		timeout  *TimeoutError
+		op       *net.OpError
+		dns      *net.DNSError
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		verify   *tls.CertificateVerificationError
+		stream   streamError
+	)
+	switch {
+	case errors.As(err, &rejected):
+		o := Outcome{Class: Rejected, Unsent: true, Reason: rejected.code()}
+		if rejected.RetryAfter > 0 {
+			o.NotBefore = time.Now().Add(rejected.RetryAfter)
+		}
+		return o
+	case errors.As(err, &timeout):
+		return Outcome{Class: TimedOut, Reason: "timeout_" + string(timeout.Phase)}
+	case req.Context().Err() != nil:
+		return Outcome{Class: Canceled, Reason: cancelReason(req.Context())}
+	case errors.As(err, new(*bodyError)):
+		return Outcome{Class: Invalid, Advice: Stop, Reason: "request_body"}
+	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
+		// No second dial will make the certificate good.
+		return Outcome{Class: Unreachable, Unsent: true, Advice: Stop, Reason: "certificate"}
+	case errors.As(err, &dns):
+		return Outcome{Class: Unreachable, Unsent: true, Reason: "dns"}
+	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
+		return Outcome{Class: Unreachable, Unsent: true, Reason: "dial"}
+	case errors.As(err, &stream) && stream.Code == refusedStream:
+		return Outcome{Class: Unreachable, Unsent: true, Reason: "refused_stream"}
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return Outcome{Class: Unreachable, Reason: "reset"}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return Outcome{Class: Unreachable, Reason: "eof"}
+	}
+	return Outcome{Class: Unreachable, Reason: "no_response"}
+}
+
+func cancelReason(ctx context.Context) string {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return "deadline"
+	}
+	return "canceled"
+}
+
+// streamError has the fields of the HTTP/2 stream error inside net/http, whose
+// As method fills any struct of this shape (golang/go#53896). It is the only
+// way to tell a refused stream, which no server processed, without reading texts.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+const refusedStream = 0x7 // RFC 9113 §7
+
+func (streamError) Error() string { return "http2 stream error" }

@@ -1,0 +1,583 @@
+package snubber
+
+import (
+	"container/list"
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// maxGate bounds every gate, whatever a server says.
+const maxGate = 15 * time.Minute
+
+// line is the queue of one key in front of its buckets. Nothing is reserved
+// before its turn: a reservation's time would stand even if the rate or the
+// gate changed afterwards. One timer waits for the head, and is armed anew
+// whenever anything changes.
+//
+// The buckets are x/time/rate limiters used as arithmetic, under the lock and
+// with one now per step: an older now would rewind their clocks and credit the
+// time between twice.
+type line struct {
+	l   *Limiter
+	key key
+
+	mu       sync.Mutex
+	requests *rate.Limiter // nil: no limit
+	tokens   *rate.Limiter
+	inFlight int
+	pending  int      // grants and permits whose tokens may still be settled
+	levels   []*level // of those priorities that have waiters, highest first
+	waiting  int
+	seq      uint64
+	passed   int // grants in a row past a waiter of lower priority
+	gate     time.Time
+	latch    time.Duration // of an exhausted quota, zero if it is not
+	timer    *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
+	billed   quantile
+}
+
+type level struct {
+	priority int
+	queue    list.List // of *waiter, the front next
+	tokens   int       // sum of their costs
+}
+
+type waiter struct {
+	cost     int
+	level    *level
+	place    *list.Element
+	seq      uint64
+	deadline time.Time // zero: none
+	since    time.Time
+	ready    chan struct{} // closed when one of the two below is set
+	permit   permit
+	refused  *RejectedError
+}
+
+// permit is what one request has taken.
+type permit struct {
+	line  *line
+	cost  int32 // tokens reserved
+	probe bool  // sent to find out whether an exhausted quota still is
+}
+
+func (l *Limiter) newLine(k key) *line {
+	q := &line{l: l, key: k}
+	if n := l.RequestsPerMinute; n > 0 {
+		q.requests = rate.NewLimiter(rate.Limit(float64(n)/60), l.burst(n, n))
+	}
+	if n := l.TokensPerMinute; n > 0 {
+		unit := n
+		if l.RequestsPerMinute > 0 {
+			unit = l.RequestsPerMinute
+		}
+		q.tokens = rate.NewLimiter(rate.Limit(float64(n)/60), l.burst(n, unit))
+	}
+	return q
+}
+
+// evictable: a key with waiters, permits, a gate or a bucket that is not full
+// again holds what may not be forgotten.
+func (q *line) evictable(now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	full := func(b *rate.Limiter) bool { return b == nil || b.TokensAt(now) >= float64(b.Burst()) }
+	return q.waiting == 0 && q.pending == 0 && !now.Before(q.gate) && q.latch == 0 && full(q.requests) && full(q.tokens)
+}
+
+// enter takes what a request of the cost needs, waiting for its turn. A call
+// that the server sent back enters at the front of its priority. The error is
+// a *RejectedError or the context's.
+func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (permit, error) {
+	priority := priorityOf(ctx)
+	deadline, _ := ctx.Deadline()
+
+	q.mu.Lock()
+	if r := q.refusalLocked(cost, priority, front, deadline, now); r != nil {
+		q.mu.Unlock()
+		return permit{}, r
+	}
+	if q.aheadLocked(priority, front) == 0 && q.delayLocked(cost, now) == 0 {
+		p := q.takeLocked(cost, now)
+		q.mu.Unlock()
+		return p, nil
+	}
+	w := q.joinLocked(cost, priority, front, deadline, now)
+	q.pumpLocked(now)
+	q.mu.Unlock()
+
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		select {
+		case <-w.ready: // granted or refused in the same instant
+			if w.refused == nil {
+				q.giveBackLocked(w.permit, time.Now())
+			}
+		default:
+			q.leaveLocked(w)
+			q.pumpLocked(time.Now())
+		}
+		return permit{}, ctx.Err()
+	}
+	if w.refused != nil {
+		return permit{}, w.refused
+	}
+	return w.permit, nil
+}
+
+// refusalLocked decides whether a request may join at all.
+func (q *line) refusalLocked(cost, priority int, front bool, deadline, now time.Time) *RejectedError {
+	if q.tokens != nil && cost > q.l.TokensPerMinute {
+		return &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: "the request is larger than TokensPerMinute"}
+	}
+	if q.latch > 0 && now.Before(q.gate) {
+		return &RejectedError{Err: ErrQuota, Key: q.key.String(), Reason: "quota exhausted", RetryAfter: q.gate.Sub(now)}
+	}
+	if !front && q.waiting >= q.l.maxQueue() {
+		return &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: "the queue is full", RetryAfter: q.predictLocked(cost, priority, front, now)}
+	}
+	return q.unfitLocked(q.predictLocked(cost, priority, front, now), deadline, now, now)
+}
+
+// unfitLocked is the refusal of a request that would wait too long; since is
+// when it began to.
+func (q *line) unfitLocked(wait time.Duration, deadline, since, now time.Time) *RejectedError {
+	longest, gate := q.l.longestWait()
+	var reason string
+	var late bool
+	switch {
+	case wait <= 0:
+		return nil
+	case !deadline.IsZero() && now.Add(wait).After(deadline):
+		reason, late = "the wait does not fit the deadline", true
+	case now.Sub(since)+wait > longest:
+		reason = "the wait is longer than MaxWait"
+	case q.gate.Sub(now) > gate:
+		reason = "gated by the server for more than a minute"
+	default:
+		return nil
+	}
+	return &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: reason, RetryAfter: wait, late: late}
+}
+
+// predictLocked is the wait of a request that would join now: the gate, then
+// the slower bucket with all the costs before it. Places are not predicted.
+func (q *line) predictLocked(cost, priority int, front bool, now time.Time) time.Duration {
+	n, tokens := 1, cost
+	for _, lv := range q.levels {
+		if lv.priority > priority || lv.priority == priority && !front {
+			n, tokens = n+lv.queue.Len(), tokens+lv.tokens
+		}
+	}
+	return q.untilLocked(n, tokens, now)
+}
+
+// untilLocked is the time until n requests of so many tokens in all have gone.
+func (q *line) untilLocked(n, tokens int, now time.Time) time.Duration {
+	gate := max(0, q.gate.Sub(now))
+	return max(gate, // the buckets fill while the gate is shut
+		lack(q.requests, float64(n), now),
+		lack(q.tokens, float64(tokens), now))
+}
+
+// lack is the time until the bucket holds n, n capped to what it can hold plus
+// what it gains meanwhile.
+func lack(b *rate.Limiter, n float64, now time.Time) time.Duration {
+	if b == nil {
+		return 0
+	}
+	missing := n - b.TokensAt(now)
+	if missing <= 0 {
+		return 0
+	}
+	s := missing / float64(b.Limit()) * float64(time.Second)
+	return time.Duration(min(math.Ceil(s)+1, float64(forever))) // +1 ns: a float short of a whole token
+}
+
+// delayLocked is the time until the head may go, 0 for now and -1 while all
+// places are taken, which no timer can predict.
+func (q *line) delayLocked(cost int, now time.Time) time.Duration {
+	if c := q.l.Concurrent; c > 0 && q.inFlight >= c {
+		return -1
+	}
+	if q.tokens != nil {
+		cost = min(cost, q.tokens.Burst()) // a larger one goes when the bucket is full
+	}
+	return q.untilLocked(1, cost, now)
+}
+
+func (q *line) takeLocked(cost int, now time.Time) permit {
+	if q.latch > 0 {
+		q.gate = now.Add(q.latch) // this one finds out, the others wait for what it finds
+	}
+	q.inFlight++
+	q.pending++
+	if q.requests != nil {
+		q.requests.ReserveN(now, 1)
+	}
+	q.chargeLocked(cost, now)
+	return permit{line: q, cost: int32(cost), probe: q.latch > 0}
+}
+
+// chargeLocked books tokens, into debt if need be. ReserveN allows a debt of
+// at most one burst, so the bucket is widened while it is booked; the tokens
+// in it stay what they are.
+func (q *line) chargeLocked(cost int, now time.Time) {
+	if q.tokens == nil || cost <= 0 {
+		return
+	}
+	burst := q.tokens.Burst()
+	if cost > burst {
+		q.tokens.SetBurstAt(now, cost)
+		defer q.tokens.SetBurstAt(now, burst)
+	}
+	q.tokens.ReserveN(now, cost)
+}
+
+// creditLocked gives tokens back: a negative reservation, clipped at the
+// burst. Nothing documents it; TestNegativeReservationCredits holds it.
+func creditLocked(b *rate.Limiter, n int, now time.Time) {
+	if b != nil && n > 0 {
+		b.ReserveN(now, -n)
+	}
+}
+
+// aheadLocked counts those who go before a request that would join now.
+func (q *line) aheadLocked(priority int, front bool) int {
+	if q.waiting == 0 {
+		return 0
+	}
+	n := 0
+	for _, lv := range q.levels {
+		if lv.priority > priority || lv.priority == priority && !front {
+			n += lv.queue.Len()
+		}
+	}
+	return n
+}
+
+func (q *line) joinLocked(cost, priority int, front bool, deadline, now time.Time) *waiter {
+	i, found := slices.BinarySearchFunc(q.levels, priority, func(lv *level, p int) int {
+		switch { // highest first
+		case lv.priority > p:
+			return -1
+		case lv.priority < p:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		q.levels = slices.Insert(q.levels, i, &level{priority: priority})
+	}
+	lv := q.levels[i]
+	q.seq++
+	w := &waiter{cost: cost, level: lv, seq: q.seq, deadline: deadline, since: now, ready: make(chan struct{})}
+	if front {
+		w.place = lv.queue.PushFront(w)
+	} else {
+		w.place = lv.queue.PushBack(w)
+	}
+	lv.tokens += cost
+	q.waiting++
+	return w
+}
+
+func (q *line) leaveLocked(w *waiter) {
+	lv := w.level
+	lv.queue.Remove(w.place)
+	lv.tokens -= w.cost
+	q.waiting--
+	if lv.queue.Len() == 0 {
+		q.levels = slices.DeleteFunc(q.levels, func(l *level) bool { return l == lv })
+	}
+}
+
+// headLocked is who goes next: the front of the highest priority, but every
+// twentieth time the longest waiting of the fronts below it.
+func (q *line) headLocked() *waiter {
+	if len(q.levels) == 0 {
+		return nil
+	}
+	head := q.levels[0].queue.Front().Value.(*waiter)
+	if q.passed < 19 || len(q.levels) == 1 {
+		return head
+	}
+	oldest := q.levels[1].queue.Front().Value.(*waiter)
+	for _, lv := range q.levels[2:] {
+		if w := lv.queue.Front().Value.(*waiter); w.seq < oldest.seq {
+			oldest = w
+		}
+	}
+	return oldest
+}
+
+// pumpLocked grants all that may go now and arms the timer for the next.
+func (q *line) pumpLocked(now time.Time) {
+	for {
+		w := q.headLocked()
+		if w == nil {
+			q.disarmLocked()
+			return
+		}
+		switch d := q.delayLocked(w.cost, now); {
+		case d < 0:
+			q.disarmLocked() // a release pumps again
+			return
+		case d > 0:
+			q.armLocked(d)
+			return
+		}
+		if len(q.levels) > 1 && w.level == q.levels[0] {
+			q.passed++
+		} else {
+			q.passed = 0
+		}
+		w.permit = q.takeLocked(w.cost, now)
+		q.leaveLocked(w)
+		close(w.ready)
+	}
+}
+
+func (q *line) armLocked(d time.Duration) {
+	if q.timer == nil {
+		q.timer = time.AfterFunc(d, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.pumpLocked(time.Now())
+		})
+		return
+	}
+	q.timer.Reset(d)
+}
+
+func (q *line) disarmLocked() {
+	if q.timer != nil {
+		q.timer.Stop()
+		q.timer = nil
+	}
+}
+
+// hold gates the key: nobody goes before until, and whoever cannot wait so
+// long is refused now instead of at its deadline.
+func (p permit) hold(until, now time.Time) {
+	q := p.line
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gateLocked(until, now)
+}
+
+func (q *line) gateLocked(until, now time.Time) {
+	until = earlier(until, now.Add(maxGate))
+	if !until.After(q.gate) {
+		return // the longer of two gates holds
+	}
+	q.gate = until
+	n, tokens := 0, 0
+	for _, lv := range slices.Clone(q.levels) {
+		for e := lv.queue.Front(); e != nil; {
+			w := e.Value.(*waiter)
+			e = e.Next()
+			refusal := q.unfitLocked(q.untilLocked(n+1, tokens+w.cost, now), w.deadline, w.since, now)
+			if q.latch > 0 {
+				refusal = &RejectedError{Err: ErrQuota, Key: q.key.String(), Reason: "quota exhausted", RetryAfter: q.gate.Sub(now)}
+			}
+			if refusal == nil {
+				n, tokens = n+1, tokens+w.cost
+				continue
+			}
+			w.refused = refusal
+			q.leaveLocked(w)
+			close(w.ready)
+		}
+	}
+	q.pumpLocked(now)
+}
+
+// exhausted latches the key: a first probe after a minute, each further one
+// after twice as long, at most fifteen minutes, and never later than the
+// server's own time. Only a probe's own refusal doubles it: of a crowd in
+// flight each would.
+func (p permit) exhausted(notBefore, now time.Time) (until time.Time) {
+	q := p.line
+	if q == nil {
+		return until
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.latch == 0:
+		q.latch = time.Minute
+	case !p.probe:
+		return q.gate
+	default:
+		q.latch = min(2*q.latch, maxGate)
+	}
+	until = now.Add(q.latch)
+	if notBefore.After(now) {
+		until = earlier(until, notBefore)
+	}
+	q.gate = time.Time{} // a probe's own
+	q.gateLocked(until, now)
+	return until
+}
+
+// answered ends the latch if a probe was what got the answer.
+func (p permit) answered() {
+	q := p.line
+	if q == nil || !p.probe {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.latch, q.gate = 0, time.Time{}
+	q.pumpLocked(time.Now())
+}
+
+// free ends the holding of a place in Concurrent.
+func (p permit) free() {
+	q := p.line
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.inFlight--
+	if q.waiting > 0 {
+		q.pumpLocked(time.Now())
+	}
+}
+
+// settle replaces the estimate by what was used, where the outcome tells.
+func (p permit) settle(o Outcome, format dialect.Format) {
+	q := p.line
+	if q == nil {
+		return
+	}
+	used := int(p.cost)
+	switch {
+	case o.Usage != (Usage{}):
+		used = dialect.Counted(format, dialect.Usage(o.Usage))
+	case o.Declined, o.Class == Invalid:
+		used = 0 // turned away before a model saw it
+	}
+	now := time.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pending--
+	if q.tokens == nil {
+		return
+	}
+	if o.Usage.Output > 0 {
+		q.billed.add(o.Usage.Output)
+	}
+	if d := used - int(p.cost); d > 0 {
+		q.chargeLocked(d, now)
+	} else {
+		creditLocked(q.tokens, -d, now)
+	}
+	if q.waiting > 0 {
+		q.pumpLocked(now)
+	}
+}
+
+// refund undoes the taking of a request that was never sent.
+func (p permit) refund() {
+	q := p.line
+	if q == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.giveBackLocked(p, time.Now())
+}
+
+func (q *line) giveBackLocked(p permit, now time.Time) {
+	q.pending--
+	q.inFlight--
+	if p.probe {
+		q.gate = now // it found out nothing: the next may
+	}
+	creditLocked(q.requests, 1, now)
+	creditLocked(q.tokens, int(p.cost), now)
+	q.pumpLocked(now)
+}
+
+// ready predicts when a request that would join now could go.
+func (q *line) ready(ctx context.Context, cost int, now time.Time) (time.Time, *RejectedError) {
+	deadline, _ := ctx.Deadline()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	priority := priorityOf(ctx)
+	if r := q.refusalLocked(cost, priority, false, deadline, now); r != nil {
+		return time.Time{}, r
+	}
+	if d := q.predictLocked(cost, priority, false, now); d > 0 {
+		return now.Add(d), nil
+	}
+	return time.Time{}, nil
+}
+
+func (q *line) snapshot(now time.Time) Queue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := func(b *rate.Limiter) float64 {
+		if b == nil {
+			return math.Inf(1)
+		}
+		return b.TokensAt(now)
+	}
+	s := Queue{
+		Key: q.key.String(), Waiting: q.waiting, InFlight: q.inFlight,
+		Requests: left(q.requests), Tokens: left(q.tokens), Exhausted: q.latch > 0,
+	}
+	if q.gate.After(now) {
+		s.GatedUntil = q.gate
+	}
+	return s
+}
+
+// likelyOutput is the reservation for an answer: what was asked for, but no
+// more than nine in ten of this key's answers have billed.
+func (q *line) likelyOutput(asked int) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	likely := q.billed.p90(1000)
+	if asked > 0 {
+		return min(asked, likely)
+	}
+	return likely
+}
+
+// quantile keeps the latest values for their 90th percentile.
+type quantile struct {
+	values [32]int32
+	n      int
+}
+
+func (t *quantile) add(v int) {
+	t.values[t.n%len(t.values)] = int32(min(v, math.MaxInt32))
+	t.n++
+}
+
+func (t *quantile) p90(none int) int {
+	n := min(t.n, len(t.values))
+	if n == 0 {
+		return none
+	}
+	sorted := t.values
+	slices.Sort(sorted[:n])
+	return int(sorted[(n*9+9)/10-1])
+}

@@ -1,0 +1,267 @@
+package snubber
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// maxRecorded bounds the copy of a request body that has no GetBody.
+const maxRecorded = 4 << 20
+
+// replay hands the caller's request body to each attempt.
+type replay struct {
+	again func() (io.ReadCloser, error) // nil where nothing can give it again
+	rec   *recorder                     // what a body without again is read through
+	state bodyState
+}
+
+type bodyState uint8
+
+const (
+	noBody  bodyState = iota
+	unsent            // no attempt has had the caller's own body yet
+	sent              // it has
+	rewound           // it was read ahead and closed; again has all of it
+)
+
+var errSpent = errors.New("it was longer than 4 MiB, or still being sent, and cannot be sent again")
+
+// body returns the body for the next attempt; own is the caller's.
+func (r *replay) body(own io.ReadCloser) (io.ReadCloser, error) {
+	switch {
+	case r.state == noBody:
+		return own, nil // nil or http.NoBody
+	case r.rec != nil:
+		r.state = sent
+		return r.rec.view()
+	case r.state == unsent:
+		r.state = sent
+		return own, nil
+	case r.again == nil:
+		return nil, &bodyError{errSpent}
+	}
+	b, err := r.again()
+	if err != nil {
+		return nil, &bodyError{err}
+	}
+	return b, nil
+}
+
+// ready reports whether another attempt could have the body now.
+func (r *replay) ready() bool {
+	return r.state == noBody || r.state == unsent || r.again != nil || r.rec != nil && r.rec.ready()
+}
+
+// end closes what no attempt will close.
+func (r *replay) end(own io.ReadCloser) {
+	if r.rec != nil {
+		r.rec.end()
+	} else if r.state == unsent {
+		own.Close()
+	}
+}
+
+// bytes is the body, as far as it can be had before it is sent; nil else.
+func (r *replay) bytes() []byte {
+	if r == nil || r.again == nil {
+		return nil
+	}
+	body, err := r.again()
+	if err != nil {
+		return nil
+	}
+	defer body.Close()
+	b, _ := io.ReadAll(io.LimitReader(body, maxRecorded))
+	return b
+}
+
+// lost reports whether no other attempt can ever have the body.
+func (r *replay) lost() bool { return r.again == nil && r.rec != nil && r.rec.lost() }
+
+// newReplay prepares the body of req, and reads it if the route needs to know
+// what it asks for: through GetBody, which costs no copy, or else by reading
+// an inference body of known and modest length first. Any other body without
+// GetBody is recorded while it is sent, if record says that it may be needed
+// again.
+func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p dialect.Prompt, err error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return r, p, nil
+	}
+	r.state, r.again = unsent, req.GetBody
+	switch {
+	case req.GetBody != nil:
+		if route.Inference {
+			p = readPrompt(req, route)
+		}
+	case route.Inference && req.ContentLength > 0 && req.ContentLength <= maxRecorded:
+		body, err := io.ReadAll(io.LimitReader(req.Body, req.ContentLength+1))
+		req.Body.Close()
+		if err != nil {
+			return replay{}, p, &bodyError{err}
+		}
+		r.again, r.state = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }, rewound
+		p = route.ReadPrompt(body)
+	case record:
+		r.rec = &recorder{src: req.Body}
+	}
+	return r, p, nil
+}
+
+// readPrompt reads a body that GetBody gives, in place where it can be had in
+// one piece. An error of GetBody is left for the attempt that needs the body.
+func readPrompt(req *http.Request, route dialect.Route) dialect.Prompt {
+	body, err := req.GetBody()
+	if err != nil {
+		return dialect.Prompt{}
+	}
+	defer body.Close()
+	c := collector{route: route, length: req.ContentLength}
+	if w, ok := body.(io.WriterTo); ok {
+		w.WriteTo(&c)
+	} else {
+		io.Copy(&c, io.LimitReader(body, maxRecorded))
+	}
+	if !c.done {
+		c.prompt = route.ReadPrompt(c.buf)
+	}
+	return c.prompt
+}
+
+// collector reads the prompt from what is written to it. bytes.Reader and its
+// kin write all they have at once, and then nothing is copied.
+type collector struct {
+	route  dialect.Route
+	length int64
+	done   bool
+	prompt dialect.Prompt
+	buf    []byte
+}
+
+func (c *collector) Write(p []byte) (int, error) {
+	if c.buf == nil && int64(len(p)) == c.length {
+		c.prompt, c.done = c.route.ReadPrompt(p), true
+		return len(p), nil
+	}
+	if len(c.buf)+len(p) > maxRecorded {
+		return 0, io.ErrShortWrite
+	}
+	c.buf = append(c.buf, p...)
+	return len(p), nil
+}
+
+// recorder keeps what the first attempt reads from a body that exists once.
+// Each attempt has a view of its own, so that a transport that still reads an
+// old one never shares a position with the new.
+type recorder struct {
+	src io.ReadCloser
+
+	mu       sync.Mutex
+	buf      []byte
+	err      error // what ended src, io.EOF when all of it was read
+	overflow bool
+	reading  bool // a view is inside src.Read
+	open     int  // views not yet closed
+	ended    bool
+	closed   bool
+}
+
+type view struct {
+	r      *recorder
+	off    int
+	closed bool
+}
+
+func (r *recorder) ready() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.readyLocked()
+}
+
+func (r *recorder) lost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.overflow
+}
+
+func (r *recorder) readyLocked() bool {
+	return !r.overflow && !r.reading && (r.err != nil || r.open == 0)
+}
+
+// view is the body for one more attempt.
+func (r *recorder) view() (io.ReadCloser, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.readyLocked() {
+		return nil, &bodyError{errSpent}
+	}
+	r.open++
+	return &view{r: r}, nil
+}
+
+// end closes src as soon as no view is open: closing it under a transport that
+// still sends would be a race of ours.
+func (r *recorder) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.closeLocked()
+}
+
+func (r *recorder) closeLocked() {
+	if r.ended && r.open == 0 && !r.closed {
+		r.closed = true
+		r.src.Close()
+	}
+}
+
+func (v *view) Read(p []byte) (int, error) {
+	r := v.r
+	r.mu.Lock()
+	switch {
+	case v.closed:
+		r.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	case v.off < len(r.buf):
+		n := copy(p, r.buf[v.off:])
+		v.off += n
+		r.mu.Unlock()
+		return n, nil
+	case r.err != nil:
+		defer r.mu.Unlock()
+		return 0, r.err
+	}
+	r.reading = true
+	r.mu.Unlock()
+
+	n, err := r.src.Read(p)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reading = false
+	r.err = err
+	if r.overflow = r.overflow || len(r.buf)+n > maxRecorded; r.overflow {
+		r.buf = nil
+		v.off = 0
+	} else {
+		r.buf = append(r.buf, p[:n]...)
+		v.off += n
+	}
+	return n, err
+}
+
+func (v *view) Close() error {
+	r := v.r
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !v.closed {
+		v.closed = true
+		r.open--
+		r.closeLocked()
+	}
+	return nil
+}

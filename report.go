@@ -1,0 +1,94 @@
+package snubber
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Report is what became of one call. It is filled while the call runs and may
+// be read after the body of its response has ended, or after RoundTrip
+// returned an error.
+type Report struct {
+	// Calls is the number of round trips made with a context of [WithReport]: an
+	// SDK's retries and redirects each are one. The rest of the Report is about
+	// the one that started last.
+	Calls int
+	// Attempts is the number of requests sent, those of nested Transports
+	// included.
+	Attempts int
+	// Readmitted is how many of these were sent back by a server's limit or an
+	// open circuit and cost no attempt.
+	Readmitted int
+	// Queued is the time spent in limiters' queues, Waited the time between
+	// attempts and for circuits.
+	Queued, Waited time.Duration
+	// Outcome is the verdict on the last attempt, final once the body ended.
+	Outcome Outcome
+}
+
+// ledger is where a Report is kept: one that a context brought, for its calls
+// one after the other, or one made when ReportOf first asked for it.
+type ledger struct {
+	mu     sync.Mutex
+	report *Report
+	latest *call
+}
+
+type ledgerKey struct{}
+
+// WithReport returns a context whose calls fill the Report.
+func WithReport(ctx context.Context) (context.Context, *Report) {
+	l := &ledger{report: new(Report)}
+	return context.WithValue(ctx, ledgerKey{}, l), l.report
+}
+
+// begin makes c the call that the Report is about.
+func (l *ledger) begin(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.latest = c
+	*l.report = Report{Calls: l.report.Calls + 1}
+}
+
+// write replaces the Report by r, unless a later call than c has begun.
+func (l *ledger) write(c *call, r Report) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.latest == c {
+		r.Calls = l.report.Calls
+		*l.report = r
+	}
+}
+
+// reported is the caller's context with the call in it: the context of
+// [http.Response.Request]. It does not carry the mark of nesting, so that a
+// request made with it is a call of its own.
+type reported struct{ c *call }
+
+type reportKey struct{}
+
+func (r reported) Deadline() (time.Time, bool) { return r.c.ctx().Deadline() }
+func (r reported) Done() <-chan struct{}       { return r.c.ctx().Done() }
+func (r reported) Err() error                  { return r.c.ctx().Err() }
+
+func (r reported) Value(key any) any {
+	if key == (reportKey{}) {
+		return r.c
+	}
+	return r.c.ctx().Value(key)
+}
+
+// ReportOf returns the Report of the call that res answers, or nil if no
+// [Transport] made it.
+func ReportOf(res *http.Response) *Report {
+	if res == nil || res.Request == nil {
+		return nil
+	}
+	c, _ := res.Request.Context().Value(reportKey{}).(*call)
+	if c == nil {
+		return nil
+	}
+	return c.reportNow()
+}

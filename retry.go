@@ -1,0 +1,288 @@
+package snubber
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Retry sends a failed request again. The zero value is a good policy: four
+// attempts, equal jitter from half a second, a budget that stops retrying when
+// nothing succeeds any more.
+//
+// When attempts run out the caller gets the last response as it came, so that
+// an SDK can read the provider's own error from it. A wait that does not fit
+// the caller's deadline or MaxWait is not begun.
+//
+// It is safe for concurrent use and must not be copied after first use.
+type Retry struct {
+	// MaxAttempts counts the first attempt too. If zero, 4; if negative, there
+	// is no limit but deadline and budget.
+	MaxAttempts int
+	// MinBackoff is the ceiling of the first wait, which doubles up to
+	// MaxBackoff; half of each wait is random. After Overloaded, and after
+	// RateLimited without a hint, it is twice that. If zero, 500 ms and 8 s; if
+	// negative, no wait of our own and no ceiling.
+	MinBackoff, MaxBackoff time.Duration
+	// MaxWait is the longest single wait, which a server can ask for with
+	// Retry-After. Beyond it the response is returned at once. If zero, 60 s; if
+	// negative, as long as the deadline allows.
+	MaxWait time.Duration
+	// Budget is shared by the calls to one circuit key. If nil, the zero Budget.
+	Budget *Budget
+	// If decides whether an outcome is worth another attempt; attempts, budget
+	// and deadline still bound it. If nil, [Retryable].
+	If func(*http.Request, Outcome) bool
+
+	budget Budget // where Budget is nil
+}
+
+func (r *Retry) maxAttempts() int {
+	switch {
+	case r.MaxAttempts < 0:
+		return math.MaxInt
+	case r.MaxAttempts == 0:
+		return 4
+	}
+	return r.MaxAttempts
+}
+
+func (r *Retry) maxWait() time.Duration { return orDefault(r.MaxWait, 60*time.Second) }
+
+func (r *Retry) budgetInUse() *Budget {
+	if r.Budget != nil {
+		return r.Budget
+	}
+	return &r.budget
+}
+
+func (r *Retry) wants(req *http.Request, o Outcome) bool {
+	if r.If != nil {
+		return r.If(req, o)
+	}
+	return Retryable(req, o)
+}
+
+// forever stands for a bound that is switched off. It is far enough from
+// overflow to be added to any time.
+const forever = 100 * 365 * 24 * time.Hour
+
+// orDefault is the rule of every duration in this package: zero is the
+// default, negative is no bound.
+func orDefault(d, def time.Duration) time.Duration {
+	switch {
+	case d < 0:
+		return forever
+	case d == 0:
+		return def
+	}
+	return min(d, forever)
+}
+
+// pause is the sequence of waits of one call. It is made after the first
+// failure: a call that succeeds pays nothing for it.
+type pause struct {
+	steps   *backoff.ExponentialBackOff
+	ceiling time.Duration
+}
+
+// newPause sets up equal jitter, U(b/2, b) with b doubling: intervals start at
+// 3/4 of the base and vary by a third. Full jitter would be the wrong
+// simplification here: it lets one call in seven spend all its attempts inside
+// a one-second outage.
+func (r *Retry) newPause() *pause {
+	p := &pause{ceiling: orDefault(r.MaxBackoff, 8*time.Second)}
+	if r.MinBackoff < 0 {
+		return p
+	}
+	base := min(orDefault(r.MinBackoff, 500*time.Millisecond), p.ceiling)
+	p.steps = backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(base*3/4),
+		backoff.WithMaxInterval(p.ceiling*3/4),
+		backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(1.0/3),
+		backoff.WithMaxElapsedTime(0), // otherwise NextBackOff turns to -1 after 15 minutes, a hot loop
+	)
+	return p
+}
+
+// next is the wait before the next attempt. A server's hint is a floor, and
+// jitter comes after it: a crowd told the same second must not come back in
+// the same millisecond, nor before its time.
+func (p *pause) next(o Outcome, now time.Time) time.Duration {
+	var step time.Duration
+	if p.steps != nil {
+		step = p.steps.NextBackOff()
+		if o.Class == Overloaded || o.Class == RateLimited && o.NotBefore.IsZero() {
+			step = min(2*step, p.ceiling)
+		}
+	}
+	hint := o.NotBefore.Sub(now)
+	if o.NotBefore.IsZero() || hint <= step {
+		return step
+	}
+	return hint + jitterAfter(hint)
+}
+
+func jitterAfter(hint time.Duration) time.Duration {
+	return rand.N(min(time.Second, hint/10) + 1)
+}
+
+// Retryable is the policy of a nil Retry.If. A server's x-should-retry decides
+// where it is given. Else RateLimited and what a server declined or never saw
+// is repeatable whatever it asks for, and other failures are where repeating
+// req is safe: an idempotent method (RFC 9110 §9.2.2), an Idempotency-Key,
+// [WithIdempotent], or a known inference path. It does not judge whether
+// waiting fits a deadline.
+func Retryable(req *http.Request, o Outcome) bool {
+	return repeatable(o) && (mayRepeat(o) || safe(req))
+}
+
+// repeatable reports whether another attempt could end differently.
+func repeatable(o Outcome) bool {
+	switch o.Class {
+	case RateLimited, Overloaded, ServerError, Unreachable, TimedOut, Transient:
+		return o.Advice != Stop
+	case Invalid:
+		return o.Advice == Again
+	}
+	return false
+}
+
+// mayRepeat reports whether repeating can do no harm, whatever the request.
+func mayRepeat(o Outcome) bool {
+	return o.Unsent || o.Declined || o.Advice == Again || o.Class == RateLimited
+}
+
+// safe reports whether doing the request twice is as good as once.
+func safe(req *http.Request) bool {
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	if len(req.Header["Idempotency-Key"]) > 0 || len(req.Header["X-Idempotency-Key"]) > 0 {
+		return true
+	}
+	if req.Context().Value(idempotentKey{}) != nil {
+		return true
+	}
+	asked := askedBy(req)
+	// A path alone could be another service's: all inference names a model.
+	return asked.inference && asked.model != "" && !asked.background
+}
+
+type idempotentKey struct{}
+
+// WithIdempotent marks the requests made with the context as safe to repeat,
+// as an Idempotency-Key header would, without sending one.
+func WithIdempotent(ctx context.Context) context.Context {
+	return context.WithValue(ctx, idempotentKey{}, true)
+}
+
+// sdkRetry reports whether the request is itself the retry of an SDK above us.
+// Such a request gets one attempt: the verdict on the call was already given.
+func sdkRetry(h http.Header) bool {
+	if v := h["X-Stainless-Retry-Count"]; len(v) > 0 {
+		n, err := strconv.Atoi(v[0])
+		return err == nil && n > 0
+	}
+	if v := h["Amz-Sdk-Request"]; len(v) > 0 { // "attempt=2; max=3"
+		_, rest, ok := strings.Cut(v[0], "attempt=")
+		return ok && !strings.HasPrefix(rest, "1;") && rest != "1"
+	}
+	return false
+}
+
+// Budget bounds the retries of all calls to one key together, so that retrying
+// repairs single failures and does not multiply the load of an outage. A retry
+// costs 1 and is paid back if it succeeds. An empty budget means that the
+// response of the failed attempt is returned. After the rules of gRPC's retry
+// throttling and AWS SDKs, but fed by successes and not by requests: fed by
+// requests it would empty where the failures are worst.
+//
+// It is safe for concurrent use, may be shared between layers and must not be
+// copied after first use.
+type Budget struct {
+	// Capacity is the number of retries a full budget pays for; it starts full.
+	// If zero, 10; if negative, the budget is no bound.
+	Capacity float64
+	// Deposit is added for each call whose first attempt succeeded. If zero,
+	// 0.2; if negative, none.
+	Deposit float64
+	// PerSecond is added with time. If zero, 0.1; if negative, none.
+	PerSecond float64
+
+	accounts registry[*account]
+}
+
+// account is one key's share. A key without one has a full budget.
+type account struct {
+	mu    sync.Mutex
+	spent float64 // below capacity
+	at    time.Time
+	rate  float64
+}
+
+func (a *account) evictable(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.settledLocked(now) <= 0
+}
+
+func (a *account) settledLocked(now time.Time) float64 {
+	if d := now.Sub(a.at); d > 0 {
+		a.spent = max(0, a.spent-d.Seconds()*a.rate)
+		a.at = now
+	}
+	return a.spent
+}
+
+func rateOrDefault(v, def float64) float64 {
+	switch {
+	case v == 0 || math.IsNaN(v):
+		return def
+	case v < 0:
+		return 0
+	}
+	return v
+}
+
+// withdraw pays for one retry, or reports that the budget is empty.
+func (b *Budget) withdraw(k key, now time.Time) bool {
+	if b.Capacity < 0 {
+		return true
+	}
+	a := b.accounts.get(k, now, func(key) *account {
+		return &account{at: now, rate: rateOrDefault(b.PerSecond, 0.1)}
+	})
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settledLocked(now)+1 > rateOrDefault(b.Capacity, 10) {
+		return false
+	}
+	a.spent++
+	return true
+}
+
+// succeeded books a success: of a first attempt a deposit, of a retry the
+// refund of what that retry had cost.
+func (b *Budget) succeeded(k key, retried bool, now time.Time) {
+	a, ok := b.accounts.find(k)
+	if !ok {
+		return // never drawn on: full
+	}
+	amount := 1.0
+	if !retried {
+		amount = rateOrDefault(b.Deposit, 0.2)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spent = max(0, a.settledLocked(now)-amount)
+}

@@ -1,0 +1,162 @@
+package snubber
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Timeout bounds the phases of one attempt. The zero value never cuts a
+// healthy slow call: a reasoning model may take ten minutes to the header of a
+// unary answer. For chat, 60 s, 30 s and 30 s are sensible.
+//
+// Each limit that passes ends the attempt with a [*TimeoutError], which
+// [Retry] may follow with one more attempt. After the response's header it is
+// an error of the body's Read. A stream is never cut for its total length
+// unless Attempt says so.
+//
+// It is safe for concurrent use.
+type Timeout struct {
+	// Headers is the time to the response's header. If zero, 10 min; if
+	// negative, any.
+	Headers time.Duration
+	// FirstEvent is the time from a stream's header to its first content; pings
+	// and preambles are not content. If zero, 5 min; if negative, any.
+	FirstEvent time.Duration
+	// Idle is the time that one Read of the body may wait for bytes; it does not
+	// run between Reads. If zero, 2 min; if negative, any.
+	Idle time.Duration
+	// Attempt is the time of the whole attempt to the end of the body. If zero
+	// or negative, any.
+	Attempt time.Duration
+}
+
+func (t *Timeout) headers() time.Duration    { return orDefault(t.Headers, 10*time.Minute) }
+func (t *Timeout) firstEvent() time.Duration { return orDefault(t.FirstEvent, 5*time.Minute) }
+func (t *Timeout) idle() time.Duration       { return orDefault(t.Idle, 2*time.Minute) }
+func (t *Timeout) attempt() time.Duration    { return orDefault(t.Attempt, forever) }
+
+// probeTerm is how long a half-open circuit's place stays taken by an attempt
+// that does not end.
+func (t *Timeout) probeTerm() time.Duration {
+	if t == nil {
+		return 30 * time.Second
+	}
+	return min(t.headers(), 30*time.Second)
+}
+
+// keep is how long an unread body holds its permits.
+func (t *Timeout) keep() time.Duration {
+	if t == nil || t.Idle < 0 {
+		return 2 * time.Minute
+	}
+	return t.idle()
+}
+
+// watch is the one timer of an attempt. It is armed for the nearest limit in
+// force; a limit that moves away is noticed when the timer fires, so that a
+// Read costs no timer operation.
+type watch struct {
+	alarm   *alarm
+	started instant
+	armed   instant // when the alarm rings
+	header  instant // moved on by the pauses between Reads
+	mark    instant // when the Read that runs began, or the last one ended
+	ringing bool    // the alarm is armed
+	served  bool    // the header is there
+	reading bool
+	first   bool // waiting for the first event
+	holding bool // a permit is held that an unread body must give back
+}
+
+// instant is a time on the monotonic clock in a third of a time.Time's size.
+// Only differences mean anything: in a synctest bubble it is far off.
+type instant int64
+
+var epoch = time.Now()
+
+func clock() instant { return instant(time.Since(epoch)) }
+
+func (i instant) sub(j instant) time.Duration { return time.Duration(i - j) }
+
+const never instant = math.MaxInt64
+
+// begin and end frame a Read.
+func (w *watch) begin(now instant) {
+	w.header += now - w.mark // a slow reader is not a slow server
+	w.mark, w.reading = now, true
+}
+
+func (w *watch) end(now instant) { w.mark, w.reading = now, false }
+
+// nearest is the limit that passes next, never if there is none. The phase is
+// empty where that means the end of holding and not of the attempt.
+func (w *watch) nearest(limits *Timeout) (at instant, phase TimeoutPhase, limit time.Duration) {
+	at = never
+	consider := func(from instant, d time.Duration, p TimeoutPhase) {
+		if end := from + instant(d); d < forever && end < at {
+			at, phase, limit = end, p, d
+		}
+	}
+	if limits != nil {
+		consider(w.started, limits.attempt(), PhaseAttempt)
+		if !w.served {
+			consider(w.started, limits.headers(), PhaseHeaders)
+		}
+		if w.reading {
+			consider(w.mark, limits.idle(), PhaseIdle)
+			if w.first {
+				consider(w.header, limits.firstEvent(), PhaseFirstEvent)
+			}
+		}
+	}
+	if w.holding && w.served && !w.reading {
+		consider(w.mark, limits.keep(), "")
+	}
+	return at, phase, limit
+}
+
+// alarm is a timer that calls the tick of the attempt it is set for.
+type alarm struct {
+	timer *time.Timer
+	a     atomic.Pointer[attempt]
+}
+
+func (x *alarm) ring() {
+	if a := x.a.Load(); a != nil {
+		a.tick()
+	}
+}
+
+// alarms keeps stopped timers for the next attempts: a timer and its function
+// are a third of what a call allocates. The pool lives in a layer's value and
+// holds timers of the real clock alone: a timer made in a testing/synctest
+// bubble must never be touched outside, and a Transport may be a package
+// variable of a program that is tested in several.
+type alarms struct{ pool sync.Pool }
+
+func (p *alarms) set(a *attempt, d time.Duration) *alarm {
+	if x, ok := p.pool.Get().(*alarm); ok && !fakeClock() {
+		x.a.Store(a)
+		x.timer.Reset(d)
+		return x
+	}
+	x := new(alarm)
+	x.a.Store(a)
+	x.timer = time.AfterFunc(d, x.ring)
+	return x
+}
+
+// drop gives an alarm back. One that could not be stopped is ringing, and is
+// left to itself.
+func (p *alarms) drop(x *alarm) {
+	if x.timer.Stop() && !fakeClock() {
+		x.a.Store(nil)
+		p.pool.Put(x)
+	}
+}
+
+// fakeClock reports whether the clock is a synctest bubble's, which starts at
+// the year 2000.
+func fakeClock() bool { return time.Now().Unix() < 1_500_000_000 }
