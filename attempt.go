@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
 // attempt is one try on the wire. It is the context of its own request, which
@@ -136,9 +138,15 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 // last: it may fire at once, into an attempt that must be whole by then.
 func (a *attempt) start() {
 	a.mu.Lock()
-	a.watch.started = clock()
-	a.watch.holding = a.permit.line != nil
-	a.rearmLocked(a.watch.started)
+	w, limits := &a.watch, a.call.t.Timeout
+	now := w.started
+	w.holding = a.permit.line != nil
+	if at, _, _ := w.nearest(limits); at < never {
+		// Set for the body's limits too, which are shorter and come next: an
+		// early ring costs less than setting the timer twice.
+		w.armed, w.ringing = min(at, now+instant(limits.keep())), true
+		w.alarm = a.call.t.alarms.set(a, w.armed.sub(now))
+	}
 	a.mu.Unlock()
 	if ctx := a.call.ctx(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { a.abort(callerLeft, nil) })
@@ -237,7 +245,7 @@ func (a *attempt) end(why ending) bool {
 	}
 	if alarm := a.watch.alarm; alarm != nil {
 		a.watch.alarm = nil
-		a.call.t.alarms.drop(alarm)
+		a.call.t.alarms.drop(alarm, a)
 	}
 	after, unhook := a.after, a.unhook
 	a.after, a.unhook = nil, nil
@@ -261,16 +269,24 @@ func (a *attempt) claim() bool {
 	return !was
 }
 
-// verdictLocked is the provisional verdict.
+// verdictLocked is the provisional verdict, or the worse one of an error that
+// came inside the body.
 func (a *attempt) verdictLocked() Outcome {
-	if a.outcome == nil {
-		return Outcome{Class: Success}
+	o := Outcome{Class: Success}
+	if a.outcome != nil {
+		o = *a.outcome
 	}
-	return *a.outcome
+	if m := a.body.meter; m != nil && m.Phase() == dialect.Failed && o.Class == Success {
+		now := time.Now()
+		o = outcomeOf(dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, nil, m.Failure(), now), now)
+	}
+	return o
 }
 
 // conclude gives the final verdict, once, to all who wait for it.
-func (a *attempt) conclude(o Outcome) {
+func (a *attempt) conclude(o Outcome) { a.concludeAt(o, time.Now()) }
+
+func (a *attempt) concludeAt(o Outcome, now time.Time) {
 	a.mu.Lock()
 	if a.concluded {
 		a.mu.Unlock()
@@ -284,19 +300,15 @@ func (a *attempt) conclude(o Outcome) {
 		o.Usage = Usage(u)
 	}
 	held := a.stopHoldingLocked()
-	took := clock().sub(a.watch.started)
+	took := instantOf(now).sub(a.watch.started)
 	a.mu.Unlock()
 
-	switch {
-	case held && o.Unsent:
+	if held && o.Unsent {
 		a.permit.refund()
-	case held:
-		a.permit.free()
-		fallthrough
-	default:
-		a.permit.settle(o, a.call.asked.format)
+	} else {
+		a.permit.settle(o, a.call.asked.format, held, now)
 	}
-	a.call.concluded(a, o, took, time.Now())
+	a.call.concluded(a, o, took, now)
 }
 
 // translate says what an error of Base means: it is our timer's, or the
@@ -322,10 +334,9 @@ func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
 
 // header notes that the response's header is there, unless the attempt has
 // ended meanwhile.
-func (a *attempt) header() bool {
+func (a *attempt) header(now instant) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := clock()
 	a.lease.header(now.sub(a.watch.started))
 	a.watch.header, a.watch.mark, a.watch.served = now, now, true
 	return a.ended == running

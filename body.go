@@ -50,9 +50,9 @@ func (b answer) Read(p []byte) (int, error) {
 		a.mu.Unlock()
 		return 0, err
 	}
-	now := clock()
-	a.watch.begin(now)
-	a.rearmLocked(now)
+	began := clock()
+	a.watch.begin(began)
+	a.rearmLocked(began)
 	a.mu.Unlock()
 
 	n, err := a.body.rc.Read(p)
@@ -60,27 +60,26 @@ func (b answer) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF {
 		err = a.translate(err)
 	}
+	now := time.Now()
 	a.mu.Lock()
-	a.watch.end(clock())
-	o, final := a.verdictLocked(), false
-	if m := a.body.meter; m != nil {
+	a.watch.end(instantOf(now))
+	m := a.body.meter
+	if m != nil {
 		m.Observe(p[:n])
 		a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
-		final = m.Phase() == dialect.Terminal
 	}
+	var o Outcome
+	final := true
 	switch {
-	case err == io.EOF:
-		if m := a.body.meter; m != nil && m.Streaming() && !m.End() {
-			err = errTruncated
-			o = Outcome{Class: Unreachable, Reason: "truncated"}
-		}
-		final = true
-	case err != nil:
-		o, final = classifyError(a.call.in, err), true
-	}
-	if m := a.body.meter; final && m != nil && m.Phase() == dialect.Failed && o.Class == Success {
-		v := dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, nil, m.Failure(), time.Now())
-		o = outcomeOf(v, time.Now())
+	case err != nil && err != io.EOF:
+		o = classifyError(a.call.in, err)
+	case err != nil && m != nil && m.Streaming() && !m.End() && m.Phase() != dialect.Failed:
+		err = errTruncated
+		o = Outcome{Class: Unreachable, Reason: "truncated"}
+	case err != nil, m != nil && m.Phase() >= dialect.Terminal:
+		o = a.verdictLocked()
+	default:
+		final = false
 	}
 	if err != nil && a.body.err == nil {
 		a.body.err = err
@@ -88,7 +87,7 @@ func (b answer) Read(p []byte) (int, error) {
 	a.mu.Unlock()
 
 	if final {
-		a.conclude(o)
+		a.concludeAt(o, now)
 	}
 	if err != nil {
 		a.end(finished)

@@ -206,7 +206,11 @@ func (c *call) try(a *attempt, how turn) (r result) {
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
-	if !a.header() {
+	if res.Body != http.NoBody && bodiless(c.in, res) {
+		res.Body.Close() // nobody needs to read it to its end first
+		res.Body = http.NoBody
+	}
+	if !a.header(instantOf(now)) {
 		res.Body.Close()
 		return c.failed(a, a.Err(), now)
 	}
@@ -215,9 +219,13 @@ func (c *call) try(a *attempt, how turn) (r result) {
 	if res.StatusCode >= 400 && res.Body != http.NoBody {
 		r.rest = hold(res.Body, maxHeld)
 		res.Body, prefix = r.rest, r.rest.prefix()
+		if err := a.Err(); err != nil {
+			res.Body.Close()
+			return c.failed(a, err, now)
+		}
 	}
 	r.res = res
-	r.o = c.classify(a, res, prefix)
+	r.o = c.classify(a, res, prefix, now)
 	c.regulate(a, r.o, now)
 	switch {
 	case res.Body == http.NoBody, r.rest != nil && r.rest.whole():
@@ -227,6 +235,11 @@ func (c *call) try(a *attempt, how turn) (r result) {
 		return c.failed(a, a.Err(), now)
 	}
 	return r
+}
+
+// bodiless reports whether res has no body by definition (RFC 9110 §6.4.1).
+func bodiless(req *http.Request, res *http.Response) bool {
+	return req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 }
 
 // failed is the result of an attempt without a response.
@@ -241,7 +254,7 @@ func (c *call) failed(a *attempt, err error, now time.Time) result {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.swallowed = o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(clock().sub(a.watch.started))
+	a.swallowed = o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(instantOf(now).sub(a.watch.started))
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)
@@ -250,9 +263,9 @@ func (c *call) failed(a *attempt, err error, now time.Time) result {
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-func (c *call) classify(a *attempt, res *http.Response, held []byte) Outcome {
+func (c *call) classify(a *attempt, res *http.Response, held []byte, now time.Time) Outcome {
 	if c.t.Classify == nil {
-		return classifyResponse(c.asked.route(), c.in, res, held, time.Now())
+		return classifyResponse(c.asked.route(), c.in, res, held, now)
 	}
 	seen := *res
 	seen.Body = io.NopCloser(bytes.NewReader(held))

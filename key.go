@@ -29,7 +29,7 @@ func originKey(req *http.Request, model string) key {
 // String is the key as events, errors and snapshots show it:
 // "https://api.example.com gpt-4o", with the credential's hash behind a '#'.
 func (k key) String() string {
-	if k.custom != "" {
+	if k.scheme == "" {
 		return k.custom
 	}
 	s := k.scheme + "://" + k.host

@@ -127,13 +127,14 @@ func (l *Limiter) maxQueue() int {
 	return l.MaxQueue
 }
 
-// longestGate is the gate beyond which a request without MaxWait is refused.
+// longestWait is MaxWait, and the gate beyond which a request is refused. The
+// usual Retry-After of a minute's quota is 60, and jitter comes after it.
 func (l *Limiter) longestWait() (wait, gate time.Duration) {
 	switch {
 	case l.MaxWait < 0:
 		return forever, forever
 	case l.MaxWait == 0:
-		return forever, time.Minute
+		return forever, time.Minute + time.Second
 	}
 	return l.MaxWait, forever
 }

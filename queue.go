@@ -92,22 +92,22 @@ func (q *line) evictable(now time.Time) bool {
 	return q.waiting == 0 && q.pending == 0 && !now.Before(q.gate) && q.latch == 0 && full(q.requests) && full(q.tokens)
 }
 
-// enter takes what a request of the cost needs, waiting for its turn. A call
-// that the server sent back enters at the front of its priority. The error is
-// a *RejectedError or the context's.
-func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (permit, error) {
+// enter takes what a request of the cost needs, waiting for its turn; waited
+// is zero if it went straight through. A call that the server sent back enters
+// at the front of its priority. The error is a *RejectedError or the context's.
+func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (p permit, waited time.Duration, err error) {
 	priority := priorityOf(ctx)
 	deadline, _ := ctx.Deadline()
 
 	q.mu.Lock()
 	if r := q.refusalLocked(cost, priority, front, deadline, now); r != nil {
 		q.mu.Unlock()
-		return permit{}, r
+		return p, 0, r
 	}
 	if q.aheadLocked(priority, front) == 0 && q.delayLocked(cost, now) == 0 {
-		p := q.takeLocked(cost, now)
+		p = q.takeLocked(cost, now)
 		q.mu.Unlock()
-		return p, nil
+		return p, 0, nil
 	}
 	w := q.joinLocked(cost, priority, front, deadline, now)
 	q.pumpLocked(now)
@@ -116,23 +116,29 @@ func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (
 	select {
 	case <-w.ready:
 	case <-ctx.Done():
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		select {
-		case <-w.ready: // granted or refused in the same instant
-			if w.refused == nil {
-				q.giveBackLocked(w.permit, time.Now())
-			}
-		default:
-			q.leaveLocked(w)
-			q.pumpLocked(time.Now())
-		}
-		return permit{}, ctx.Err()
+		q.leave(w)
+		return p, time.Since(now), ctx.Err()
 	}
 	if w.refused != nil {
-		return permit{}, w.refused
+		return p, time.Since(now), w.refused
 	}
-	return w.permit, nil
+	return w.permit, time.Since(now), nil
+}
+
+// leave takes a waiter whose context has ended out of the queue, or gives back
+// what it was granted in the same instant.
+func (q *line) leave(w *waiter) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case <-w.ready:
+		if w.refused == nil {
+			q.giveBackLocked(w.permit, time.Now())
+		}
+	default:
+		q.leaveLocked(w)
+		q.pumpLocked(time.Now())
+	}
 }
 
 // refusalLocked decides whether a request may join at all.
@@ -460,8 +466,9 @@ func (p permit) free() {
 	}
 }
 
-// settle replaces the estimate by what was used, where the outcome tells.
-func (p permit) settle(o Outcome, format dialect.Format) {
+// settle replaces the estimate by what was used, where the outcome tells, and
+// frees the place if it is still held.
+func (p permit) settle(o Outcome, format dialect.Format, held bool, now time.Time) {
 	q := p.line
 	if q == nil {
 		return
@@ -473,20 +480,21 @@ func (p permit) settle(o Outcome, format dialect.Format) {
 	case o.Declined, o.Class == Invalid:
 		used = 0 // turned away before a model saw it
 	}
-	now := time.Now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.pending--
-	if q.tokens == nil {
-		return
+	if held {
+		q.inFlight--
 	}
-	if o.Usage.Output > 0 {
-		q.billed.add(o.Usage.Output)
-	}
-	if d := used - int(p.cost); d > 0 {
-		q.chargeLocked(d, now)
-	} else {
-		creditLocked(q.tokens, -d, now)
+	if q.tokens != nil {
+		if o.Usage.Output > 0 {
+			q.billed.add(o.Usage.Output)
+		}
+		if d := used - int(p.cost); d > 0 {
+			q.chargeLocked(d, now)
+		} else {
+			creditLocked(q.tokens, -d, now)
+		}
 	}
 	if q.waiting > 0 {
 		q.pumpLocked(now)

@@ -100,10 +100,10 @@ func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p
 		}
 	case route.Inference && req.ContentLength > 0 && req.ContentLength <= maxRecorded:
 		body, err := io.ReadAll(io.LimitReader(req.Body, req.ContentLength+1))
-		req.Body.Close()
 		if err != nil {
-			return replay{}, p, &bodyError{err}
+			return replay{}, p, &bodyError{err} // and RoundTrip closes it
 		}
+		req.Body.Close()
 		r.again, r.state = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }, rewound
 		p = route.ReadPrompt(body)
 	case record:

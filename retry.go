@@ -71,8 +71,8 @@ func (r *Retry) wants(req *http.Request, o Outcome) bool {
 }
 
 // forever stands for a bound that is switched off. It is far enough from
-// overflow to be added to any time.
-const forever = 100 * 365 * 24 * time.Hour
+// overflow to be multiplied by a few and added to any time.
+const forever = 10 * 365 * 24 * time.Hour
 
 // orDefault is the rule of every duration in this package: zero is the
 // default, negative is no bound.
@@ -121,7 +121,9 @@ func (p *pause) next(o Outcome, now time.Time) time.Duration {
 	if p.steps != nil {
 		step = p.steps.NextBackOff()
 		if o.Class == Overloaded || o.Class == RateLimited && o.NotBefore.IsZero() {
-			step = min(2*step, p.ceiling)
+			if step *= 2; step > p.ceiling { // and not min: that would have no jitter left
+				step = p.ceiling/2 + rand.N(p.ceiling/2+1)
+			}
 		}
 	}
 	hint := o.NotBefore.Sub(now)

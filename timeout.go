@@ -71,14 +71,20 @@ type watch struct {
 }
 
 // instant is a time on the monotonic clock in a third of a time.Time's size.
-// Only differences mean anything: in a synctest bubble it is far off.
+// Only differences mean anything.
 type instant int64
 
 var epoch = time.Now()
 
 func clock() instant { return instant(time.Since(epoch)) }
 
+func instantOf(t time.Time) instant { return instant(t.Sub(epoch)) }
+
 func (i instant) sub(j instant) time.Duration { return time.Duration(i - j) }
+
+// fake reports whether the instant is of a synctest bubble's clock, which is
+// that of the year 2000, while a machine's starts with the machine.
+func (i instant) fake() bool { return time.Duration(i) > 20*365*24*time.Hour }
 
 const never instant = math.MaxInt64
 
@@ -137,10 +143,12 @@ func (x *alarm) ring() {
 type alarms struct{ pool sync.Pool }
 
 func (p *alarms) set(a *attempt, d time.Duration) *alarm {
-	if x, ok := p.pool.Get().(*alarm); ok && !fakeClock() {
-		x.a.Store(a)
-		x.timer.Reset(d)
-		return x
+	if !a.watch.started.fake() {
+		if x, ok := p.pool.Get().(*alarm); ok {
+			x.a.Store(a)
+			x.timer.Reset(d)
+			return x
+		}
 	}
 	x := new(alarm)
 	x.a.Store(a)
@@ -148,15 +156,11 @@ func (p *alarms) set(a *attempt, d time.Duration) *alarm {
 	return x
 }
 
-// drop gives an alarm back. One that could not be stopped is ringing, and is
-// left to itself.
-func (p *alarms) drop(x *alarm) {
-	if x.timer.Stop() && !fakeClock() {
+// drop gives an attempt's alarm back. One that could not be stopped is
+// ringing, and is left to itself.
+func (p *alarms) drop(x *alarm, a *attempt) {
+	if x.timer.Stop() && !a.watch.started.fake() {
 		x.a.Store(nil)
 		p.pool.Put(x)
 	}
 }
-
-// fakeClock reports whether the clock is a synctest bubble's, which starts at
-// the year 2000.
-func fakeClock() bool { return time.Now().Unix() < 1_500_000_000 }

@@ -253,31 +253,31 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 		c.root().unsafe = rt.If == nil && repeatable(r.o) // it only could not be repeated
 		return 0, stop
 	}
-	switch {
-	case sdkRetry(c.in.Header), c.replay.lost():
+	if sdkRetry(c.in.Header) || c.replay.lost() {
 		return 0, stop
+	}
+	if r.o.Class == RateLimited && c.line != nil && c.root().mayReadmit() {
+		// The attempt was not spent, and the queue does the waiting: its gate is
+		// shut until the server's time.
+		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detour.gated.Sub(now), now) {
+			c.root().readmit()
+			return 0, deferred
+		}
+		return 0, stop
+	}
+	switch {
 	case attempts >= rt.maxAttempts(), !c.root().allows():
 		return 0, stop
 	case r.o.Class == TimedOut && timeouts > 1:
 		return 0, stop
 	}
-	if c.root().mayReadmit() {
-		if r.o.Class == RateLimited && c.line != nil {
-			// The queue does the waiting: its gate is shut until the server's time.
-			if c.fits(c.detour.gated.Sub(now), now) {
+	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
+		if at, ok := c.circuit.look(now); !ok {
+			if !at.IsZero() && c.fits(at.Sub(now), now) {
 				c.root().readmit()
 				return 0, deferred
 			}
 			return 0, stop
-		}
-		if c.circuit != nil && r.o.Class.failure() {
-			if at, ok := c.circuit.look(now); !ok {
-				if !at.IsZero() && c.fits(at.Sub(now), now) {
-					c.root().readmit()
-					return 0, deferred
-				}
-				return 0, stop
-			}
 		}
 	}
 	wait := c.pauses().next(r.o, now)
@@ -302,18 +302,20 @@ func (c *call) inTime(wait time.Duration, now time.Time) bool {
 }
 
 // admit waits for the circuit, the queue and the circuit again, and returns an
-// attempt that may be sent. had says that the call has a response already, so
-// that an open circuit defers it; a call without is refused at once.
+// attempt that may be sent now. had says that the call has a response already,
+// so that an open circuit defers it; a call without is refused at once.
 func (c *call) admit(how *turn, had bool) (*attempt, error) {
+	a := c.newAttempt()
 	var giveUp time.Time // of waiting for the circuit
 	for {
 		if err := c.ctx().Err(); err != nil {
 			return nil, err
 		}
 		now := time.Now()
-		a := c.newAttempt()
 		if b := c.t.Breaker; b != nil {
-			c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)
+			if c.circuit == nil {
+				c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)
+			}
 			if at, ok := c.circuit.look(now); !ok {
 				if err := c.await(at, now, &giveUp, how, had); err != nil {
 					return nil, err
@@ -325,13 +327,15 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			if c.line == nil {
 				c.line = l.line(l.keyOf(c.view(), c.asked.model), now)
 			}
-			p, err := c.line.enter(c.ctx(), l.cost(c.line, c.view(), c.asked, &c.replay), *how == deferred, now)
-			entered := time.Now()
-			c.queued(entered.Sub(now), entered)
+			p, waited, err := c.line.enter(c.ctx(), l.cost(c.line, c.view(), c.asked, &c.replay), *how == deferred, now)
+			if waited > 0 {
+				now = now.Add(waited)
+				c.queued(waited, now)
+			}
 			if err != nil {
 				return nil, err
 			}
-			a.permit, now = p, entered
+			a.permit = p
 		}
 		if c.circuit != nil {
 			l, s, at, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
@@ -345,6 +349,7 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			a.lease = l
 			c.shifted(s, now)
 		}
+		a.watch.started = instantOf(now)
 		return a, nil
 	}
 }
@@ -385,9 +390,6 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how *turn, had bool) 
 
 // queued notes a wait in the queue.
 func (c *call) queued(d time.Duration, now time.Time) {
-	if d < time.Microsecond {
-		return // it went straight through
-	}
 	c.root().delayed(d, 0)
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventQueued, Time: now, Key: c.line.key.String(), Wait: d})

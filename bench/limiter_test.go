@@ -2,7 +2,9 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"sync"
@@ -18,6 +20,8 @@ import (
 type caller struct {
 	at       time.Duration // since the start
 	giveUp   time.Duration // after at; 0: never
+	deadline bool          // giveUp is known beforehand
+	unsent   bool          // it passes, but no connection is made
 	priority int
 	tokens   int
 	holds    time.Duration // of the server
@@ -30,7 +34,7 @@ type admission struct {
 }
 
 func drawCallers(t *rapid.T, tokens int) []caller {
-	n := rapid.IntRange(1, 60).Draw(t, "callers")
+	n := rapid.SampledFrom([]int{2, 10, 30, 60}).Draw(t, "callers")
 	cs := make([]caller, n)
 	var at time.Duration
 	for i := range cs {
@@ -46,9 +50,16 @@ func drawCallers(t *rapid.T, tokens int) []caller {
 	return cs
 }
 
-// admit sends all callers through the limiter. It returns who came through, in
-// order, and how many were at the server at once.
-func admit(l *snubber.Limiter, callers []caller) (admitted []admission, crowd int) {
+// run is what became of some callers.
+type run struct {
+	admitted []admission           // who reached the server, in order
+	crowd    int                   // how many were there at once
+	failed   map[int]time.Duration // who did not, and when they were told
+}
+
+// pass sends all callers through the limiter.
+func pass(l *snubber.Limiter, callers []caller) run {
+	r := run{failed: map[int]time.Duration{}}
 	l.Tokens = func(req *http.Request, _ []byte) int {
 		n, _ := strconv.Atoi(req.Header.Get("Tokens"))
 		return n
@@ -58,10 +69,13 @@ func admit(l *snubber.Limiter, callers []caller) (admitted []admission, crowd in
 	start := time.Now()
 	tr := &snubber.Transport{Limiter: l, Base: roundTripper(func(req *http.Request) (*http.Response, error) {
 		i, _ := strconv.Atoi(req.Header.Get("Caller"))
+		if callers[i].unsent {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+		}
 		mu.Lock()
-		admitted = append(admitted, admission{i, time.Since(start)})
+		r.admitted = append(r.admitted, admission{i, time.Since(start)})
 		inside++
-		crowd = max(crowd, inside)
+		r.crowd = max(r.crowd, inside)
 		mu.Unlock()
 		time.Sleep(callers[i].holds)
 		mu.Lock()
@@ -73,7 +87,9 @@ func admit(l *snubber.Limiter, callers []caller) (admitted []admission, crowd in
 	for i, c := range callers {
 		time.Sleep(c.at - time.Since(start))
 		ctx, cancel := context.WithCancel(snubber.WithPriority(context.Background(), c.priority))
-		if c.giveUp > 0 {
+		if c.deadline {
+			ctx, cancel = context.WithTimeout(ctx, c.giveUp)
+		} else if c.giveUp > 0 {
 			time.AfterFunc(c.giveUp, cancel)
 		}
 		req := request(ctx, http.MethodGet, "/v1/things", nil)
@@ -81,12 +97,16 @@ func admit(l *snubber.Limiter, callers []caller) (admitted []admission, crowd in
 		req.Header.Set("Tokens", fmt.Sprint(c.tokens))
 		wg.Go(func() {
 			defer cancel()
-			tr.RoundTrip(req)
+			if _, err := tr.RoundTrip(req); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				r.failed[i] = time.Since(start)
+			}
 		})
 		synctest.Wait() // it is in the queue before the next one comes
 	}
 	wg.Wait()
-	return admitted, crowd
+	return r
 }
 
 // TestQuotaIsKept: in no stretch of time pass more requests or tokens than the
@@ -101,10 +121,10 @@ func TestQuotaIsKept(t *testing.T) {
 			Concurrent:        rapid.IntRange(0, 5).Draw(t, "concurrent"),
 		}
 		callers := drawCallers(t, l.TokensPerMinute)
-		admitted, crowd := admit(l, callers)
+		r := pass(l, callers)
 
-		if l.Concurrent > 0 && crowd > l.Concurrent {
-			t.Fatalf("%d at once, of %d", crowd, l.Concurrent)
+		if l.Concurrent > 0 && r.crowd > l.Concurrent {
+			t.Fatalf("%d at once, of %d", r.crowd, l.Concurrent)
 		}
 		requests, tokens := float64(l.RequestsPerMinute)/60, float64(l.TokensPerMinute)/60
 		burst, seconds := max(1, float64(l.RequestsPerMinute/60)), 1.0
@@ -113,9 +133,9 @@ func TestQuotaIsKept(t *testing.T) {
 		}
 		pool := max(1, min(seconds*tokens, float64(l.TokensPerMinute)))
 		const rounding = 1e-3
-		for i, from := range admitted {
+		for i, from := range r.admitted {
 			spent := 0.0
-			for j, to := range admitted[i:] {
+			for j, to := range r.admitted[i:] {
 				d := (to.at - from.at).Seconds()
 				if n := float64(j + 1); n > requests*d+burst+rounding {
 					t.Fatalf("%v requests in %.3f s, the quota is %.3f/s and %v", n, d, requests, burst)
@@ -140,9 +160,8 @@ func TestQueueIsFair(t *testing.T) {
 			Concurrent:        rapid.IntRange(0, 3).Draw(t, "concurrent"),
 		}
 		callers := drawCallers(t, l.TokensPerMinute)
-		admitted, _ := admit(l, callers)
 		when := map[int]time.Duration{}
-		for _, a := range admitted {
+		for _, a := range pass(l, callers).admitted {
 			when[a.caller] = a.at
 		}
 		for i := range callers {
@@ -163,7 +182,7 @@ func TestQueueIsFair(t *testing.T) {
 }
 
 // TestGivingUpCostsNothing: those who stay pass at the same time as if those
-// who gave up while they waited had never come.
+// who gave up while they waited, or could not be sent, had never come.
 func TestGivingUpCostsNothing(t *testing.T) {
 	check(t, func(t *rapid.T) {
 		rpm := rapid.SampledFrom([]int{30, 60, 100, 600}).Draw(t, "rpm")
@@ -175,9 +194,10 @@ func TestGivingUpCostsNothing(t *testing.T) {
 		callers := drawCallers(t, 0)
 		for i := range callers {
 			callers[i].priority = 0
+			callers[i].unsent = rapid.IntRange(0, 3).Draw(t, "luck") == 0
 		}
 		l := fresh()
-		with, _ := admit(l, callers)
+		with := pass(l, callers).admitted
 		time.Sleep(time.Hour)
 		for _, q := range l.Quotas() {
 			if q.InFlight != 0 || q.Waiting != 0 || q.Requests < float64(burst) {
@@ -197,7 +217,7 @@ func TestGivingUpCostsNothing(t *testing.T) {
 				stayed, number = append(stayed, c), append(number, i)
 			}
 		}
-		without, _ := admit(fresh(), stayed)
+		without := pass(fresh(), stayed).admitted
 		if len(with) != len(without) {
 			t.Fatalf("%d passed, without the others %d", len(with), len(without))
 		}
@@ -209,6 +229,36 @@ func TestGivingUpCostsNothing(t *testing.T) {
 			if d := (a.at - when[a.caller]).Abs(); d > 10*time.Microsecond {
 				t.Fatalf("caller %d passed at %v, without the others at %v", a.caller, a.at, when[a.caller])
 			}
+		}
+	})
+}
+
+// TestNobodyWaitsInVain: whoever has a deadline that the queue cannot keep is
+// told at once, and all others pass in time.
+func TestNobodyWaitsInVain(t *testing.T) {
+	check(t, func(t *rapid.T) {
+		// Of one bucket the prediction is exact. Where one is full while the other
+		// makes the queue wait it is only the least.
+		l := &snubber.Limiter{
+			RequestsPerMinute: rapid.SampledFrom([]int{30, 60, 100, 600}).Draw(t, "rpm"),
+			Burst:             rapid.IntRange(0, 5).Draw(t, "burst"),
+		}
+		callers := drawCallers(t, 0)
+		for i := range callers {
+			c := &callers[i]
+			c.priority, c.holds, c.deadline = 0, 0, c.giveUp > 0
+		}
+		r := pass(l, callers)
+		for i, at := range r.failed {
+			if at != callers[i].at {
+				t.Fatalf("caller %d of %v failed at %v", i, callers[i].at, at)
+			}
+			if callers[i].giveUp == 0 {
+				t.Fatalf("caller %d had all the time, and failed", i)
+			}
+		}
+		if len(r.admitted)+len(r.failed) != len(callers) {
+			t.Fatalf("of %d, %d passed and %d failed", len(callers), len(r.admitted), len(r.failed))
 		}
 	})
 }

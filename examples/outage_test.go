@@ -31,8 +31,7 @@ func TestShortOutage(t *testing.T) {
 				t.Cleanup(srv.Close)
 				ask := openaiSDK.connect(t, srv.URL, &http.Client{Transport: transport()})
 				// The fault strikes a little after a call arrived, when all have.
-				f.Delay, f.Until = 200*time.Millisecond, time.Second
-				p.Inject(f)
+				p.Inject(snubbertest.Fault{Kind: f.Kind, Status: f.Status, Delay: 200 * time.Millisecond, Until: time.Second})
 
 				const calls = 30
 				ends := make(chan error, calls)

@@ -82,11 +82,7 @@ func newRigAt(t *testing.T, s sdk, p *snubbertest.Provider, srv *httptest.Server
 	r.above = &tap{base: r.snubber}
 	r.ask = s.connect(t, srv.URL, &http.Client{Transport: r.above})
 	t.Cleanup(func() {
-		for _, q := range r.snubber.Limiter.Quotas() {
-			if !happens(func() bool { return q.InFlight == 0 }) || q.Waiting != 0 {
-				t.Errorf("at the end %s has %d in flight and %d waiting", q.Key, q.InFlight, q.Waiting)
-			}
-		}
+		r.idle(t)
 		r.snubber.CloseIdleConnections()
 		if !happens(func() bool { return open.count() == 0 }) {
 			t.Errorf("%d connections are left after CloseIdleConnections", open.count())

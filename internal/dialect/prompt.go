@@ -62,9 +62,9 @@ func (r Route) ReadPrompt(body []byte) Prompt {
 		case "messages", "input", "prompt", "contents", "content", "system", "systemInstruction", "system_instruction",
 			"instructions", "texts", "inputs", "inputText", "documents", "query", "message", "chat_history", "preamble",
 			"suffix", "requests", "images":
-			s.text(string(name) == "images", false)
+			s.text(name, false)
 		case "tools", "functions", "toolConfig":
-			s.text(false, true)
+			s.text(name, true)
 		default:
 			s.Skip()
 		}
@@ -135,25 +135,19 @@ func (s *promptScan) limits(output, times *int) {
 	}
 }
 
-// text counts the text in the next value. media: its strings are encoded media.
-// keys: the names of members count.
-func (s *promptScan) text(media, keys bool) {
-	s.Scalars(func(kind jsonscan.Kind, key bool, raw []byte, size int) {
-		switch {
-		case key:
-			if keys {
-				s.bytes += size
-			} else {
-				media = isMediaKey(raw)
-			}
-		case kind == jsonscan.Number:
-			s.bytes += 4
-		case len(raw) >= minMedia && isMedia(raw, media):
+// text counts the text in the next value, the member name. keys: the names of
+// the members in it count too.
+func (s *promptScan) text(name []byte, keys bool) {
+	sum := s.Sum(name, minMedia, func(name, text []byte) bool {
+		media := isMedia(name, text)
+		if media {
 			s.media++
-		default:
-			s.bytes += size
 		}
+		return media
 	})
+	if s.bytes += sum.Text + 4*sum.Numbers; keys {
+		s.bytes += sum.Names
+	}
 }
 
 // isMediaKey reports the names under which the APIs take encoded media. In data
@@ -170,12 +164,12 @@ func isMediaKey(name []byte) bool {
 }
 
 // isMedia reports that a long string is base64, by its first bytes.
-func isMedia(raw []byte, named bool) bool {
-	head := raw[:minMedia]
+func isMedia(name, text []byte) bool {
+	head := text[:minMedia]
 	if string(head[:5]) == "data:" {
 		return bytes.Contains(head, []byte(";base64,"))
 	}
-	if !named {
+	if !isMediaKey(name) {
 		return false
 	}
 	for _, c := range head {

@@ -25,27 +25,38 @@ var documents = []string{
 // broken are no JSON; both readers must come to an end.
 var broken = []string{
 	``, `{`, `"`, `"\`, `"\u`, `"\u12"`, `{"a`, `{"a":`, `}`, `]]]]`, `{"a":]`, `[}`, `{"a":1}}}{"a":2}`,
-	`{"error":"\`, `{"usage":{"in":}`, `{"a":tru`, "\xff\xfe", `{"error":{"a":[}]`, `\u0022`, "{\x1a\"\"0", `{"a":"b" "c"}`, `"\ud83d\u`,
+	`{"error":"\`, `{"usage":{"in":}`, `{"a":tru`, "\xff\xfe", `{"error":{"a":[}]`, `\u0022`, "{\x1a\"\"0", `0[000000000A00000000`, `{"a":"b" "c"}`, `"\ud83d\u`,
 }
 
-func TestCursorSize(t *testing.T) {
+func TestTextSize(t *testing.T) {
 	for _, raw := range []string{
 		``, `a`, `\n`, `\"`, `\\`, `\u0041`, `\u00e9`, `\u07ff`, `\u0800`, `\u4e2d`, `\uffff`, `\ud83d\ude00`, `\uD83D\uDE00`,
 		`é中😀`, strings.Repeat(`x\n`, 30), strings.Repeat("y", 600) + `\"` + strings.Repeat("z", 600), `\ud7ff`, `\ue000`,
+		`1234567\n`, `123456\n`, `12345678\n`, strings.Repeat(`\u0434\u0430 `, 50),
 	} {
-		var want string
-		if err := json.Unmarshal([]byte(`"`+raw+`"`), &want); err != nil {
+		var text string
+		if err := json.Unmarshal([]byte(`"`+raw+`"`), &text); err != nil {
 			t.Fatal(err)
 		}
 		c := NewCursor([]byte(`"` + raw + `"`))
-		got := c.Next()
-		if got.Kind != String || string(got.Raw) != raw || got.Size != len(want) {
-			t.Errorf("%q: token %d %q of size %d, want size %d", raw, got.Kind, got.Raw, got.Size, len(want))
+		if got := c.Next(); got.Kind != String || string(got.Raw) != raw {
+			t.Errorf("%q: token %d %q", raw, got.Kind, got.Raw)
 		}
 		if end := c.Next(); end.Kind != None {
 			t.Errorf("%q: a second token %v", raw, end)
 		}
+		if got := TextSize([]byte(raw)); got != wantSize(raw, text) {
+			t.Errorf("%q: size %d, want %d", raw, got, wantSize(raw, text))
+		}
 	}
+}
+
+// wantSize is that of the text where there are many escapes.
+func wantSize(raw, text string) int {
+	if strings.Count(raw, `\`)*8 > len(raw) {
+		return len(text)
+	}
+	return len(raw)
 }
 
 func TestCursorSkip(t *testing.T) {
@@ -74,7 +85,7 @@ func FuzzCursor(f *testing.F) {
 				t.Fatal("more tokens than bytes")
 			}
 		}
-		scalars(t, doc, got)
+		sum(t, doc)
 		if !json.Valid(doc) {
 			return
 		}
@@ -101,8 +112,8 @@ func FuzzCursor(f *testing.F) {
 				// encoding/json writes a replacement character for what is no
 				// text: invalid UTF-8 and half a surrogate pair.
 				ok = tok.Kind == String && string(Unquote(tok.Raw)) == w || !utf8.Valid(tok.Raw)
-				if !strings.ContainsRune(w, utf8.RuneError) {
-					ok = ok && tok.Size == len(w)
+				if size := TextSize(tok.Raw); !strings.ContainsRune(w, utf8.RuneError) {
+					ok = ok && size >= len(w) && (size == len(w) || size == len(tok.Raw))
 				}
 			case json.Number:
 				ok = tok.Kind == Number && string(tok.Raw) == w.String()
@@ -112,35 +123,49 @@ func FuzzCursor(f *testing.F) {
 				ok = tok.Kind == Null
 			}
 			if !ok {
-				t.Fatalf("token %d is %d %q (size %d), want %#v", i, tok.Kind, tok.Raw, tok.Size, want)
+				t.Fatalf("token %d is %d %q, want %#v", i, tok.Kind, tok.Raw, want)
 			}
 		}
 	})
 }
 
-// scalars checks that Scalars visits what Next returns, in the first value of
-// doc, whose tokens these are.
-func scalars(t *testing.T, doc []byte, tokens []Token) {
+// sum checks that Sum adds up what Next returns.
+func sum(t *testing.T, doc []byte) {
+	const long = 8
 	c := NewCursor(doc)
-	n := 0
-	c.Scalars(func(kind Kind, key bool, raw []byte, size int) {
-		for n < len(tokens) && tokens[n].Kind != String && tokens[n].Kind != Number {
-			n++
+	var want Sum
+	name := ""
+	var omitted []string
+	for {
+		tok := c.Next()
+		switch {
+		case tok.Key:
+			name = string(tok.Raw)
+			want.Names += len(tok.Raw)
+		case tok.Kind == String && len(tok.Raw) >= long && len(name)%2 == 1:
+			omitted = append(omitted, name+" "+string(tok.Raw))
+		case tok.Kind == String:
+			want.Text += TextSize(tok.Raw)
+		case tok.Kind == Number:
+			want.Numbers++
 		}
-		if n == len(tokens) {
-			t.Fatalf("one more scalar: %q", raw)
+		if tok.Kind == None || !tok.Key && c.Depth <= 0 {
+			break
 		}
-		if w := tokens[n]; kind != w.Kind || key != w.Key || string(raw) != string(w.Raw) || size != w.Size {
-			t.Fatalf("scalar %d %q, key %v, size %d, want %+v", kind, raw, key, size, w)
+	}
+	d := NewCursor(doc)
+	got := d.Sum(nil, long, func(name, text []byte) bool {
+		if len(name)%2 == 0 {
+			return false
 		}
-		n++
+		if len(omitted) == 0 || omitted[0] != string(name)+" "+string(text) {
+			t.Fatalf("%q named %q, want %q", text, name, omitted)
+		}
+		omitted = omitted[1:]
+		return true
 	})
-	if json.Valid(doc) {
-		for _, w := range tokens[n:] {
-			if w.Kind == String || w.Kind == Number {
-				t.Fatalf("%q is not visited", w.Raw)
-			}
-		}
+	if got != want || d.i != c.i || d.Depth != c.Depth || len(omitted) > 0 {
+		t.Fatalf("%+v at %d, depth %d, want %+v at %d, depth %d; omitted too: %q", got, d.i, d.Depth, want, c.i, c.Depth, omitted)
 	}
 }
 

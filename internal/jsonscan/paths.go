@@ -16,7 +16,10 @@ type node struct {
 	tag   uint8
 	raw   bool
 	any   uint16 // the child for a member without an edge, 0 for none
-	edges []edge
+	edges []edge // in the order of their names' lengths
+	// from[n] is where the names of n bytes begin. A document has many names and
+	// few of them are on a path: the others mostly have a length that none has.
+	from [maxText + 2]uint8
 }
 
 type edge struct {
@@ -35,8 +38,8 @@ const (
 // are not part of a path: it leads through them to each element, so
 // "choices.index" is the index of every choice. Tag 0 says that a place means
 // nothing, although * would match it. Values with a tag in raw are also handed to
-// [Visitor.Raw]. It panics on a name that a Scanner cannot hold, which is a
-// mistake in the caller's table.
+// [Visitor.Raw]. It panics on a name that a Scanner cannot hold and on 256
+// names in one object, which are mistakes in the caller's table.
 func Compile(table map[string]uint8, raw ...uint8) *Paths {
 	p := &Paths{nodes: make([]node, 2)}
 	for path, tag := range table {
@@ -62,10 +65,17 @@ func (p *Paths) extend(at uint16, name string) uint16 {
 	}
 	to := uint16(len(p.nodes))
 	p.nodes = append(p.nodes, node{})
-	if n := &p.nodes[at]; name == "*" {
+	n := &p.nodes[at]
+	if len(n.edges) == 255 {
+		panic("jsonscan: too many names beside: " + name)
+	}
+	if name == "*" {
 		n.any = to
-	} else {
-		n.edges = append(n.edges, edge{name, to})
+		return to
+	}
+	n.edges = slices.Insert(n.edges, int(n.from[len(name)+1]), edge{name, to})
+	for i := len(name) + 1; i < len(n.from); i++ {
+		n.from[i]++
 	}
 	return to
 }
@@ -73,9 +83,11 @@ func (p *Paths) extend(at uint16, name string) uint16 {
 // step returns the node of the member name of an object at a node.
 func (p *Paths) step(at uint16, name []byte) uint16 {
 	n := &p.nodes[at]
-	for i := range n.edges {
-		if n.edges[i].name == string(name) {
-			return n.edges[i].to
+	if len(name) <= maxText {
+		for _, e := range n.edges[n.from[len(name)]:n.from[len(name)+1]] {
+			if e.name == string(name) {
+				return e.to
+			}
 		}
 	}
 	return n.any

@@ -1,7 +1,5 @@
 package jsonscan
 
-import "bytes"
-
 // maxLive is how many containers deep a Scanner follows a path. Arrays count.
 const maxLive = 12
 
@@ -61,8 +59,13 @@ const (
 	inScalar
 )
 
-// Reset makes s ready for a document.
-func (s *Scanner) Reset(paths *Paths) { *s = Scanner{paths: paths, node: root} }
+// Reset makes s ready for a document. What is held below live and n alone has a
+// meaning, the rest of stack and text need not be cleared for every event.
+func (s *Scanner) Reset(paths *Paths) {
+	s.paths, s.node, s.state = paths, root, between
+	s.escaped, s.key, s.done = false, false, false
+	s.n, s.live, s.open, s.size, s.raw = 0, 0, 0, 0, 0
+}
 
 // Done reports that the document's value has ended. A number, true, false or
 // null as the whole document ends only with a byte after it.
@@ -71,16 +74,18 @@ func (s *Scanner) Done() bool { return s.done }
 // Feed reads the next piece.
 func (s *Scanner) Feed(p []byte, v Visitor) {
 	s.rawFrom = 0
-	for i := 0; i < len(p); {
-		switch {
-		case s.state == inString:
-			i = s.readString(p, i, v)
-		case s.state == inScalar:
-			i = s.readScalar(p, i, v)
-		case s.open > int(s.live):
+	i := 0
+	switch s.state {
+	case inString:
+		i = s.resumeString(p, v)
+	case inScalar:
+		i = s.resumeScalar(p, v)
+	}
+	for i < len(p) {
+		if s.open > int(s.live) {
 			i = s.skip(p, i, v)
-		default:
-			i = s.step(p, i, v)
+		} else {
+			i = s.walk(p, i, v)
 		}
 	}
 	if s.raw != 0 {
@@ -88,46 +93,73 @@ func (s *Scanner) Feed(p []byte, v Visitor) {
 	}
 }
 
-// step reads one byte of structure, or begins a scalar.
-func (s *Scanner) step(p []byte, i int, v Visitor) int {
-	c := p[i]
-	switch c {
-	case ' ', '\t', '\n', '\r', '\v', '\f', 0xEF, 0xBB, 0xBF: // and a byte order mark
-	case ':':
-		s.key = false
-	case ',':
-		if s.live > 0 {
-			if f := &s.stack[s.live-1]; f.object {
-				s.key, s.node = true, nowhere
-			} else {
-				s.node = f.node
+// walk reads what is on a path, up to a container that is not. Most strings and
+// scalars are whole in p and not held.
+func (s *Scanner) walk(p []byte, i int, v Visitor) int {
+	for i < len(p) {
+		switch c := p[i]; c {
+		case '"':
+			if !s.key {
+				s.begin(i, c)
 			}
-		}
-	case '{', '[':
-		s.begin(i, c)
-		s.open++
-		if s.node != nowhere && s.live < maxLive {
+			start := i + 1
+			end, plain := stringEnd(p, start)
+			if end == len(p) {
+				s.cutString(p[start:])
+				return end
+			}
+			s.size = end - start
+			i = end + 1
+			s.endString(p, i, p[start:end], plain, v)
+		case ':':
+			s.key = false
+			i++
+		case ',':
+			if s.live > 0 {
+				if f := &s.stack[s.live-1]; f.object {
+					s.key, s.node = true, nowhere
+				} else {
+					s.node = f.node
+				}
+			}
+			i++
+		case '{', '[':
+			s.begin(i, c)
+			s.open++
+			i++
+			if s.node == nowhere || s.live == maxLive {
+				return i
+			}
 			s.stack[s.live] = frame{node: s.node, object: c == '{'}
 			s.live++
 			if s.key = c == '{'; s.key {
 				s.node = nowhere
 			}
-		}
-	case '}', ']':
-		if s.open > 0 {
-			s.close(p, i+1, v)
-		}
-	case '"':
-		if !s.key {
+		case '}', ']':
+			i++
+			if s.open > 0 {
+				s.close(p, i, v)
+			}
+		case 0xEF, 0xBB, 0xBF: // a byte order mark
+			i++
+		default:
+			if c <= ' ' {
+				i++
+				continue
+			}
 			s.begin(i, c)
+			start := i
+			s.kind = kindOf(c)
+			if i = scalarEnd(p, i+1); i == len(p) {
+				s.state, s.size, s.n = inScalar, 0, 0
+				s.hold(p[start:])
+				return i
+			}
+			text := p[start:i]
+			s.ended(p, i, s.node, Value{s.kind, len(text), text[:min(len(text), maxText)]}, v)
 		}
-		s.state, s.kind, s.size, s.n = inString, String, 0, 0
-	default:
-		s.begin(i, c)
-		s.state, s.kind, s.size, s.n = inScalar, kindOf(c), 0, 0
-		return i
 	}
-	return i + 1
+	return i
 }
 
 // begin notes that a value starts at i with c.
@@ -174,75 +206,61 @@ func (s *Scanner) ended(p []byte, end int, at uint16, val Value, v Visitor) {
 
 // skip passes over containers that are on no path.
 func (s *Scanner) skip(p []byte, i int, v Visitor) int {
-	for ; i < len(p); i++ {
-		switch p[i] {
-		case '"':
-			s.state, s.kind, s.node, s.key, s.size, s.n = inString, String, nowhere, false, 0, 0
-			if i = s.readString(p, i+1, v) - 1; s.state == inString {
-				return len(p)
-			}
-		case '{', '[':
-			s.open++
-		case '}', ']':
-			if s.open == int(s.live)+1 {
-				s.close(p, i+1, v)
-				return i + 1
-			}
-			s.open--
-		}
+	i, open := leave(p, i, s.open-int(s.live))
+	s.open = int(s.live) + open
+	switch {
+	case open == 0:
+		s.open++
+		s.close(p, i, v)
+	case i < len(p):
+		s.node, s.key = nowhere, false
+		s.cutString(p[i+1:])
+		i = len(p)
 	}
 	return i
 }
 
-// readString reads a string's bytes to its closing quote or to the end of p.
-func (s *Scanner) readString(p []byte, i int, v Visitor) int {
-	start, quote := i, -1
-	for i < len(p) {
-		if s.escaped {
-			s.escaped = false
-			i++
-			continue
-		}
-		if quote < i { // an escape took it: look for the next
-			if quote = bytes.IndexByte(p[i:], '"'); quote < 0 {
-				quote = len(p)
-			} else {
-				quote += i
-			}
-		}
-		esc := bytes.IndexByte(p[i:quote], '\\')
-		if esc < 0 {
-			i = quote
-			break
-		}
-		s.escaped = true
-		i += esc + 1
+// cutString begins a string that ends in another piece.
+func (s *Scanner) cutString(text []byte) {
+	s.state, s.size, s.n = inString, 0, 0
+	s.escaped = escapes(text)
+	s.hold(text)
+}
+
+// resumeString goes on with a string that an earlier piece has begun.
+func (s *Scanner) resumeString(p []byte, v Visitor) int {
+	start := 0
+	if s.escaped && len(p) > 0 {
+		start = 1
+		s.escaped = false
 	}
-	text := p[start:min(i, len(p))]
-	if i >= len(p) {
-		s.hold(text)
-		return i
+	end, _ := stringEnd(p, start)
+	if end == len(p) {
+		s.escaped = s.escaped || escapes(p[start:])
+		s.hold(p)
+		return end
 	}
-	if s.size > 0 {
-		s.hold(text)
-		text = s.text[:s.n]
-	} else {
-		s.size = len(text)
-	}
+	s.hold(p[:end])
 	s.state = between
+	s.endString(p, end+1, s.text[:s.n], false, v)
+	return end + 1
+}
+
+// endString takes a string whose closing quote is before end. Of its text no
+// more than is held may be given.
+func (s *Scanner) endString(p []byte, end int, text []byte, plain bool, v Visitor) {
 	switch {
 	case s.open > int(s.live):
 	case s.key:
 		s.key = false
-		s.node = s.member(text)
+		s.node = s.member(text, plain)
 	default:
-		s.ended(p, i+1, s.node, Value{String, s.size, text[:min(len(text), maxText)]}, v)
+		s.ended(p, end, s.node, Value{String, s.size, text[:min(len(text), maxText)]}, v)
 	}
-	return i + 1
 }
 
 // member returns the node of the member that is named next in the innermost object.
-func (s *Scanner) member(name []byte) uint16 {
+func (s *Scanner) member(name []byte, plain bool) uint16 {
 	at := uint16(nowhere)
 	if s.live > 0 {
 		at = s.stack[s.live-1].node
@@ -252,24 +270,21 @@ func (s *Scanner) member(name []byte) uint16 {
 		return nowhere
 	case s.size > maxText: // only a part of it is held, and no path has such a name
 		return s.paths.nodes[at].any
+	case plain:
+		return s.paths.step(at, name)
 	}
 	return s.paths.step(at, Unquote(name))
 }
 
-// readScalar reads a number or a literal up to the byte after it.
-func (s *Scanner) readScalar(p []byte, i int, v Visitor) int {
-	start := i
-	for ; i < len(p); i++ {
-		switch p[i] {
-		case ' ', '\t', '\n', '\r', '\v', '\f', ',', ':', ']', '}', '[', '{', '"':
-			s.hold(p[start:i])
-			s.state = between
-			s.ended(p, i, s.node, Value{s.kind, s.size, s.text[:s.n]}, v)
-			return i
-		}
+// resumeScalar goes on with a number or a literal, up to the byte after it.
+func (s *Scanner) resumeScalar(p []byte, v Visitor) int {
+	end := scalarEnd(p, 0)
+	s.hold(p[:end])
+	if end < len(p) {
+		s.state = between
+		s.ended(p, end, s.node, Value{s.kind, s.size, s.text[:s.n]}, v)
 	}
-	s.hold(p[start:i])
-	return i
+	return end
 }
 
 func (s *Scanner) hold(b []byte) {

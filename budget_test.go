@@ -1,0 +1,235 @@
+package snubber_test
+
+import (
+	"math"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// still is a budget that time does not fill.
+func still(capacity, deposit float64) *snubber.Budget {
+	return &snubber.Budget{Capacity: capacity, Deposit: deposit, PerSecond: -1}
+}
+
+// spend makes one call and returns how many attempts it took.
+func spend(t *testing.T, tr *snubber.Transport, req *http.Request) int {
+	t.Helper()
+	before := tr.Base.(*script).sent()
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slurp(t, res)
+	return tr.Base.(*script).sent() - before
+}
+
+// A total outage costs ten retries over all calls together, and then each call
+// returns its first response without any wait.
+func TestOutageCostsTenRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
+		for i, want := range []int{4, 4, 4, 2, 1, 1, 1} {
+			start := time.Now()
+			if n := spend(t, tr, chat(t)); n != want {
+				t.Errorf("call %d: %d attempts, want %d", i, n, want)
+			}
+			if want == 1 && time.Since(start) != 0 {
+				t.Errorf("call %d waited %v with an empty budget", i, time.Since(start))
+			}
+		}
+	})
+	// All at once it is no more.
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(0, 0)}}
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() {
+				if res, err := tr.RoundTrip(chat(t)); err == nil {
+					slurp(t, res)
+				}
+			})
+		}
+		wg.Wait()
+		if n := base.sent(); n != 110 {
+			t.Errorf("100 calls made %d attempts, want 110", n)
+		}
+	})
+}
+
+// Each rule of the budget alone: what fills it, how far, and what a negative
+// value switches off.
+func TestBudgetRules(t *testing.T) {
+	down, up := step{status: 500}, step{}
+	repeat := func(n int, ss ...step) (all []step) {
+		for range n {
+			all = append(all, ss...)
+		}
+		return all
+	}
+	for _, tt := range []struct {
+		name   string
+		budget *snubber.Budget
+		steps  []step
+		rest   time.Duration // before each call
+		want   []int         // attempts of each call
+	}{
+		{"capacity", still(2, 0), repeat(9, down), 0, []int{3, 1, 1}},
+		{"less than a retry", still(0.9, 0), repeat(9, down), 0, []int{1, 1}},
+		{"no bound", still(-1, 0), repeat(99, down), 0, []int{4, 4, 4, 4, 4, 4}},
+		{"not a number", still(math.NaN(), 0), repeat(99, down), 0, []int{4, 4, 4, 2, 1}},
+		{"a retry that succeeds is paid back", still(1, -1), repeat(5, down, up), 0, []int{2, 2, 2, 2, 2}},
+		{"one that fails is not", still(2, -1), repeat(9, down), 0, []int{3, 1}},
+		{"only the retry that succeeds", still(3, -1), repeat(9, down, down, up), 0, []int{3, 3, 2}},
+		{"no deposit", still(1, -1), append([]step{down, down}, append(repeat(9, up), repeat(9, down)...)...), 0, []int{2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
+		{"time", &snubber.Budget{Capacity: 1, PerSecond: 0.25}, repeat(99, down), 4 * time.Second, []int{2, 2, 2, 2}},
+		{"not enough time", &snubber.Budget{Capacity: 1, PerSecond: 0.125}, repeat(99, down), 4 * time.Second, []int{2, 1, 2, 1}},
+		{"never above capacity", &snubber.Budget{Capacity: 2}, repeat(99, down), 10 * time.Hour, []int{3, 3, 3}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Base: play(tt.steps...), Retry: &snubber.Retry{Budget: tt.budget, MinBackoff: -1}}
+				for i, want := range tt.want {
+					time.Sleep(tt.rest)
+					if n := spend(t, tr, chat(t)); n != want {
+						t.Errorf("call %d: %d attempts, want %d", i, n, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A deposit comes with a call's first attempt, when its body has ended.
+func TestDeposit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500}, step{status: 500}, step{status: 500},
+			step{}, step{status: 500}, step{}, step{status: 500}, step{status: 500}, step{status: 500})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(1, 0.5)}}
+		for i, want := range []int{
+			2, // spends the one
+			1, // and is refused
+			1, // a success: half a retry
+			1, // is not enough
+			1, // another success
+			2, // is
+			1,
+		} {
+			if n := spend(t, tr, chat(t)); n != want {
+				t.Errorf("call %d: %d attempts, want %d", i, n, want)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{
+			Base:  play(step{status: 500}, step{status: 500}, step{}, step{status: 500}, step{status: 500}, step{}),
+			Retry: &snubber.Retry{Budget: still(1, 1)},
+		}
+		spend(t, tr, chat(t))
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := spend(t, tr, chat(t)); n != 1 {
+			t.Errorf("%d attempts before the answer's end, want 1", n)
+		}
+		slurp(t, res)
+		if n := spend(t, tr, chat(t)); n != 2 {
+			t.Errorf("%d attempts after it, want 2", n)
+		}
+	})
+}
+
+// The defaults: a fifth of a retry for a success, a tenth for a second.
+func TestBudgetDefaults(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		successes int
+		rest      time.Duration
+		want      int
+	}{
+		{"four successes", 4, 0, 1},
+		{"six successes", 6, 0, 2},
+		{"nine seconds", 0, 9 * time.Second, 1},
+		{"eleven seconds", 0, 11 * time.Second, 2},
+		{"an hour", 0, time.Hour, 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 500})
+				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}}
+				for range 4 {
+					spend(t, tr, chat(t))
+				}
+				base.steps = []step{{}}
+				for range tt.successes {
+					spend(t, tr, chat(t))
+				}
+				time.Sleep(tt.rest)
+				base.steps = []step{{status: 500}}
+				if n := spend(t, tr, chat(t)); n != tt.want {
+					t.Errorf("%d attempts, want %d", n, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A budget is counted per circuit key: origin and model, not the credential,
+// and what the Breaker's Key says where there is one.
+func TestBudgetKeys(t *testing.T) {
+	other := `{"model":"other","messages":[]}`
+	for _, tt := range []struct {
+		name    string
+		breaker *snubber.Breaker
+		url     string
+		body    string
+		header  []string
+		want    int
+	}{
+		{"the same", nil, chatURL, chatBody, nil, 1},
+		{"another credential", nil, chatURL, chatBody, []string{"Authorization", "Bearer other"}, 1},
+		{"another path", nil, "https://api.example.com/v1/responses", `{"model":"m","input":"hi"}`, nil, 1},
+		{"another model", nil, chatURL, other, nil, 2},
+		{"another host", nil, "https://eu.example.com/v1/chat/completions", chatBody, nil, 2},
+		{"another scheme", nil, "http://api.example.com/v1/chat/completions", chatBody, nil, 2},
+		{"another model under a breaker", &snubber.Breaker{Failures: -1, Ratio: -1}, chatURL, other, nil, 2},
+		{"one key for all", &snubber.Breaker{Failures: -1, Ratio: -1, Key: func(*http.Request) string { return "all" }}, chatURL, other, nil, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{
+					Base: play(step{status: 500}), Breaker: tt.breaker,
+					Retry: &snubber.Retry{Budget: still(1, 0)},
+				}
+				if n := spend(t, tr, chat(t, "Authorization", "Bearer one")); n != 2 {
+					t.Fatalf("first call: %d attempts, want 2", n)
+				}
+				if n := spend(t, tr, newReq(t, "POST", tt.url, tt.body, tt.header...)); n != tt.want {
+					t.Errorf("second call: %d attempts, want %d", n, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// Two Retries with one Budget share it, two without share nothing.
+func TestSharedBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := still(1, 0)
+		one := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: shared}}
+		two := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: shared}}
+		if a, b := spend(t, one, chat(t)), spend(t, two, chat(t)); a != 2 || b != 1 {
+			t.Errorf("%d and %d attempts, want 2 and 1", a, b)
+		}
+		one.Retry, two.Retry = &snubber.Retry{}, &snubber.Retry{}
+		if a, b := spend(t, one, chat(t)), spend(t, two, chat(t)); a != 4 || b != 4 {
+			t.Errorf("%d and %d attempts, want 4 and 4", a, b)
+		}
+	})
+}

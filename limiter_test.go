@@ -1,0 +1,360 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// ended is how a call that was launched ended: after how long, and with what.
+type ended struct {
+	took   time.Duration
+	status int
+	body   string
+	err    error
+}
+
+// launch makes a call in a goroutine of its own and returns as soon as nothing
+// more happens without the clock, so that calls launched one after the other
+// have arrived in that order.
+func launch(rt http.RoundTripper, req *http.Request) <-chan ended {
+	c := make(chan ended, 1)
+	start := time.Now()
+	go func() {
+		res, err := rt.RoundTrip(req)
+		e := ended{err: err}
+		if err == nil {
+			b, rerr := io.ReadAll(res.Body)
+			res.Body.Close()
+			e.status, e.body, e.err = res.StatusCode, string(b), rerr
+		}
+		e.took = time.Since(start)
+		c <- e
+	}()
+	synctest.Wait()
+	return c
+}
+
+// about reports whether a time is the one wanted, but for the nanoseconds by
+// which a timer must be late so that a fraction of a token is whole.
+func about(got, want time.Duration) bool { return got >= want && got <= want+time.Microsecond }
+
+// only is the snapshot of the one key that a limiter has.
+func only(t *testing.T, l *snubber.Limiter) snubber.Queue {
+	t.Helper()
+	qs := l.Quotas()
+	if len(qs) != 1 {
+		t.Fatalf("%d keys, want 1: %+v", len(qs), qs)
+	}
+	return qs[0]
+}
+
+// idle fails unless nothing waits and nothing is held any more.
+func idle(t *testing.T, l *snubber.Limiter) {
+	t.Helper()
+	for _, q := range l.Quotas() {
+		if q.InFlight != 0 || q.Waiting != 0 {
+			t.Errorf("%d in flight, %d waiting at the end (%s)", q.InFlight, q.Waiting, q.Key)
+		}
+	}
+}
+
+// Requests of a crowd that comes at once go in a burst and then at exactly the
+// rate, to the nanosecond that arithmetic allows.
+func TestLimiterPacesRequests(t *testing.T) {
+	for _, tt := range []struct{ perMinute, burst, first int }{
+		{perMinute: 30, first: 1},
+		{perMinute: 120, first: 2},
+		{perMinute: 600, first: 10},
+		{perMinute: 7, first: 1},
+		{perMinute: 60, burst: 5, first: 5},
+		{perMinute: 60, burst: -1, first: 1},
+		{perMinute: 600, burst: 1, first: 1},
+	} {
+		t.Run(fmt.Sprint(tt.perMinute, " burst ", tt.burst), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play()
+				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, Burst: tt.burst}
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				start := time.Now()
+				var all []<-chan ended
+				for range 25 {
+					all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "")))
+				}
+				for i, c := range all {
+					want := time.Duration(max(0, i-tt.first+1)) * time.Minute / time.Duration(tt.perMinute)
+					if e := <-c; e.err != nil || !about(e.took, want) {
+						t.Errorf("call %d went after %v (%v), want %v", i, e.took, e.err, want)
+					}
+				}
+				within(t, base.all(), start, tt.perMinute, tt.first)
+				idle(t, l)
+			})
+		})
+	}
+}
+
+// within fails if more was sent in any window than a quota with that burst admits.
+func within(t *testing.T, sent []try, start time.Time, perMinute, burst int) {
+	t.Helper()
+	for i := range sent {
+		for j := i; j < len(sent); j++ {
+			d := sent[j].at.Sub(sent[i].at)
+			if n, most := float64(j-i+1), d.Minutes()*float64(perMinute)+float64(burst); n > most+1e-6 {
+				t.Fatalf("%v requests in %v from %v on, want at most %v", n, d, sent[i].at.Sub(start), most)
+			}
+		}
+	}
+}
+
+// However requests arrive, are cancelled and last, no window sees more than
+// its share, and no share is lost either: who never waits finds a full bucket.
+func TestLimiterNeverExceedsItsRate(t *testing.T) {
+	for seed := range uint64(8) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			base := play(step{do: func(req *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+			}})
+			l := &snubber.Limiter{RequestsPerMinute: 90, Burst: 4}
+			rt := &snubber.Transport{Base: base, Limiter: l}
+			start := time.Now()
+			var all []<-chan ended
+			for range 200 {
+				ctx := snubber.WithPriority(t.Context(), r.IntN(3))
+				if r.IntN(3) == 0 {
+					c, cancel := context.WithTimeout(ctx, time.Duration(r.IntN(20_000))*time.Millisecond)
+					defer cancel()
+					ctx = c
+				}
+				if r.IntN(4) == 0 {
+					c, cancel := context.WithCancel(ctx)
+					time.AfterFunc(time.Duration(r.IntN(5000))*time.Millisecond, cancel)
+					ctx = c
+				}
+				all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "").WithContext(ctx)))
+				time.Sleep(time.Duration(r.IntN(800)) * time.Millisecond)
+			}
+			for _, c := range all {
+				if e := <-c; e.err != nil && !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) {
+					t.Errorf("call: %v", e.err)
+				}
+			}
+			within(t, base.all(), start, 90, 4)
+			idle(t, l)
+			time.Sleep(time.Minute)
+			if q := only(t, l); q.Requests != 4 {
+				t.Errorf("%v requests left after a pause, want 4", q.Requests)
+			}
+		})
+	}
+}
+
+const usage = `"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`
+
+// answered is a chat completion that billed so many tokens.
+func answered(in, out int) string {
+	return fmt.Sprintf(`{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],`+usage+`}`, in, out, in+out)
+}
+
+// prompt is a chat request for so many bytes of text and tokens of answer, at
+// most; 0 states no maximum.
+func prompt(text, most int) string {
+	max := ""
+	if most > 0 {
+		max = fmt.Sprintf(`,"max_tokens":%d`, most)
+	}
+	return fmt.Sprintf(`{"model":"m","messages":[{"content":%q}]%s}`, strings.Repeat("a", text), max)
+}
+
+// Tokens are reserved before the request goes: a quarter of the text and the
+// likely answer. At the end they are replaced by what was billed.
+func TestLimiterReservesAndSettlesTokens(t *testing.T) {
+	asJSON := http.Header{"Content-Type": {"application/json"}}
+	asSSE := http.Header{"Content-Type": {"text/event-stream"}}
+	stream := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n" +
+		`data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" +
+		`data: {"choices":[],` + fmt.Sprintf(usage, 30, 12, 42) + "}\n\ndata: [DONE]\n\n"
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	const full = 20_000
+	for _, tt := range []struct {
+		name           string
+		body           string
+		tokens         func(*http.Request, []byte) int
+		step           step
+		during, after  float64 // spent
+		requests       float64 // spent at the end
+		url, wantError string
+	}{
+		{name: "unary", body: prompt(400, 50), step: step{header: asJSON, body: answered(110, 20)}, during: 150, after: 130, requests: 1},
+		{name: "underestimated", body: prompt(400, 50), step: step{header: asJSON, body: answered(3000, 50)}, during: 150, after: 3050, requests: 1},
+		{name: "stream", body: prompt(400, 50), step: step{header: asSSE, body: stream}, during: 150, after: 42, requests: 1},
+		{name: "no maximum stated", body: prompt(400, 0), step: step{header: asJSON, body: answered(110, 20)}, during: 1100, after: 130, requests: 1},
+		{name: "a maximum beyond the likely", body: prompt(400, 4096), step: step{header: asJSON, body: answered(110, 20)}, during: 1100, after: 130, requests: 1},
+		{name: "usage unknown", body: prompt(400, 50), step: step{header: asJSON, body: `{"choices":[]}`}, during: 150, after: 150, requests: 1},
+		{name: "dial failed", body: prompt(400, 50), step: step{err: dial}, during: 150, after: 0, requests: 0, wantError: "refused"},
+		{name: "reset after it was sent", body: prompt(400, 50), step: step{err: io.ErrUnexpectedEOF}, during: 150, after: 150, requests: 1, wantError: "EOF"},
+		{name: "hook", body: prompt(400, 50), tokens: func(_ *http.Request, b []byte) int { return len(b) * 10 },
+			step: step{header: asJSON, body: `{}`}, during: float64(10 * len(prompt(400, 50))), after: float64(10 * len(prompt(400, 50))), requests: 1},
+		{name: "hostile hook", body: prompt(400, 50), tokens: func(*http.Request, []byte) int { return -1 << 62 }, step: step{header: asJSON, body: `{}`}, requests: 1},
+		{name: "no inference", url: "https://api.example.com/v1/files", body: prompt(400, 50), step: step{}, requests: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.step.delay = time.Nanosecond // so that it can be seen under way
+				base := play(tt.step)
+				l := &snubber.Limiter{RequestsPerMinute: full, TokensPerMinute: full, Burst: full, Tokens: tt.tokens}
+				if tt.url == "" {
+					tt.url = chatURL
+				}
+				c := launch(&snubber.Transport{Base: base, Limiter: l}, newReq(t, "POST", tt.url, tt.body))
+				if q := only(t, l); full-q.Tokens != tt.during || full-q.Requests != 1 || q.InFlight != 1 {
+					t.Errorf("under way: %v tokens and %v requests spent, %d in flight, want %v, 1, 1", full-q.Tokens, full-q.Requests, q.InFlight, tt.during)
+				}
+				e := <-c
+				if (e.err != nil) != (tt.wantError != "") || e.err != nil && !strings.Contains(e.err.Error(), tt.wantError) {
+					t.Errorf("error %v, want %q", e.err, tt.wantError)
+				}
+				// A nanosecond refills a third of a millionth of a token.
+				if q := only(t, l); full-q.Tokens < tt.after-1e-5 || full-q.Tokens > tt.after+1e-5 || full-q.Requests > tt.requests || full-q.Requests < tt.requests-1e-5 {
+					t.Errorf("at the end: %v tokens and %v requests spent, want %v and %v", full-q.Tokens, full-q.Requests, tt.after, tt.requests)
+				}
+				idle(t, l)
+			})
+		})
+	}
+}
+
+// The reservation for an answer is what nine in ten of the key's answers have
+// billed, or the maximum asked for where that is less.
+func TestLimiterLearnsTheLengthOfAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var next string
+		base := play(step{do: func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Nanosecond)
+			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
+				ContentLength: int64(len(next)), Body: io.NopCloser(strings.NewReader(next))}, nil
+		}})
+		const full = 100_000
+		l := &snubber.Limiter{TokensPerMinute: full, Burst: full}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		reserved := func(most, out int) float64 {
+			time.Sleep(time.Minute)
+			next = answered(100, out)
+			c := launch(rt, newReq(t, "POST", chatURL, prompt(400, most)))
+			n := full - only(t, l).Tokens - 100
+			<-c
+			return n
+		}
+		for i, tt := range []struct{ most, out, want int }{
+			{0, 40, 1000}, // none known yet
+			{0, 60, 40},
+			{0, 5000, 60},
+			{0, 10, 5000},
+			{20, 10, 20},
+		} {
+			if got := reserved(tt.most, tt.out); got != float64(tt.want) {
+				t.Errorf("answer %d: %v tokens reserved, want %d", i, got, tt.want)
+			}
+		}
+		for range 30 {
+			reserved(0, 10)
+		}
+		if got := reserved(0, 10); got != 10 {
+			t.Errorf("after thirty short answers %v tokens are reserved, want 10: one long one is forgotten", got)
+		}
+	})
+}
+
+// A request larger than the bucket goes alone when the bucket is full and
+// books the rest as debt, for which those behind it wait.
+func TestLimiterBooksDebt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cost := map[string]int{"/big": 1000, "/small": 100}
+		l := &snubber.Limiter{TokensPerMinute: 6000, Tokens: func(r *http.Request, _ []byte) int { return cost[r.URL.Path] }}
+		rt := &snubber.Transport{Base: play(), Limiter: l}
+		for i, tt := range []struct {
+			path string
+			want time.Duration
+		}{
+			{"/big", 0},
+			{"/small", 10 * time.Second}, // 900 of debt and its own 100
+			{"/big", 11 * time.Second},   // when the bucket of 100 is full again
+			{"/small", 21 * time.Second},
+			{"/small", 22 * time.Second},
+		} {
+			c := launch(rt, newReq(t, "GET", "https://a.test"+tt.path, ""))
+			defer func() {
+				if e := <-c; e.err != nil || !about(e.took, tt.want) {
+					t.Errorf("call %d (%s) went after %v (%v), want %v", i, tt.path, e.took, e.err, tt.want)
+				}
+			}()
+		}
+	})
+}
+
+// A request that no bucket can ever hold is refused with a clear error, at
+// once, whether or not others wait.
+func TestLimiterRefusesWhatNeverFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play()
+		l := &snubber.Limiter{TokensPerMinute: 1200}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(800, 1000))); e.err != nil {
+			t.Fatalf("1200 tokens of 1200: %v", e.err)
+		}
+		e := <-launch(rt, newReq(t, "POST", chatURL, prompt(804, 1000)))
+		var refusal *snubber.RejectedError
+		if !errors.As(e.err, &refusal) || !errors.Is(e.err, snubber.ErrLimited) || e.took != 0 ||
+			!strings.Contains(e.err.Error(), "TokensPerMinute") || refusal.RetryAfter != 0 {
+			t.Errorf("1201 tokens of 1200: %v after %v, want ErrLimited that names TokensPerMinute, at once and without a time", e.err, e.took)
+		}
+		if n := base.sent(); n != 1 {
+			t.Errorf("%d sent, want 1", n)
+		}
+	})
+}
+
+// Requests, tokens and places are taken together or not at all: who waits for
+// one holds nothing of the others.
+func TestLimiterTakesAllOrNothing(t *testing.T) {
+	for _, tt := range []struct {
+		name             string
+		l                *snubber.Limiter
+		requests, tokens float64 // left while the second waits, after the first took its own
+	}{
+		{"requests lack", &snubber.Limiter{RequestsPerMinute: 1, TokensPerMinute: 60_000, Concurrent: 5}, 0, 900},
+		{"tokens lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 100, Burst: 60_000, Concurrent: 5}, 59_999, 0},
+		{"places lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 60_000, Concurrent: 1}, 999, 900},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := tt.l
+				l.Tokens = func(*http.Request, []byte) int { return 100 }
+				base := play(step{delay: time.Nanosecond})
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				first := launch(rt, newReq(t, "GET", "https://a.test/", ""))
+				ctx, cancel := context.WithCancel(t.Context())
+				second := launch(rt, newReq(t, "GET", "https://a.test/", "").WithContext(ctx))
+				q := only(t, l)
+				if q.Waiting != 1 || q.InFlight != 1 || q.Requests != tt.requests || q.Tokens != tt.tokens {
+					t.Errorf("%+v, want 1 waiting, 1 in flight, %v requests and %v tokens left", q, tt.requests, tt.tokens)
+				}
+				cancel()
+				<-first
+				<-second
+				idle(t, l)
+			})
+		})
+	}
+}

@@ -1,0 +1,421 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// named is a request that can be told from others in the record of the base.
+func named(t *testing.T, ctx context.Context, name string) *http.Request {
+	return newReq(t, "GET", "https://a.test/", "", "X-Name", name).WithContext(ctx)
+}
+
+// order is the names in the order in which they were sent.
+func order(base *script) string {
+	var names []string
+	for _, s := range base.all() {
+		names = append(names, s.header.Get("X-Name"))
+	}
+	return strings.Join(names, " ")
+}
+
+// The queue is strict: who came first goes first, even if the request behind
+// would fit into what is left.
+func TestQueueIsStrict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play()
+		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, Tokens: func(r *http.Request, _ []byte) int {
+			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
+			return n
+		}}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		var all []<-chan ended
+		for _, cost := range []string{"900", "500", "1", "700", "2", "3"} {
+			all = append(all, launch(rt, named(t, t.Context(), cost)))
+		}
+		for _, c := range all {
+			<-c
+		}
+		if got, want := order(base), "900 500 1 700 2 3"; got != want {
+			t.Errorf("sent %s, want %s", got, want)
+		}
+		if at := base.all()[1].at.Sub(base.all()[0].at); !about(at, 4*time.Second) {
+			t.Errorf("the second went after %v, want 4s: 100 were left", at)
+		}
+	})
+}
+
+// Higher priorities go first, but while lower ones wait one grant in twenty
+// goes to the oldest of them, whatever its level.
+func TestQueuePriorities(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play()
+		l := &snubber.Limiter{RequestsPerMinute: 60}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		all := []<-chan ended{launch(rt, named(t, t.Context(), "first"))}
+		enqueue := func(n, priority int, name string) {
+			for i := range n {
+				all = append(all, launch(rt, named(t, snubber.WithPriority(t.Context(), priority), name+strconv.Itoa(i))))
+			}
+		}
+		enqueue(1, -5, "batch")
+		enqueue(2, 0, "normal")
+		enqueue(1, -5, "later")
+		enqueue(62, 7, "high")
+		enqueue(1, 9, "highest")
+		for _, c := range all {
+			if e := <-c; e.err != nil {
+				t.Error(e.err)
+			}
+		}
+		var want []string
+		want = append(want, "first", "highest0")
+		high := func(from, to int) {
+			for i := from; i < to; i++ {
+				want = append(want, "high"+strconv.Itoa(i))
+			}
+		}
+		high(0, 18) // with the highest 19 in a row
+		want = append(want, "batch0")
+		high(18, 37)
+		want = append(want, "normal0")
+		high(37, 56)
+		want = append(want, "normal1")
+		high(56, 62)
+		want = append(want, "later0")
+		if got := order(base); got != strings.Join(want, " ") {
+			t.Errorf("sent %s\nwant %s", got, strings.Join(want, " "))
+		}
+	})
+}
+
+// A wait that can be predicted not to fit is refused when it begins and not
+// when it fails, with the time at which to come back; one that just fits is
+// granted. Who is refused has taken nothing.
+func TestQueueRefusesWhatDoesNotFit(t *testing.T) {
+	type ask struct {
+		deadline time.Duration // 0: none
+		priority int
+		want     time.Duration // when it goes
+		refused  string        // in the error; "" if it goes
+		hint     time.Duration // when to come back
+		late     bool          // the deadline was the reason
+	}
+	const ns = 10 * time.Nanosecond // more than a timer is late
+	for _, tt := range []struct {
+		name string
+		l    *snubber.Limiter
+		asks []ask // each when the ones before wait
+	}{
+		{"deadline", &snubber.Limiter{}, []ask{
+			{},
+			{deadline: time.Second - ns, refused: "deadline", hint: time.Second, late: true},
+			{deadline: time.Second + ns, want: time.Second},
+			{deadline: 2*time.Second - ns, refused: "deadline", hint: 2 * time.Second, late: true},
+			{deadline: 2*time.Second + ns, want: 2 * time.Second},
+			{want: 3 * time.Second},
+		}},
+		{"deadline and priority", &snubber.Limiter{}, []ask{
+			{},
+			{priority: -1, want: 3 * time.Second},
+			{priority: -1, want: 4 * time.Second},
+			{deadline: time.Second + ns, want: time.Second}, // those of lower priority are behind it
+			{deadline: 2*time.Second - ns, refused: "deadline", hint: 2 * time.Second, late: true},
+			{priority: 1, deadline: time.Second - ns, refused: "deadline", hint: time.Second, late: true},
+			{want: 2 * time.Second},
+		}},
+		{"MaxWait", &snubber.Limiter{MaxWait: 2 * time.Second}, []ask{
+			{}, {want: time.Second},
+			// The waits are late by a nanosecond, and so is their prediction.
+			{refused: "MaxWait", hint: 2 * time.Second},
+			{deadline: 1500 * time.Millisecond, refused: "deadline", hint: 2 * time.Second, late: true},
+		}},
+		{"MaxQueue", &snubber.Limiter{MaxQueue: 2}, []ask{
+			{}, {want: time.Second}, {want: 2 * time.Second},
+			{refused: "full", hint: 3 * time.Second},
+		}},
+		{"negative", &snubber.Limiter{MaxWait: -1, MaxQueue: -1}, []ask{
+			{}, {want: time.Second}, {want: 2 * time.Second}, {want: 3 * time.Second},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play()
+				l := tt.l
+				l.RequestsPerMinute = 60
+				if tt.name == "MaxWait" {
+					l.MaxWait -= time.Microsecond
+				}
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				going := 0
+				for i, a := range tt.asks {
+					ctx := snubber.WithPriority(t.Context(), a.priority)
+					if a.deadline > 0 {
+						c, cancel := context.WithTimeout(ctx, a.deadline)
+						defer cancel()
+						ctx = c
+					}
+					before := l.Quotas()
+					c := launch(rt, named(t, ctx, strconv.Itoa(i)))
+					if a.refused == "" {
+						going++
+						defer func() {
+							if e := <-c; e.err != nil || !about(e.took, a.want) {
+								t.Errorf("ask %d went after %v (%v), want %v", i, e.took, e.err, a.want)
+							}
+						}()
+						continue
+					}
+					select {
+					case e := <-c:
+						var r *snubber.RejectedError
+						if !errors.As(e.err, &r) || r.Err != snubber.ErrLimited || e.took != 0 || !strings.Contains(e.err.Error(), a.refused) {
+							t.Fatalf("ask %d: %v after %v, want ErrLimited for %q at once", i, e.err, e.took, a.refused)
+						}
+						if late := errors.Is(e.err, context.DeadlineExceeded); late != a.late {
+							t.Errorf("ask %d: is DeadlineExceeded %v, want %v", i, late, a.late)
+						}
+						if !about(r.RetryAfter, a.hint) {
+							t.Errorf("ask %d: come back after %v, want %v", i, r.RetryAfter, a.hint)
+						}
+						if after := l.Quotas(); fmt.Sprint(after) != fmt.Sprint(before) {
+							t.Errorf("ask %d: a refusal changed the queue from %v to %v", i, before, after)
+						}
+					default:
+						t.Fatalf("ask %d waits, want a refusal for %q", i, a.refused)
+					}
+				}
+				synctest.Wait()
+				if n := only(t, l).Waiting; n != going-1 {
+					t.Errorf("%d waiting, want %d", n, going-1)
+				}
+			})
+		})
+	}
+}
+
+// Who gives up in the queue returns at once and has consumed nothing: all
+// behind move up to where they would have been without it.
+func TestQueueGivesUpAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play()
+		l := &snubber.Limiter{RequestsPerMinute: 60}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		first := launch(rt, named(t, t.Context(), "a"))
+		ctx, cancel := context.WithCancel(t.Context())
+		body := &upload{Reader: strings.NewReader("x")}
+		req := named(t, ctx, "b")
+		req.Body = body
+		second := launch(rt, req)
+		third := launch(rt, named(t, t.Context(), "c"))
+		time.Sleep(500 * time.Millisecond)
+		cancel()
+		if e := <-second; e.err != context.Canceled || e.took != 500*time.Millisecond {
+			t.Errorf("%v after %v, want context.Canceled after 500ms", e.err, e.took)
+		}
+		if body.closed != 1 {
+			t.Errorf("the body was closed %d times, want once", body.closed)
+		}
+		if e := <-third; e.err != nil || !about(e.took, time.Second) {
+			t.Errorf("the one behind went after %v (%v), want 1s", e.took, e.err)
+		}
+		<-first
+		if got := order(base); got != "a c" {
+			t.Errorf("sent %s, want a c", got)
+		}
+		idle(t, l)
+	})
+}
+
+// A deadline that the prediction could not foresee, because places were
+// taken, ends the wait when it passes, and not later.
+func TestQueueDeadlinePasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{delay: time.Hour})
+		l := &snubber.Limiter{Concurrent: 1}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		first := launch(rt, named(t, t.Context(), "a"))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if e := <-launch(rt, named(t, ctx, "b")); !errors.Is(e.err, context.DeadlineExceeded) || e.took != time.Minute {
+			t.Errorf("%v after %v, want DeadlineExceeded after 1m", e.err, e.took)
+		}
+		if e := <-first; e.err != nil {
+			t.Error(e.err)
+		}
+		idle(t, l)
+	})
+}
+
+// Thousands who wait and give up in the same instant are gone in that instant,
+// and the queue works on.
+func TestQueueOfThousands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5000 // goroutines: the race detector has no more than 8128
+		base := play()
+		l := &snubber.Limiter{RequestsPerMinute: 60}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		<-launch(rt, named(t, t.Context(), "a"))
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, n)
+		for i := range n {
+			ctx := snubber.WithPriority(ctx, i%3)
+			go func() {
+				_, err := rt.RoundTrip(named(t, ctx, "waiter"))
+				gone <- err
+			}()
+		}
+		synctest.Wait()
+		if q := only(t, l); q.Waiting != n {
+			t.Fatalf("%d waiting, want %d", q.Waiting, n)
+		}
+		cancel()
+		synctest.Wait()
+		if len(gone) != n {
+			t.Fatalf("%d have returned, want all %d", len(gone), n)
+		}
+		for range n {
+			if err := <-gone; err != context.Canceled {
+				t.Fatalf("%v, want context.Canceled", err)
+			}
+		}
+		idle(t, l)
+		if e := <-launch(rt, named(t, t.Context(), "b")); e.err != nil || !about(e.took, time.Second) {
+			t.Errorf("the next went after %v (%v), want 1s", e.took, e.err)
+		}
+	})
+}
+
+// upload counts how often a request's body is closed.
+type upload struct {
+	io.Reader
+	closed int
+}
+
+func (u *upload) Close() error { u.closed++; return nil }
+
+// stuck is a body that brings a text and then an error, or without one hangs
+// until it is closed.
+func stuck(text string, err error) io.ReadCloser {
+	return &hanging{text: strings.NewReader(text), err: err}
+}
+
+type hanging struct {
+	text *strings.Reader
+	err  error
+	mu   sync.Mutex
+	end  chan struct{} // made by who comes first, inside its bubble
+	shut bool
+}
+
+func (h *hanging) wait() chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.end == nil {
+		h.end = make(chan struct{})
+	}
+	return h.end
+}
+
+func (h *hanging) Read(p []byte) (int, error) {
+	if n, err := h.text.Read(p); err == nil {
+		return n, nil
+	}
+	if h.err != nil {
+		return 0, h.err
+	}
+	<-h.wait()
+	return 0, io.ErrClosedPipe
+}
+
+func (h *hanging) Close() error {
+	end := h.wait()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.shut {
+		h.shut = true
+		close(end)
+	}
+	return nil
+}
+
+// half is a body that is read in part.
+type half struct{ io.ReadCloser }
+
+func (h *half) read(n int) { io.ReadFull(h, make([]byte, n)) }
+func (h *half) drain()     { io.Copy(io.Discard, h) }
+
+// A place is held to the end of the response's body, whichever end comes
+// first, and then the next goes in the same instant.
+func TestQueueHoldsPlaces(t *testing.T) {
+	const second = time.Second
+	event := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n"
+	done := event + "data: [DONE]\n\n"
+	for _, tt := range []struct {
+		name    string
+		step    step
+		timeout *snubber.Timeout
+		end     func(t *testing.T, body *half, cancel func()) // after one second
+		want    time.Duration                                 // when the second goes
+	}{
+		{"EOF", step{body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
+		{"Close", step{body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.Close() }, second},
+		{"no body", step{do: func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, nil
+		}}, nil, nil, 0},
+		{"error status read by us", step{status: 500, body: "x"}, nil, nil, 0},
+		{"terminal event before EOF", step{header: hdr("Content-Type", "text/event-stream"), stream: stuck(done, nil)}, nil,
+			func(t *testing.T, b *half, _ func()) { b.read(len(done)) }, second},
+		{"an event that is not terminal", step{header: hdr("Content-Type", "text/event-stream"), stream: stuck(event, nil)}, nil,
+			func(t *testing.T, b *half, _ func()) { b.read(len(event)) }, second + 2*time.Minute},
+		{"read error", step{stream: stuck("x", errors.New("reset"))}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
+		{"end of the context", step{stream: stuck("x", nil)}, nil, func(t *testing.T, b *half, cancel func()) { cancel() }, second},
+		{"unread", step{body: "x"}, nil, nil, 2 * time.Minute},
+		{"unread beyond Idle", step{body: "x"}, &snubber.Timeout{Idle: 30 * second}, nil, 30 * second},
+		{"unread without Idle", step{body: "x"}, &snubber.Timeout{Idle: -1}, nil, 2 * time.Minute},
+		{"read a little", step{body: "xyz"}, nil, func(t *testing.T, b *half, _ func()) { b.read(1) }, second + 2*time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(tt.step, step{})
+				l := &snubber.Limiter{Concurrent: 1}
+				rt := &snubber.Transport{Base: base, Limiter: l, Timeout: tt.timeout}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := launch(rt, chat(t))
+				if tt.end != nil {
+					if l.Quotas()[0].InFlight != 1 {
+						t.Fatal("nothing is held while the body is open")
+					}
+					time.Sleep(second)
+					tt.end(t, &half{res.Body}, cancel)
+				}
+				if e := <-c; e.err != nil || e.took != tt.want {
+					t.Errorf("the second went after %v (%v), want %v", e.took, e.err, tt.want)
+				}
+				if tt.name == "unread" {
+					if s := slurp(t, res); s != "x" {
+						t.Errorf("the body reads %q afterwards, want x", s)
+					}
+				}
+				res.Body.Close()
+				idle(t, l)
+			})
+		})
+	}
+}
