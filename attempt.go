@@ -138,7 +138,7 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 // last: it may fire at once, into an attempt that must be whole by then.
 func (a *attempt) start() {
 	a.mu.Lock()
-	w, limits := &a.watch, a.call.t.Timeout
+	w, limits := &a.watch, a.limits()
 	now := w.started
 	w.holding = a.permit.line != nil
 	if at, _, _ := w.nearest(limits); at < never {
@@ -158,13 +158,21 @@ func (a *attempt) start() {
 	}
 }
 
+// limits are those on an attempt of the call's own route; others bring theirs.
+func (a *attempt) limits() *Timeout {
+	if a.how == rerouted {
+		return nil
+	}
+	return a.call.t.Timeout
+}
+
 // rearmLocked sees that the timer fires no later than the nearest limit.
 func (a *attempt) rearmLocked(now instant) {
 	if a.ended != running {
 		return
 	}
 	w := &a.watch
-	at, _, _ := w.nearest(a.call.t.Timeout)
+	at, _, _ := w.nearest(a.limits())
 	switch {
 	case at == never:
 		return
@@ -184,7 +192,7 @@ func (a *attempt) tick() {
 	w := &a.watch
 	now := clock()
 	w.ringing = false
-	at, phase, limit := w.nearest(a.call.t.Timeout)
+	at, phase, limit := w.nearest(a.limits())
 	switch {
 	case a.ended != running:
 		a.mu.Unlock()
@@ -216,10 +224,15 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 // may be reading, and the verdict is given here.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
+	rc := a.body.rc
 	if a.ended == running {
 		a.late = late
+		if rc != nil && a.body.err == nil { // also for a body in memory, which would go on
+			if a.body.err = a.call.ctx().Err(); late != nil {
+				a.body.err = late
+			}
+		}
 	}
-	rc := a.body.rc
 	a.mu.Unlock()
 	if !a.end(why) || rc == nil {
 		return
@@ -356,6 +369,11 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	a.body.open(a.call, res)
 	a.watch.first = a.body.meter != nil && a.body.meter.Streaming()
 	a.rearmLocked(a.watch.mark)
+	if d := a.call.detour; d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
+		d.copy = a.call.t.Cache.copying(d.key, res, time.Now())
+		res.Header = res.Header.Clone()
+		res.Header.Set("Cache-Status", "snubber; fwd=uri-miss")
+	}
 	res.Body = answer{a}
 	if w, ok := a.body.rc.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
 		res.Body = duplex{answer{a}, w}

@@ -63,6 +63,9 @@ func (b answer) Read(p []byte) (int, error) {
 	now := time.Now()
 	a.mu.Lock()
 	a.watch.end(instantOf(now))
+	if !a.watch.ringing { // the Read was longer than what the alarm was set for
+		a.rearmLocked(a.watch.mark)
+	}
 	m := a.body.meter
 	if m != nil {
 		m.Observe(p[:n])
@@ -80,6 +83,13 @@ func (b answer) Read(p []byte) (int, error) {
 		o = a.verdictLocked()
 	default:
 		final = false
+	}
+	if d := a.call.detour; d != nil && d.copy != nil {
+		d.copy.write(p[:n])
+		if err != nil {
+			d.copy.done(o, m, err)
+			d.copy = nil
+		}
 	}
 	if err != nil && a.body.err == nil {
 		a.body.err = err
@@ -113,6 +123,10 @@ func (b answer) Close() error {
 	o := a.verdictLocked()
 	if a.watch.first {
 		o = Outcome{Class: Canceled, Reason: "closed"}
+	}
+	if d := a.call.detour; d != nil && d.copy != nil {
+		d.copy.done(o, a.body.meter, nil)
+		d.copy = nil
 	}
 	if a.body.err == nil {
 		a.body.err = http.ErrBodyReadAfterClose

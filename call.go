@@ -47,6 +47,10 @@ type detour struct {
 	pause          *pause
 	gated          time.Time     // until when this call's own 429 has shut the gate
 	queued, waited time.Duration // of the root, under its mu
+	route          int           // likewise
+	cache          cacheStatus   // likewise
+	key            cacheKey
+	copy           *copying // of the answer that passes
 }
 
 // asked is what a request says that it wants.
@@ -129,7 +133,10 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 	}
 	if t.Retry != nil {
 		if root := c.root(); root.limit == 0 {
-			root.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32))
+			root.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32-1000))
+			if t.Fallback != nil {
+				root.limit += int32(len(t.Fallback.Routes))
+			}
 		}
 	}
 	if c.outer == nil {
@@ -154,6 +161,29 @@ func (c *call) ctx() context.Context { return c.in.Context() }
 // view is the request as the functions of the user get it: [Model] knows it.
 func (c *call) view() *http.Request { return &c.first.req }
 
+// recall answers the call from the cache, where there is one and it can.
+func (c *call) recall() (r result, ok bool) {
+	cache := c.t.Cache
+	k, ok := cache.keyOf(c.view(), c.asked, &c.replay)
+	if !ok {
+		return r, false
+	}
+	now := time.Now()
+	a := cache.find(k, now)
+	c.mu.Lock()
+	d := c.detours()
+	d.key = k
+	if d.cache = cacheMiss; a != nil {
+		d.cache = cacheHit
+	}
+	c.mu.Unlock()
+	if a == nil {
+		return r, false
+	}
+	c.settle(Outcome{Class: Success})
+	return result{res: a.response(now), o: Outcome{Class: Success}}, true
+}
+
 func (c *call) newAttempt() *attempt {
 	if c.tried == 0 {
 		return &c.first
@@ -172,14 +202,15 @@ func (a *attempt) prepare(c *call) {
 }
 
 // try sends one attempt and gives the provisional verdict.
-func (c *call) try(a *attempt, how turn) (r result) {
+func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
+	r.a = a
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
 	var err error
 	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
 		a.watch.holding = a.permit.line != nil
 		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
-		return result{err: err, o: classifyError(c.in, err)}
+		return result{a: a, err: err, o: classifyError(c.in, err)}
 	}
 	c.count(a)
 	returned := false
@@ -187,10 +218,11 @@ func (c *call) try(a *attempt, how turn) (r result) {
 		if !returned { // Base panicked: give everything back
 			a.conclude(Outcome{Class: Canceled, Reason: "panic"})
 			a.end(finished)
+			c.replay.end(c.in.Body)
 		}
 	}()
 	a.start()
-	res, err := c.t.base().RoundTrip(&a.req)
+	res, err := base.RoundTrip(&a.req)
 	returned = true
 	now := time.Now()
 	if res != nil && err != nil { // which no RoundTripper may return
@@ -226,10 +258,14 @@ func (c *call) try(a *attempt, how turn) (r result) {
 	}
 	r.res = res
 	r.o = c.classify(a, res, prefix, now)
+	if r.rest == nil && r.o.Class.wanting() && res.Body != http.NoBody {
+		r.rest = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
+		res.Body = r.rest
+	}
 	c.regulate(a, r.o, now)
 	switch {
 	case res.Body == http.NoBody, r.rest != nil && r.rest.whole():
-		r.keep(a)
+		r.keep()
 	case !a.serve(res, r.o):
 		res.Body.Close()
 		return c.failed(a, a.Err(), now)
@@ -258,7 +294,7 @@ func (c *call) failed(a *attempt, err error, now time.Time) result {
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)
-	return result{err: err, o: o}
+	return result{a: a, err: err, o: o}
 }
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
@@ -274,7 +310,7 @@ func (c *call) classify(a *attempt, res *http.Response, held []byte, now time.Ti
 
 // regulate tells the key's queue what the server said about its quota.
 func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
-	if c.line == nil {
+	if a.permit.line == nil {
 		return
 	}
 	d := c.detour
@@ -330,7 +366,8 @@ func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventRetry, Time: time.Now(), Key: c.serviceKey().String(), Attempt: attempts, Outcome: o, Wait: d})
 	}
-	c.root().delayed(0, d)
+	began := time.Now()
+	defer func() { c.root().delayed(0, time.Since(began)) }()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -414,12 +451,23 @@ func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Tim
 		seen = Outcome{Class: TimedOut, Reason: "black_hole"}
 	}
 	c.shifted(a.lease.done(seen, now), now)
-	if rt := c.t.Retry; rt != nil && o.Class == Success && (a.how == paid || a.number == 1) {
+	if rt := c.t.Retry; rt != nil && o.Class == Success && (a.how == paid || a.how == first && a.number == 1) {
 		rt.budgetInUse().succeeded(c.serviceKey(), a.how == paid, now)
 	}
 	c.root().settle(o)
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: o, Took: took})
+	}
+}
+
+// fellBack notes that a route is tried, counted from 1.
+func (c *call) fellBack(route int, o Outcome, now time.Time) {
+	root := c.root()
+	root.mu.Lock()
+	root.detours().route = route
+	root.mu.Unlock()
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}
 }
 
@@ -449,7 +497,7 @@ func (c *call) reportLocked() Report {
 		r.Outcome = *c.final
 	}
 	if d := c.detour; d != nil {
-		r.Queued, r.Waited = d.queued, d.waited
+		r.Queued, r.Waited, r.Route, r.Cache = d.queued, d.waited, d.route, string(d.cache)
 	}
 	return r
 }
@@ -472,6 +520,11 @@ func (c *call) deliver(r result) (*http.Response, error) {
 	if c.outer != nil {
 		return r.res, r.err
 	}
+	c.mu.Lock()
+	if c.ledger != nil {
+		c.ledger.write(c, c.reportLocked())
+	}
+	c.mu.Unlock()
 	if r.err == nil {
 		if c.stops(r.o) {
 			r.res.Header = r.res.Header.Clone()

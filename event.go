@@ -20,11 +20,14 @@ const (
 	// EventCircuit is a transition of a circuit From To; Until is the end of its
 	// open time.
 	EventCircuit
+	// EventFallback is a route of the Fallback that is tried: Route is which, from
+	// 1, Outcome what the one before came to.
+	EventFallback
 	// EventRefused is a call that was not sent: Outcome.Reason says why.
 	EventRefused
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "refused"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {
@@ -47,4 +50,5 @@ type Event struct {
 	Took     time.Duration
 	From, To CircuitState
 	Until    time.Time
+	Route    int
 }

@@ -145,7 +145,7 @@ func (c *call) response(status int, code, message string, retryAfter time.Durati
 		"X-Should-Retry": {"false"},
 	}
 	if retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Seconds()))))
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Round(time.Millisecond).Seconds()))))
 	}
 	res := &http.Response{
 		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,

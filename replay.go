@@ -185,7 +185,7 @@ func (r *recorder) ready() bool {
 func (r *recorder) lost() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.overflow
+	return r.overflow || r.err != nil && r.err != io.EOF
 }
 
 func (r *recorder) readyLocked() bool {
@@ -239,6 +239,9 @@ func (v *view) Read(p []byte) (int, error) {
 	r.mu.Unlock()
 
 	n, err := r.src.Read(p)
+	if err != nil && err != io.EOF {
+		err = &bodyError{err} // ours to tell from the network's, and the same in every attempt
+	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()

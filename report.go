@@ -24,6 +24,11 @@ type Report struct {
 	// Queued is the time spent in limiters' queues, Waited the time between
 	// attempts and for circuits.
 	Queued, Waited time.Duration
+	// Cache is "hit" or "miss", or empty if the request was none for the cache.
+	Cache string
+	// Route is the one that was tried last: 0 for the Transport's own, n for the
+	// nth of its Fallback.
+	Route int
 	// Outcome is the verdict on the last attempt, final once the body ended.
 	Outcome Outcome
 }

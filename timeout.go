@@ -82,9 +82,10 @@ func instantOf(t time.Time) instant { return instant(t.Sub(epoch)) }
 
 func (i instant) sub(j instant) time.Duration { return time.Duration(i - j) }
 
-// fake reports whether the instant is of a synctest bubble's clock, which is
-// that of the year 2000, while a machine's starts with the machine.
-func (i instant) fake() bool { return time.Duration(i) > 20*365*24*time.Hour }
+// fake reports whether the instant is of a synctest bubble's clock. That is of
+// the year 2000, long before epoch; or, where epoch is of a bubble itself, long
+// after it for the real one.
+func (i instant) fake() bool { return i < 0 || time.Duration(i) > forever }
 
 const never instant = math.MaxInt64
 

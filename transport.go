@@ -9,14 +9,14 @@
 //
 // # Order
 //
-//	caller → Retry → Breaker looks → Limiter waits → Breaker admits → Timeout → Base
+//	caller → Cache → Fallback → Retry → Breaker looks → Limiter waits → Breaker admits → Timeout → Base
 //
 // Every attempt pays for its quota and is seen by the breaker, so both are
 // inside Retry. An open circuit refuses before a request waits for a token, and
 // is asked again after the wait, for the admission itself. A 429 is not a
 // failed attempt but a deferred admission: with Retry and Limiter the request
 // goes back to the front of its queue. So is a circuit that opened under a call
-// that had an attempt already: the call waits for it.
+// that had an attempt already: where no fallback takes it, the call waits.
 //
 // Each attempt gets one verdict, an [Outcome], that all layers decide from.
 //
@@ -63,10 +63,12 @@ type Transport struct {
 	// works.
 	Base http.RoundTripper
 
-	Retry   *Retry
-	Breaker *Breaker
-	Limiter *Limiter
-	Timeout *Timeout
+	Cache    *Cache
+	Fallback *Fallback
+	Retry    *Retry
+	Breaker  *Breaker
+	Limiter  *Limiter
+	Timeout  *Timeout
 
 	// Classify gives the verdict on an attempt. If nil, [Classify] is used. It is
 	// called once an attempt, and the body that it sees is what has been read by
@@ -85,8 +87,8 @@ type Transport struct {
 }
 
 // New returns the recommended stack over base, for unchanged AI SDKs: Retry,
-// Breaker, Limiter and Timeout with their defaults. A nil base is
-// http.DefaultTransport.
+// Breaker, Limiter and Timeout with their defaults. Cache and Fallback need a
+// decision of yours. A nil base is http.DefaultTransport.
 func New(base http.RoundTripper) *Transport {
 	return &Transport{Base: base, Retry: &Retry{}, Breaker: &Breaker{}, Limiter: &Limiter{}, Timeout: &Timeout{}}
 }
@@ -111,14 +113,25 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return c.deliver(c.send())
+	if r, ok := c.recall(); ok {
+		return c.deliver(r)
+	}
+	return c.deliver(c.fall(c.send()))
 }
 
-// CloseIdleConnections closes the idle connections of Base. http.Client calls
-// it on its Transport.
+// CloseIdleConnections closes the idle connections of Base and of every route.
+// http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
-	if b, ok := t.base().(interface{ CloseIdleConnections() }); ok {
+	type closer interface{ CloseIdleConnections() }
+	if b, ok := t.base().(closer); ok {
 		b.CloseIdleConnections()
+	}
+	if t.Fallback != nil {
+		for _, r := range t.Fallback.Routes {
+			if b, ok := r.Transport.(closer); ok {
+				b.CloseIdleConnections()
+			}
+		}
 	}
 }
 
@@ -159,6 +172,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 
 // result is what one attempt, or a call, came to.
 type result struct {
+	a    *attempt // nil: none was sent
 	res  *http.Response
 	err  error
 	o    Outcome
@@ -169,13 +183,15 @@ func (r *result) some() bool { return r.res != nil || r.err != nil }
 
 // keep lets go of the connection and keeps what was read of the response, so
 // that whatever refuses the next attempt can hand it back.
-func (r *result) keep(a *attempt) {
+func (r *result) keep() {
 	if r.rest != nil {
 		r.rest.keep(r.res)
 		r.rest = nil
 	}
-	a.conclude(r.o)
-	a.end(finished)
+	if r.a != nil {
+		r.a.conclude(r.o)
+		r.a.end(finished)
+	}
 }
 
 // send is the loop that all layers are called from.
@@ -197,7 +213,7 @@ func (c *call) send() result {
 		if next != deferred {
 			attempts++
 		}
-		r := c.try(a, next)
+		r := c.try(a, next, c.t.base())
 		if r.o.Class == Rejected && last.some() {
 			return last // a Transport below refused what we would send again
 		}
@@ -211,7 +227,7 @@ func (c *call) send() result {
 		if how == stop {
 			return r
 		}
-		r.keep(a)
+		r.keep()
 		last, next = r, how
 		if wait > 0 && !c.pauseFor(wait, r.o, attempts) {
 			if isDeadline(c.ctx()) {
@@ -226,6 +242,38 @@ func (c *call) send() result {
 	}
 }
 
+// fall asks the fallback's routes, each with the caller's request afresh, until
+// one has an answer. If none has, r stands.
+func (c *call) fall(r result) result {
+	if c.t.Fallback == nil {
+		return r
+	}
+	o := r.o
+	for i := range c.t.Fallback.Routes {
+		route := &c.t.Fallback.Routes[i]
+		if o.Class == Canceled || c.ctx().Err() != nil {
+			break
+		}
+		if !o.Class.wanting() && o.Class != Rejected || !route.takes(c.view(), o) {
+			continue
+		}
+		r.keep()
+		if !c.replay.ready() {
+			break
+		}
+		now := time.Now()
+		c.fellBack(i+1, o, now)
+		a := c.newAttempt()
+		a.watch.started = instantOf(now)
+		alt := c.try(a, rerouted, route.Transport)
+		if o = alt.o; o.Class == Success || o.Class == Canceled {
+			return alt
+		}
+		alt.keep()
+	}
+	return r
+}
+
 // turn is how an attempt came by its turn.
 type turn uint8
 
@@ -233,6 +281,7 @@ const (
 	first    turn = iota
 	paid          // from the retry budget
 	deferred      // by a server's limit or an open circuit: it counts as no attempt
+	rerouted      // to a fallback's route, past all layers of this Transport
 	stop          // there is none
 )
 
@@ -273,7 +322,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
 		if at, ok := c.circuit.look(now); !ok {
-			if !at.IsZero() && c.fits(at.Sub(now), now) {
+			if !at.IsZero() && !c.t.Fallback.takes(c.view(), r.o) && c.fits(at.Sub(now), now) {
 				c.root().readmit()
 				return 0, deferred
 			}
@@ -357,7 +406,7 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 // await waits for an open circuit, if the call may and the wait fits.
 func (c *call) await(at, now time.Time, giveUp *time.Time, how *turn, had bool) error {
 	refusal := open(c.circuit.key, at, now)
-	if !had || at.IsZero() || c.t.Retry == nil {
+	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.takes(c.view(), Outcome{Class: Rejected}) {
 		return refusal
 	}
 	if giveUp.IsZero() {

@@ -97,7 +97,7 @@ func TestCancelBackoff(t *testing.T) {
 		r.provider.Script(snubbertest.Reply{Status: 503, Header: http.Header{"Retry-After": {"30"}}})
 		waiting := make(chan struct{}, 1)
 		r.snubber.Observe = func(e snubber.Event) {
-			if e.Kind == snubber.EventRetry && e.Wait >= 30*time.Second {
+			if e.Kind == snubber.EventRetry && e.Wait > patience {
 				waiting <- struct{}{}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/responses"
 
+	"github.com/seed-9e4f5248/snubber"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
@@ -59,6 +60,39 @@ func askOpenAI(client openai.Client) asker {
 		}
 		return a, stream.Err()
 	}
+}
+
+// Milliseconds are waited for where they are given: the thirty seconds beside
+// them are longer than a call of this test may take.
+func TestOpenAIRetryAfterMs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, openaiSDK, &snubbertest.Provider{})
+	r.provider.Script(snubbertest.Reply{Status: 429, Header: http.Header{"Retry-After": {"30"}, "Retry-After-Ms": {"20"}}})
+	r.works(t, false)
+	r.wants(t, 1, 2)
+}
+
+// A stream that its reader has had enough of gives back its place, and its
+// connection with it, though neither context nor stream has ended.
+func TestOpenAIStreamClosedEarly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, openaiSDK, &snubbertest.Provider{})
+	r.provider.Inject(snubbertest.Fault{Kind: snubbertest.Stall, After: 4, Times: 1})
+	client := newOpenAI(r.url, &http.Client{Transport: r.above})
+	stream := client.Chat.Completions.NewStreaming(t.Context(), openai.ChatCompletionNewParams{
+		Model:    "gpt-4o-mini",
+		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage(prompt)},
+	})
+	if !stream.Next() {
+		t.Fatal(stream.Err())
+	}
+	if n := r.count(func(q snubber.Queue) int { return q.InFlight }); n != 1 {
+		t.Errorf("%d calls are in flight while the stream is read, want 1", n)
+	}
+	stream.Close()
+	r.idle(t)
+	r.works(t, true)
+	r.wants(t, 2, 2)
 }
 
 // Responses and embeddings go the same way as chat.

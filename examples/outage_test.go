@@ -2,6 +2,8 @@ package examples
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,8 +17,8 @@ import (
 func TestShortOutage(t *testing.T) {
 	t.Parallel()
 	faults := map[string]snubbertest.Fault{
-		"unavailable": {Kind: snubbertest.ServerError, Status: 503},
-		"reset":       {Kind: snubbertest.Disconnect},
+		"unavailable": {Kind: snubbertest.ServerError, Status: 503, Until: time.Second},
+		"reset":       {Kind: snubbertest.Disconnect, Until: time.Second},
 	}
 	clients := map[string]func() http.RoundTripper{
 		"bare":    func() http.RoundTripper { return http.DefaultTransport },
@@ -26,14 +28,11 @@ func TestShortOutage(t *testing.T) {
 		for client, transport := range clients {
 			t.Run(fault+"/"+client, func(t *testing.T) {
 				t.Parallel()
+				const calls = 30
 				p := &snubbertest.Provider{}
-				srv := snubbertest.NewServer(p)
+				srv := httptest.NewServer(&onset{Provider: p, fault: f, missing: calls, begun: make(chan struct{})})
 				t.Cleanup(srv.Close)
 				ask := openaiSDK.connect(t, srv.URL, &http.Client{Transport: transport()})
-				// The fault strikes a little after a call arrived, when all have.
-				p.Inject(snubbertest.Fault{Kind: f.Kind, Status: f.Status, Delay: 200 * time.Millisecond, Until: time.Second})
-
-				const calls = 30
 				ends := make(chan error, calls)
 				for range calls {
 					go func() {
@@ -51,10 +50,36 @@ func TestShortOutage(t *testing.T) {
 				if lost > 0 {
 					t.Errorf("%d of %d calls were lost", lost, calls)
 				}
-				if s := p.Stats(); s.MaxInFlight < calls || s.OK != calls {
+				if s := p.Stats(); s.Failed < calls || s.OK != calls {
 					t.Errorf("the provider counted %+v: not all calls met the outage", s)
 				}
 			})
 		}
 	}
+}
+
+// onset is a provider whose trouble begins when a number of calls have arrived
+// and none has been answered.
+type onset struct {
+	*snubbertest.Provider
+	fault snubbertest.Fault
+
+	mu      sync.Mutex
+	missing int
+	begun   chan struct{}
+}
+
+func (o *onset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	o.mu.Lock()
+	if o.missing--; o.missing == 0 {
+		o.Inject(o.fault)
+		close(o.begun)
+	}
+	o.mu.Unlock()
+	select {
+	case <-o.begun:
+	case <-r.Context().Done():
+		return
+	}
+	o.Provider.ServeHTTP(w, r)
 }

@@ -74,7 +74,9 @@ func (r *rig) call(ctx context.Context, streamed bool) (answer, error) {
 // works makes a call that has to be answered.
 func (r *rig) works(t *testing.T, streamed bool) {
 	t.Helper()
-	a, err := r.call(t.Context(), streamed)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	a, err := r.call(ctx, streamed)
 	want := answer{"The quick brown fox jumps over the lazy dog.", 5, 11}
 	if err != nil || a != want {
 		t.Fatalf("the call = %+v, %v, want %+v", a, err, want)
@@ -108,8 +110,13 @@ func TestEventsArriveAtOnce(t *testing.T) {
 			if _, err := r.call(ctx, true); err != nil {
 				t.Fatalf("%v, after %q", err, r.above.bytes())
 			}
-			if got, sent := r.above.bytes(), <-l.sent; got != sent {
-				t.Errorf("the SDK got\n%q\nand not what was sent\n%q", got, sent)
+			select {
+			case sent := <-l.sent:
+				if got := r.above.bytes(); got != sent {
+					t.Errorf("the SDK got\n%q\nand not what was sent\n%q", got, sent)
+				}
+			case <-ctx.Done():
+				t.Errorf("the stream stopped after %q", r.above.bytes())
 			}
 		})
 	}

@@ -32,7 +32,7 @@ var azure = provider{
 // githubModels reads what GitHub Models says beside the common headers: which
 // of its limits they are about, and when that one renews.
 func githubModels(r *reply, _ *failure, quotas []Quota) {
-	kind := r.header.Get("X-Ratelimit-Type")
+	kind := r.get("X-Ratelimit-Type")
 	if kind == "" {
 		return
 	}

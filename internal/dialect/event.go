@@ -3,13 +3,14 @@ package dialect
 import (
 	"bytes"
 	"encoding/base64"
+	"maps"
 	"strings"
 
 	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
 	"github.com/seed-9e4f5248/snubber/internal/stream"
 )
 
-// The facts that answerPaths finds in an answer or an event.
+// The facts that eventPaths finds in an answer or an event.
 const (
 	_             = iota
 	factError     // an error, unless it is null
@@ -28,17 +29,21 @@ const (
 	factCounts    // + the counts of usage.go
 )
 
-// answerPaths finds the facts in the answers and events of every format. One
-// table will do: where the formats share a name they mean the same, and what an
-// event is called (eventKinds) goes before what it contains.
-var answerPaths = func() *jsonscan.Paths {
+// errorPaths are where an answer or an event has its error.
+var errorPaths = map[string]uint8{
+	"error":          factError,
+	"response.error": factError, // OpenAI Responses
+	"choices.error":  factError, // OpenRouter
+}
+
+// eventPaths finds the facts in the events of every format. One table will do:
+// where the formats share a name they mean the same, and what an event is called
+// (eventKinds) goes before what it contains.
+var eventPaths = func() *jsonscan.Paths {
 	paths := map[string]uint8{
-		"error":          factError,
-		"response.error": factError, // OpenAI Responses
-		"choices.error":  factError, // OpenRouter
-		"type":           factType,
-		"event_type":     factType, // Cohere v1, Gemini interactions
-		"object":         factObject,
+		"type":       factType,
+		"event_type": factType, // Cohere v1, Gemini interactions
+		"object":     factObject,
 
 		"choices":               factChoice,
 		"choices.index":         factIndex,
@@ -68,16 +73,18 @@ var answerPaths = func() *jsonscan.Paths {
 		"bytes":                            factEmbedded, // Bedrock's InvokeModelWithResponseStream
 		"amazon-bedrock-invocationMetrics": factMetrics,
 	}
-	for _, place := range usagePlaces {
-		for field, count := range usageFields {
-			paths[place+"."+field] = factCounts + count
-		}
-	}
-	for path, count := range looseCounts {
-		paths[path] = factCounts + count
-	}
+	addCounts(paths)
+	maps.Copy(paths, errorPaths)
 	paths["usageMetadata"] = factShape
 	return jsonscan.Compile(paths, factError, factEmbedded)
+}()
+
+// unaryPaths finds in a unary answer what is asked of one, in the same places.
+// The answer itself is on no path, so that most of it is passed over.
+var unaryPaths = func() *jsonscan.Paths {
+	paths := maps.Clone(errorPaths)
+	addCounts(paths)
+	return jsonscan.Compile(paths, factError)
 }()
 
 // eventKind is what an event's name alone says.
@@ -123,8 +130,13 @@ var eventKinds = map[string]eventKind{
 	"metadata":          kindTerminal,
 }
 
-// maxHeld bounds what is held of an event, as of an error body.
-const maxHeld = 64 << 10
+const (
+	// maxHeld bounds what is held of an event, as of an error body.
+	maxHeld = 64 << 10
+	// maxKept bounds what a free reader keeps of that for the next answer: a
+	// single long event must not make all later ones expensive to remember.
+	maxKept = 4 << 10
+)
 
 // reader is what a Meter knows of its body. It is the [stream.Sink] of the
 // framing and the [jsonscan.Visitor] of the data.
@@ -164,10 +176,22 @@ type reader struct {
 	within  bool // the embedded event is being read
 }
 
+// clear makes r as new, with its buffers. The failure is the caller's.
+func (r *reader) clear() {
+	held, raw, inner := r.held[:0], r.raw[:0], r.inner
+	if cap(held) > maxKept {
+		held = nil
+	}
+	if cap(raw) > maxKept {
+		raw = nil
+	}
+	*r = reader{held: held, raw: raw, inner: inner}
+}
+
 // Data implements [stream.Sink].
 func (r *reader) Data(p []byte) {
 	if r.event.size == 0 {
-		r.json.Reset(answerPaths)
+		r.json.Reset(eventPaths)
 	}
 	if room := maxHeld - r.event.size; room >= 0 && room < len(p) {
 		r.held = append(r.held, p[:room]...)
@@ -212,8 +236,10 @@ func (r *reader) judge(e stream.Event) {
 	case e.Cut && (ev.size == 0 || !r.json.Done()):
 		return // half an event
 	}
-	if kind := eventKinds[string(e.Name)]; kind != kindOther {
-		ev.kind = kind
+	if len(e.Name) > 0 {
+		if kind := eventKinds[string(e.Name)]; kind != kindOther {
+			ev.kind = kind
+		}
 	}
 	if len(data) == 0 && ev.kind == kindOther && !e.Exception {
 		return
@@ -286,7 +312,7 @@ func (r *reader) Raw(tag uint8, p []byte) {
 		if r.inner == nil {
 			r.inner = new(jsonscan.Scanner)
 		}
-		r.inner.Reset(answerPaths)
+		r.inner.Reset(eventPaths)
 	}
 	r.within = true
 	for _, c := range p {

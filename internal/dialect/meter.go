@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/seed-9e4f5248/snubber/internal/stream"
 )
@@ -52,19 +53,23 @@ func (m *Meter) Start(r Route, contentType string, stream bool) {
 }
 
 func framingOf(r Route, contentType string, stream bool) framing {
-	media, _, _ := strings.Cut(contentType, ";")
-	media = strings.TrimSpace(media)
-	is := func(t string) bool { return strings.EqualFold(media, t) }
-	switch {
-	case r.Format == Unknown:
+	if r.Format == Unknown {
 		return opaque
-	case is("text/event-stream"):
+	}
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	switch media {
+	case "text/event-stream":
 		return sseFraming
-	case is("application/vnd.amazon.eventstream"):
+	case "application/vnd.amazon.eventstream":
 		return framesFraming
-	case is("application/x-ndjson"), is("application/stream+json"), is("application/jsonl"), r.Format == Ollama && stream:
+	case "application/x-ndjson", "application/stream+json", "application/jsonl":
 		return linesFraming
-	case is("application/json"), len(media) > 5 && strings.EqualFold(media[len(media)-5:], "+json"):
+	}
+	switch {
+	case r.Format == Ollama && stream:
+		return linesFraming
+	case media == "application/json", strings.HasSuffix(media, "+json"):
 		return unary // also to a caller who wanted a stream
 	case media != "":
 		return opaque // speech, images
@@ -86,8 +91,10 @@ func (m *Meter) Observe(p []byte) {
 		return
 	}
 	if m.r == nil {
-		m.r = new(reader)
-		m.r.json.Reset(answerPaths)
+		m.r = readers.Get().(*reader)
+		if m.framing == unary {
+			m.r.json.Reset(unaryPaths)
+		}
 		if m.framing == framesFraming {
 			m.r.frames = new(stream.Frames)
 		}
@@ -129,6 +136,23 @@ func (m *Meter) observeUnary(p []byte) {
 		r.phase, r.failure = Failed, wrapError(r.raw)
 	}
 }
+
+// Free ends the reading: what the Meter has allocated serves the next answer, and
+// the Meter is the zero Meter again. Ask for Phase, Usage, Failure and End before;
+// the bytes that Failure has returned stay the caller's. To free a Meter is no
+// duty, to free it twice is no mistake.
+func (m *Meter) Free() {
+	if r := m.r; r != nil {
+		r.clear()
+		readers.Put(r)
+	}
+	*m = Meter{}
+}
+
+// readers is shared by all Meters because a reader is plain memory, has nothing
+// that waits or runs, and is never in a caller's hands. It saves every answer
+// most of a kilobyte.
+var readers = sync.Pool{New: func() any { return new(reader) }}
 
 // Phase returns how far the answer has come. A unary body is at Content from its
 // first byte that is not blank, until an error is found in it. Finished is left

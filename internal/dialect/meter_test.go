@@ -104,6 +104,7 @@ func observe(r Route, contentType string, stream bool, body []byte, piece int) s
 	s.phase = m.Phase()
 	s.usage, s.has = m.Usage()
 	s.failure = string(m.Failure())
+	m.Free() // for the next answer
 	return s
 }
 
@@ -511,6 +512,80 @@ func TestMeterAllocates(t *testing.T) {
 	}
 }
 
+// A reader serves one answer after another, so nothing of one may be left in it.
+func TestMeterFree(t *testing.T) {
+	for _, a := range recordings(t) {
+		var m Meter
+		m.Start(a.route, a.header.Get("Content-Type"), a.stream)
+		m.Observe(a.body)
+		r, failure := m.r, m.Failure()
+		said := string(failure)
+		r.clear()
+		if kept := r.held[:cap(r.held)]; len(r.held) > 0 || len(kept) > maxKept {
+			t.Errorf("%s: %d bytes held, %d kept", a.file, len(r.held), len(kept))
+		}
+		clear(r.held[:cap(r.held)])
+		clear(r.raw[:cap(r.raw)])
+		if string(failure) != said {
+			t.Errorf("%s: the failure has changed", a.file)
+		}
+		r.held, r.raw, r.inner = nil, nil, nil
+		if !reflect.DeepEqual(*r, reader{}) {
+			t.Errorf("%s: %+v is left", a.file, *r)
+		}
+	}
+}
+
+func TestMeterAfterFree(t *testing.T) {
+	var m Meter
+	m.Free()
+	m.Start(Route{Format: OpenAIChat}, sse, true)
+	m.Free()
+	m.Start(Route{Format: OpenAIChat}, sse, true)
+	m.Observe([]byte(data(`{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":7}}`) + data(`{"error":"x"}`)))
+	if m.Phase() != Failed {
+		t.Fatal("no failure to free")
+	}
+	m.Free()
+	m.Free()
+	if _, ok := m.Usage(); ok || m.Phase() != Preamble || m.Failure() != nil || m.Streaming() {
+		t.Errorf("a free Meter knows something: %+v", m)
+	}
+	m.Observe([]byte(data("[DONE]")))
+	if _, ok := m.Usage(); ok || m.Phase() != Content || m.Failure() != nil || !m.End() {
+		t.Error("a free Meter judges")
+	}
+}
+
+func TestMeterFreesLongEvents(t *testing.T) {
+	var m Meter
+	m.Start(Route{Format: OpenAIChat}, sse, true)
+	m.Observe([]byte(`data: {"error":"` + strings.Repeat("x", 2*maxKept)))
+	r := m.r
+	if cap(r.held) <= maxKept || cap(r.raw) <= maxKept {
+		t.Fatal("nothing long is held")
+	}
+	m.Free()
+	if cap(r.held) > maxKept || cap(r.raw) > maxKept {
+		t.Errorf("%d and %d bytes are kept", cap(r.held), cap(r.raw))
+	}
+}
+
+func TestMeterUnaryAllocates(t *testing.T) {
+	body := []byte(`{"choices":[{"message":{"content":"x"}}],"error":null,"usage":{"prompt_tokens":5}}`)
+	if n := testing.AllocsPerRun(1000, func() {
+		var m Meter
+		m.Start(Route{Format: OpenAIChat}, "application/json", false)
+		m.Observe(body)
+		if u, _ := m.Usage(); u.Input != 5 || !m.End() {
+			t.Errorf("usage %+v", u)
+		}
+		m.Free()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func FuzzMeter(f *testing.F) {
 	for _, a := range recordings(f) {
 		f.Add(uint8(a.route.Format), a.header.Get("Content-Type"), a.stream, a.body)
@@ -541,5 +616,23 @@ func BenchmarkMeter(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Observe(event)
+	}
+}
+
+func BenchmarkMeterUnary(b *testing.B) {
+	const head, tail = `{"id":"chatcmpl-1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"`, `"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":34,"total_tokens":46}}`
+	for name, text := range map[string]string{"short": "Yes.", "4KiB": strings.Repeat(`A line with a \"quoted\" word or two, and some more.\n`, 70)} {
+		body := []byte(head + text + tail)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var m Meter
+				m.Start(Route{Format: OpenAIChat}, "application/json", false)
+				m.Observe(body)
+				m.Usage()
+				m.End()
+				m.Free()
+			}
+		})
 	}
 }

@@ -57,7 +57,7 @@ var openai = provider{
 // refills evenly takes window × used / limit to be full. Only resets written
 // with a unit are times until full; Azure's bare seconds are something else.
 func openaiDays(r *reply, _ *failure, quotas []Quota) {
-	reset := r.header.Get("X-Ratelimit-Reset-Requests")
+	reset := r.get("X-Ratelimit-Reset-Requests")
 	if strings.Trim(reset, "0123456789.- ") == "" {
 		return
 	}

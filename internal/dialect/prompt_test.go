@@ -56,6 +56,9 @@ func TestReadPrompt(t *testing.T) {
 
 		{"every text", openai, `{"system":"1234","instructions":"1234","input":["1234"],"prompt":"1234","contents":[{"parts":[{"text":"1234"}]}],"texts":["1234"],"documents":[{"d":"1234"}],"query":"1234"}`, Prompt{Input: 8}},
 		{"escapes", openai, `{"prompt":"\n\n\u00e9"}`, Prompt{Input: 1}},
+		{"few escapes", openai, `{"prompt":"a line of twenty-two b\n"}`, Prompt{Input: 6}},
+		{"many escapes", openai, `{"prompt":"a\nb\nc\nd\n"}`, Prompt{Input: 2}},
+		{"escaped Russian", openai, `{"prompt":"` + strings.Repeat(`\u0434\u0430 `, 40) + `"}`, Prompt{Input: 50}},
 		{"escaped Chinese", openai, `{"prompt":"\u4e2d\u6587\u4e2d\u6587"}`, Prompt{Input: 3}},
 		{"names in messages", openai, `{"messages":[{"a name that is long":"1234"}]}`, Prompt{Input: 1}},
 		{"names in tools", openai, `{"tools":[{"name":"1234"}]}`, Prompt{Input: 2}},

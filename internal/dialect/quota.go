@@ -35,23 +35,20 @@ func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
 	var seen uint64 // one bit for each of allBuckets
 	fields := false
 	for name := range h {
-		if len(name) < len("Ratelimit") {
+		if !maybeQuota(name) {
 			continue
 		}
-		switch name[0] {
-		case 'X', 'R', 'A': // of what begins otherwise none is about a quota
-			if i, ok := bucketOf[name]; ok {
-				seen |= 1 << i
-			} else if name == "Ratelimit" || name == "Ratelimit-Policy" {
-				fields = true
-			}
+		if i, ok := bucketOf[name]; ok {
+			seen |= 1 << i
+		} else if name == "Ratelimit" || name == "Ratelimit-Policy" {
+			fields = true
 		}
 	}
 	if seen == 0 && !fields {
 		return nil
 	}
 	r := &reply{host: host, header: h, now: now}
-	quotas := make([]Quota, 0, 4)
+	quotas := make([]Quota, 0, bits.OnesCount64(seen))
 	for ; seen != 0; seen &= seen - 1 {
 		b := &allBuckets[bits.TrailingZeros64(seen)]
 		q := Quota{
@@ -79,17 +76,50 @@ func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
 	return quotas
 }
 
+// maybeQuota spares most names their look-up: what is about a quota begins with
+// X-Ra, X-T, Ra or Anthropic-R. A name of another kind belongs here as well as in
+// its table; a test compares the two.
+func maybeQuota(name string) bool {
+	const anthropic = "Anthropic-"
+	switch {
+	case len(name) < len("Ratelimit"):
+		return false
+	case name[0] == 'X':
+		return name[2] == 'R' && name[3] == 'a' || name[2] == 'T'
+	case name[0] == 'R':
+		return name[1] == 'a'
+	}
+	return len(name) > len(anthropic) && name[:len(anthropic)] == anthropic && name[len(anthropic)] == 'R'
+}
+
 // count is the number in a header, -1 where there is none. The older IETF
 // drafts write "100, 100;w=60", where the first number is the limit in force.
 func (r *reply) count(name string) int64 {
-	v := r.header[name]
-	if len(v) == 0 {
-		return -1
+	if s := r.get(name); s != "" {
+		return readCount(s)
 	}
-	return readCount(v[0])
+	return -1
+}
+
+// get is Header.Get for a name that is canonical already, as all in tables are.
+func (r *reply) get(name string) string {
+	if v := r.header[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 func readCount(s string) int64 {
+	var sum int64
+	for i := 0; ; i++ {
+		if i == len(s) && i > 0 {
+			return sum // as nearly always
+		}
+		if i == len(s) || i == 18 || s[i] < '0' || s[i] > '9' {
+			break
+		}
+		sum = sum*10 + int64(s[i]-'0')
+	}
 	if i := strings.IndexAny(s, ",;"); i >= 0 {
 		s = s[:i]
 	}
@@ -103,11 +133,11 @@ func readCount(s string) int64 {
 // reset is the time until the bucket is full. Other than with Retry-After, -1
 // means unknown.
 func (r *reply) reset(name string) time.Duration {
-	v := r.header[name]
-	if len(v) == 0 || strings.TrimSpace(v[0]) == "-1" {
+	s := r.get(name)
+	if s == "" || strings.TrimSpace(s) == "-1" {
 		return -1
 	}
-	d, ok := r.moment(v[0])
+	d, ok := r.moment(s)
 	if !ok {
 		return -1
 	}

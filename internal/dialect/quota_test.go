@@ -109,6 +109,24 @@ func TestQuotasInBody(t *testing.T) {
 	}
 }
 
+func TestMaybeQuota(t *testing.T) {
+	for name := range bucketOf {
+		if !maybeQuota(name) {
+			t.Errorf("%s is not looked up", name)
+		}
+	}
+	for _, name := range []string{"Ratelimit", "Ratelimit-Policy"} {
+		if !maybeQuota(name) {
+			t.Errorf("%s is not read", name)
+		}
+	}
+	for _, name := range []string{"", "X", "Date", "Content-Type", "X-Request-Id", "Retry-After", "Anthropic-", "Anthropic-Organization-Id", "Access-Control-Expose-Headers"} {
+		if maybeQuota(name) {
+			t.Errorf("%s is looked up", name)
+		}
+	}
+}
+
 func FuzzQuotas(f *testing.F) {
 	f.Add("60", "0", "1s", `"burst";r=0;t=30`, `"burst";q=100;w=60`)
 	f.Add("-1", "NaN", "1e400", "limit=100, remaining=50, reset=30", "100;w=60")

@@ -7,7 +7,7 @@ import (
 )
 
 // The counts that APIs bill by, as far as they differ in meaning. Their tags in
-// answerPaths follow those of the other facts.
+// eventPaths follow those of the other facts.
 const (
 	countPrompt    = iota // input, what the cache gave included
 	countFresh            // input, what the cache gave excluded
@@ -81,6 +81,18 @@ var looseCounts = map[string]uint8{
 	"amazon-bedrock-invocationMetrics.outputTokenCount":          countOutput,
 	"amazon-bedrock-invocationMetrics.cacheReadInputTokenCount":  countCacheRead,
 	"amazon-bedrock-invocationMetrics.cacheWriteInputTokenCount": countCacheWrite,
+}
+
+// addCounts adds the places of the counts to a table of paths.
+func addCounts(paths map[string]uint8) {
+	for _, place := range usagePlaces {
+		for field, count := range usageFields {
+			paths[place+"."+field] = factCounts + count
+		}
+	}
+	for path, count := range looseCounts {
+		paths[path] = factCounts + count
+	}
 }
 
 // tally is what an answer has said of its usage so far.

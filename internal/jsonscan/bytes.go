@@ -17,18 +17,13 @@ import (
 // the way: only those before a quote matter, and there are few quotes.
 func stringEnd(b []byte, i int) (end int, plain bool) {
 	start := i
-	if i+8 <= len(b) {
+	for stop := min(i+16, len(b)-7); i < stop; i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
-		hit := zeros(w^ones*'"') | zeros(w^ones*'\\')
-		if hit == 0 && i+16 <= len(b) {
-			i += 8
-			w = binary.LittleEndian.Uint64(b[i:])
-			hit = zeros(w^ones*'"') | zeros(w^ones*'\\')
-		}
-		if hit == 0 {
-			i += 8
-		} else if i += bits.TrailingZeros64(hit) / 8; b[i] == '"' {
-			return i, true
+		if hit := zeros(w^ones*'"') | zeros(w^ones*'\\'); hit != 0 {
+			if i += bits.TrailingZeros64(hit) / 8; b[i] == '"' {
+				return i, true
+			}
+			break
 		}
 	}
 	for {
@@ -85,19 +80,7 @@ var structural = func() (t [256]bool) {
 // in b.
 func leave(b []byte, i, open int) (int, int) {
 	for i < len(b) {
-		// The numbers of an embedding are the longest thing that is passed over.
-		// Of them and what separates them no byte has the bit 0x40, which all
-		// brackets have; only exponents and literals stop here for nothing.
-		if i+8 <= len(b) {
-			w := binary.LittleEndian.Uint64(b[i:])
-			hit := w&(ones*0x40)<<1 | zeros(w^ones*'"')
-			if hit == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(hit) / 8
-		}
-		switch b[i] {
+		switch c := b[i]; c {
 		case '"':
 			end, _ := stringEnd(b, i+1)
 			if end == len(b) {
@@ -109,6 +92,17 @@ func leave(b []byte, i, open int) (int, int) {
 		case '}', ']':
 			if open--; open == 0 {
 				return i + 1, 0
+			}
+		case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+			// The numbers of an embedding are the longest thing that is passed
+			// over. Of them and what separates them no byte has the bit 0x40,
+			// which all brackets have; only an exponent stops here for nothing.
+			for i+8 < len(b) {
+				w := binary.LittleEndian.Uint64(b[i+1:])
+				if w&(ones*0x40)|zeros(w^ones*'"') != 0 {
+					break
+				}
+				i += 8
 			}
 		}
 		i++

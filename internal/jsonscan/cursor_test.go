@@ -17,6 +17,7 @@ var documents = []string{
 	`{"mod\u0065l":"\u00e9\ud83d\ude00\u4e2d\n\\","model":"` + strings.Repeat("long ", 40) + `"}`,
 	`[{"error":"x"},[{"error":[1]}]]`,
 	`{"a":"` + strings.Repeat(`line\n`, 200) + `"}`,
+	`{"data":[{"embedding":[0.0123,-1.5e-05,12345678901234567890, 3,{"x":"]"}],"y":"\"}"}],"model":"m"}`,
 	`{"":"","a":"\\","b":"\\\"","c":[true,false,null,-1.5e-3]}`,
 	"\n\n\t {\r\n \"a\" : [ 1 , { } , [ ] ] } \n",
 	strings.Repeat("[", 100) + strings.Repeat("]", 100),
@@ -26,6 +27,33 @@ var documents = []string{
 var broken = []string{
 	``, `{`, `"`, `"\`, `"\u`, `"\u12"`, `{"a`, `{"a":`, `}`, `]]]]`, `{"a":]`, `[}`, `{"a":1}}}{"a":2}`,
 	`{"error":"\`, `{"usage":{"in":}`, `{"a":tru`, "\xff\xfe", `{"error":{"a":[}]`, `\u0022`, "{\x1a\"\"0", `0[000000000A00000000`, `{"a":"b" "c"}`, `"\ud83d\u`,
+}
+
+func TestStringEnd(t *testing.T) {
+	naive := func(b []byte, i int) int {
+		for ; i < len(b) && b[i] != '"'; i++ {
+			if b[i] == '\\' {
+				i++
+			}
+		}
+		return min(i, len(b))
+	}
+	for n := range 40 {
+		for escapes := range 5 {
+			for _, rest := range []string{``, `"`, `" and "more"`, `",0123456789`, `x\"y"`} {
+				text := strings.Repeat("x", n) + strings.Repeat(`\`, escapes) + rest
+				for start := range min(3, len(text)) {
+					end, plain := stringEnd([]byte(text), start)
+					if want := naive([]byte(text), start); end != want {
+						t.Fatalf("%s from %d: ends at %d, want %d", text, start, end, want)
+					}
+					if plain && strings.Contains(text[start:end], `\`) {
+						t.Fatalf("%s is plain", text[start:end])
+					}
+				}
+			}
+		}
+	}
 }
 
 func TestTextSize(t *testing.T) {

@@ -9,6 +9,7 @@
 package jsonscan
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"strconv"
@@ -80,14 +81,12 @@ func countFloat(text []byte) (int, bool) {
 // copies only if there is an escape to resolve; what cannot be resolved is
 // returned as it is.
 func Unquote(raw []byte) []byte {
-	for _, c := range raw {
-		if c == '\\' {
-			var s string
-			if json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s) == nil {
-				return []byte(s)
-			}
-			break
-		}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
 	}
-	return raw
+	var s string
+	if json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s) != nil {
+		return raw
+	}
+	return []byte(s)
 }

@@ -38,15 +38,15 @@ const (
 // are not part of a path: it leads through them to each element, so
 // "choices.index" is the index of every choice. Tag 0 says that a place means
 // nothing, although * would match it. Values with a tag in raw are also handed to
-// [Visitor.Raw]. It panics on a name that a Scanner cannot hold and on 256
-// names in one object, which are mistakes in the caller's table.
+// [Visitor.Raw]. It panics on a name that is empty or that a Scanner cannot hold,
+// and on 256 names in one object, which are mistakes in the caller's table.
 func Compile(table map[string]uint8, raw ...uint8) *Paths {
 	p := &Paths{nodes: make([]node, 2)}
 	for path, tag := range table {
 		at := uint16(root)
 		for name := range strings.SplitSeq(path, ".") {
-			if len(name) > maxText {
-				panic("jsonscan: name too long: " + name)
+			if name == "" || len(name) > maxText {
+				panic("jsonscan: no name for a path: " + path)
 			}
 			at = p.extend(at, name)
 		}
@@ -85,7 +85,7 @@ func (p *Paths) step(at uint16, name []byte) uint16 {
 	n := &p.nodes[at]
 	if len(name) <= maxText {
 		for _, e := range n.edges[n.from[len(name)]:n.from[len(name)+1]] {
-			if e.name == string(name) {
+			if e.name[0] == name[0] && e.name == string(name) {
 				return e.to
 			}
 		}

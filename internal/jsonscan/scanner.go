@@ -93,27 +93,35 @@ func (s *Scanner) Feed(p []byte, v Visitor) {
 	}
 }
 
-// walk reads what is on a path, up to a container that is not. Most strings and
-// scalars are whole in p and not held.
+// walk reads what is on a path, up to a container that is not. Nearly every
+// token is whole in p: it is looked at there and not held.
 func (s *Scanner) walk(p []byte, i int, v Visitor) int {
 	for i < len(p) {
-		switch c := p[i]; c {
+		c, start := p[i], i
+		kind, text := String, p[:0]
+		switch c {
 		case '"':
 			if !s.key {
 				s.begin(i, c)
 			}
-			start := i + 1
+			start++
 			end, plain := stringEnd(p, start)
 			if end == len(p) {
 				s.cutString(p[start:])
 				return end
 			}
-			s.size = end - start
 			i = end + 1
-			s.endString(p, i, p[start:end], plain, v)
+			text = p[start:end]
+			if s.key {
+				if s.member(text, len(text), plain); i < len(p) && p[i] == ':' {
+					i++
+				}
+				continue
+			}
 		case ':':
 			s.key = false
 			i++
+			continue
 		case ',':
 			if s.live > 0 {
 				if f := &s.stack[s.live-1]; f.object {
@@ -123,6 +131,7 @@ func (s *Scanner) walk(p []byte, i int, v Visitor) int {
 				}
 			}
 			i++
+			continue
 		case '{', '[':
 			s.begin(i, c)
 			s.open++
@@ -135,29 +144,33 @@ func (s *Scanner) walk(p []byte, i int, v Visitor) int {
 			if s.key = c == '{'; s.key {
 				s.node = nowhere
 			}
+			continue
 		case '}', ']':
 			i++
 			if s.open > 0 {
 				s.close(p, i, v)
 			}
-		case 0xEF, 0xBB, 0xBF: // a byte order mark
-			i++
+			continue
 		default:
-			if c <= ' ' {
+			if c <= ' ' || c == 0xEF || c == 0xBB || c == 0xBF { // white space, a byte order mark
 				i++
 				continue
 			}
 			s.begin(i, c)
-			start := i
-			s.kind = kindOf(c)
+			kind = kindOf(c)
 			if i = scalarEnd(p, i+1); i == len(p) {
-				s.state, s.size, s.n = inScalar, 0, 0
+				s.state, s.kind, s.size, s.n = inScalar, kind, 0, 0
 				s.hold(p[start:])
 				return i
 			}
-			text := p[start:i]
-			s.ended(p, i, s.node, Value{s.kind, len(text), text[:min(len(text), maxText)]}, v)
+			text = p[start:i]
 		}
+		// A string or another scalar has ended. This is ended without its call.
+		if s.raw|s.paths.nodes[s.node].tag != 0 {
+			s.report(s.node, kind, len(text), text, v, p, i)
+		}
+		s.node = nowhere
+		s.done = s.done || s.open == 0
 	}
 	return i
 }
@@ -175,32 +188,36 @@ func (s *Scanner) begin(i int, c byte) {
 // close ends the innermost container, whose last byte is before end.
 func (s *Scanner) close(p []byte, end int, v Visitor) {
 	s.open--
-	at := uint16(nowhere)
-	val := Value{Kind: Array}
-	if s.open < int(s.live) {
-		s.live--
-		f := &s.stack[s.live]
-		if f.object {
-			val.Kind = Object
-		}
-		at, val.Size = f.node, f.size
-	}
 	s.key = false
-	s.ended(p, end, at, val, v)
+	if s.open >= int(s.live) {
+		s.ended(nowhere, Array, 0, nil, v, p, end)
+		return
+	}
+	s.live--
+	f, kind := &s.stack[s.live], Array
+	if f.object {
+		kind = Object
+	}
+	s.ended(f.node, kind, f.size, nil, v, p, end)
 }
 
-// ended reports a value that has ended before end.
-func (s *Scanner) ended(p []byte, end int, at uint16, val Value, v Visitor) {
+// ended takes the end, before p[end], of a value at a node.
+func (s *Scanner) ended(at uint16, kind Kind, size int, text []byte, v Visitor, p []byte, end int) {
+	if s.raw|s.paths.nodes[at].tag != 0 {
+		s.report(at, kind, size, text, v, p, end)
+	}
+	s.node = nowhere
+	s.done = s.done || s.open == 0
+}
+
+// report hands a value on, if it is at a path or being handed on already.
+func (s *Scanner) report(at uint16, kind Kind, size int, text []byte, v Visitor, p []byte, end int) {
 	if s.raw != 0 && s.open == s.rawOpen {
 		v.Raw(s.raw, p[s.rawFrom:end])
 		s.raw = 0
 	}
 	if tag := s.paths.nodes[at].tag; tag != 0 && s.raw == 0 {
-		v.Found(tag, val)
-	}
-	s.node = nowhere
-	if s.open == 0 {
-		s.done = true
+		v.Found(tag, Value{kind, size, text[:min(len(text), maxText)]})
 	}
 }
 
@@ -242,38 +259,33 @@ func (s *Scanner) resumeString(p []byte, v Visitor) int {
 	}
 	s.hold(p[:end])
 	s.state = between
-	s.endString(p, end+1, s.text[:s.n], false, v)
+	switch text := s.text[:s.n]; {
+	case s.open > int(s.live):
+	case s.key:
+		s.member(text, s.size, false)
+	default:
+		s.ended(s.node, String, s.size, text, v, p, end+1)
+	}
 	return end + 1
 }
 
-// endString takes a string whose closing quote is before end. Of its text no
-// more than is held may be given.
-func (s *Scanner) endString(p []byte, end int, text []byte, plain bool, v Visitor) {
-	switch {
-	case s.open > int(s.live):
-	case s.key:
-		s.key = false
-		s.node = s.member(text, plain)
-	default:
-		s.ended(p, end, s.node, Value{String, s.size, text[:min(len(text), maxText)]}, v)
+// member goes to the node of the member that is named next in the innermost
+// object. Of a name of more bytes than are held there is only a part.
+func (s *Scanner) member(name []byte, size int, plain bool) {
+	s.key, s.node = false, nowhere
+	if s.live == 0 {
+		return
 	}
-}
-
-// member returns the node of the member that is named next in the innermost object.
-func (s *Scanner) member(name []byte, plain bool) uint16 {
-	at := uint16(nowhere)
-	if s.live > 0 {
-		at = s.stack[s.live-1].node
-	}
+	at := s.stack[s.live-1].node
 	switch {
-	case at == nowhere || s.paths.leaf(at):
-		return nowhere
-	case s.size > maxText: // only a part of it is held, and no path has such a name
-		return s.paths.nodes[at].any
 	case plain:
-		return s.paths.step(at, name)
+		s.node = s.paths.step(at, name)
+	case s.paths.leaf(at):
+	case size > maxText: // no path has such a name, whatever its escapes stand for
+		s.node = s.paths.nodes[at].any
+	default:
+		s.node = s.paths.step(at, Unquote(name))
 	}
-	return s.paths.step(at, Unquote(name))
 }
 
 // resumeScalar goes on with a number or a literal, up to the byte after it.
@@ -282,7 +294,7 @@ func (s *Scanner) resumeScalar(p []byte, v Visitor) int {
 	s.hold(p[:end])
 	if end < len(p) {
 		s.state = between
-		s.ended(p, end, s.node, Value{s.kind, s.size, s.text[:s.n]}, v)
+		s.ended(s.node, s.kind, s.size, s.text[:s.n], v, p, end)
 	}
 	return end
 }

@@ -1,0 +1,206 @@
+package snubber_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// unbounded is a Retry without the bounds that would end a long sequence.
+func unbounded() *snubber.Retry {
+	return &snubber.Retry{MaxAttempts: -1, Budget: &snubber.Budget{Capacity: -1}}
+}
+
+// waits are the times between the attempts of one call.
+func waits(ts []try) []time.Duration {
+	var ds []time.Duration
+	for i := 1; i < len(ts); i++ {
+		ds = append(ds, ts[i].at.Sub(ts[i-1].at))
+	}
+	return ds
+}
+
+// fails is n times the same failure and then an answer.
+func fails(n int, st step) []step {
+	steps := make([]step, n, n+1)
+	for i := range steps {
+		steps[i] = st
+	}
+	return append(steps, step{})
+}
+
+// Each step of the backoff is half fixed and half random, doubles, and is
+// capped, twice as long where a server said that it is overloaded.
+func TestBackoffSteps(t *testing.T) {
+	const ms = time.Millisecond
+	sequence := func(b, limit time.Duration, n int) (bs []time.Duration) {
+		for range n {
+			bs = append(bs, min(b, limit))
+			b *= 2
+		}
+		return bs
+	}
+	zeros := make([]time.Duration, 4)
+	for _, tt := range []struct {
+		name     string
+		min, max time.Duration
+		failure  step
+		want     []time.Duration // the upper ends
+	}{
+		{"defaults", 0, 0, step{status: 500}, sequence(500*ms, 8*time.Second, 7)},
+		{"overloaded", 0, 0, step{status: 529}, sequence(time.Second, 8*time.Second, 7)},
+		{"rate limited without a hint", 0, 0, step{status: 429}, sequence(time.Second, 8*time.Second, 7)},
+		{"dial error", 0, 0, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, sequence(500*ms, 8*time.Second, 7)},
+		{"own", 40 * ms, 200 * ms, step{status: 500}, sequence(40*ms, 200*ms, 5)},
+		{"no ceiling", time.Second, -1, step{status: 500}, sequence(time.Second, time.Hour, 8)},
+		{"no wait of our own", -1, 0, step{status: 500}, zeros},
+		{"nothing but the server", -1, -1, step{status: 529}, zeros},
+		{"ceiling below the first", time.Minute, time.Second, step{status: 500}, sequence(time.Second, time.Second, 3)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const runs = 200
+				low := make([]time.Duration, len(tt.want))
+				high := make([]time.Duration, len(tt.want))
+				for run := range runs {
+					base := play(fails(len(tt.want), tt.failure)...)
+					rt := unbounded()
+					rt.MinBackoff, rt.MaxBackoff = tt.min, tt.max
+					res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(chat(t))
+					if err != nil {
+						t.Fatal(err)
+					}
+					slurp(t, res)
+					got := waits(base.all())
+					if len(got) != len(tt.want) {
+						t.Fatalf("%d waits, want %d", len(got), len(tt.want))
+					}
+					for i, d := range got {
+						if b := tt.want[i]; d < b/2-1 || d > b+1 {
+							t.Fatalf("wait %d = %v, want %v to %v", i, d, b/2, b)
+						}
+						if run == 0 {
+							low[i] = d
+						}
+						low[i], high[i] = min(low[i], d), max(high[i], d)
+					}
+				}
+				for i, b := range tt.want {
+					// Two hundred draws miss an outer tenth of their range less
+					// than once in a billion.
+					if b > 0 && (low[i] > b/2+b/20 || high[i] < b-b/20) {
+						t.Errorf("wait %d went from %v to %v, want all of %v to %v", i, low[i], high[i], b/2, b)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A server's wait is a floor with the jitter behind it, and a shorter one than
+// our own step changes nothing.
+func TestRetryAfterIsAFloor(t *testing.T) {
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name     string
+		status   int
+		header   http.Header
+		from, to time.Duration
+	}{
+		{"seconds", 503, hdr("Retry-After", "7"), 7 * time.Second, 7700 * ms},
+		{"a second of jitter at most", 503, hdr("Retry-After", "30"), 30 * time.Second, 31 * time.Second},
+		{"as long as MaxWait", 503, hdr("Retry-After", "60"), 60 * time.Second, 61 * time.Second},
+		{"milliseconds", 429, hdr("Retry-After-Ms", "4500"), 4500 * ms, 4950 * ms},
+		{"milliseconds before seconds", 429, hdr("Retry-After-Ms", "4500", "Retry-After", "9"), 4500 * ms, 4950 * ms},
+		{"Azure", 429, hdr("X-Ms-Retry-After-Ms", "2000"), 2000 * ms, 2200 * ms},
+		{"date against Date", 503, hdr("Retry-After", "Wed, 21 Oct 2015 07:28:05 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"), 5 * time.Second, 5500 * ms},
+		{"shorter than our own", 503, hdr("Retry-After-Ms", "1"), 500 * ms, 1000 * ms},
+		{"zero", 500, hdr("Retry-After", "0"), 250 * ms, 500 * ms},
+		{"negative", 500, hdr("Retry-After", "-5"), 250 * ms, 500 * ms},
+		{"garbage", 500, hdr("Retry-After", "soon"), 250 * ms, 500 * ms},
+		{"not a number", 500, hdr("Retry-After", "NaN"), 250 * ms, 500 * ms},
+		{"Gemini", 429, nil, 3 * time.Second, 3300 * ms},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				failure := step{status: tt.status, header: tt.header}
+				if tt.name == "Gemini" {
+					failure.body = `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3s"}]}}`
+				}
+				low, high := time.Hour, time.Duration(0)
+				for range 100 {
+					base := play(failure, step{})
+					res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+					if err != nil {
+						t.Fatal(err)
+					}
+					slurp(t, res)
+					d := waits(base.all())[0]
+					low, high = min(low, d), max(high, d)
+				}
+				if low < tt.from-1 || high > tt.to+1 {
+					t.Errorf("waited %v to %v, want %v to %v", low, high, tt.from, tt.to)
+				}
+				if low == high {
+					t.Errorf("always waited %v: no jitter", low)
+				}
+			})
+		})
+	}
+}
+
+// A wait that does not fit MaxWait or the deadline is not begun, and the
+// response is there at once, as it came.
+func TestUnfitWaitReturnsTheResponse(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		after    string
+		maxWait  time.Duration
+		deadline time.Duration
+		attempts int
+	}{
+		{"beyond MaxWait", "61", 0, 0, 1},
+		{"beyond a MaxWait of one's own", "6", 5 * time.Second, 0, 1},
+		{"within MaxWait", "5", 5 * time.Second, 0, 2},
+		{"no MaxWait", "900", -1, 0, 2},
+		{"beyond the deadline", "7", 0, 7 * time.Second, 1},
+		{"within the deadline", "7", 0, 8 * time.Second, 2},
+		{"no MaxWait but a deadline", "900", -1, 5 * time.Minute, 1},
+		{"own step beyond the deadline", "", 0, 250 * time.Millisecond, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				header := http.Header{}
+				if tt.after != "" {
+					header.Set("Retry-After", tt.after)
+				}
+				base := play(step{status: 503, header: header, body: "first"}, step{})
+				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxWait: tt.maxWait}}
+				ctx := context.Background()
+				if tt.deadline > 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+				}
+				start := time.Now()
+				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := slurp(t, res)
+				if n := base.sent(); n != tt.attempts {
+					t.Fatalf("%d attempts, want %d", n, tt.attempts)
+				}
+				if tt.attempts == 1 && (res.StatusCode != 503 || body != "first" || time.Since(start) != 0) {
+					t.Errorf("%d %q after %v, want the 503 at once", res.StatusCode, body, time.Since(start))
+				}
+			})
+		})
+	}
+}

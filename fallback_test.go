@@ -1,0 +1,131 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/snubbertest"
+)
+
+// healthy is no fault.
+const healthy snubbertest.Kind = 0
+
+// failing is a provider that always answers with a fault.
+func failing(kind snubbertest.Kind) *snubbertest.Provider {
+	p := &snubbertest.Provider{}
+	if kind != healthy {
+		p.Inject(snubbertest.Fault{Kind: kind})
+	}
+	return p
+}
+
+// Routes are tried in order by the outcome of the one before, with the body
+// afresh, and the first failure stands if all fail.
+func TestFallback(t *testing.T) {
+	only := func(c snubber.Class) func(*http.Request, snubber.Outcome) bool {
+		return func(_ *http.Request, o snubber.Outcome) bool { return o.Class == c }
+	}
+	for _, tt := range []struct {
+		name         string
+		kinds        [3]snubbertest.Kind
+		when         func(*http.Request, snubber.Outcome) bool // of the second
+		status       int
+		calls        [3]int
+		route, total int
+	}{
+		{"the primary answers", [3]snubbertest.Kind{healthy, healthy, healthy}, nil, 200, [3]int{1, 0, 0}, 0, 1},
+		{"quota exhausted goes on at once", [3]snubbertest.Kind{snubbertest.QuotaExhausted, healthy, healthy}, nil, 200, [3]int{1, 1, 0}, 1, 2},
+		{"the third answers", [3]snubbertest.Kind{snubbertest.QuotaExhausted, snubbertest.QuotaExhausted, healthy}, nil, 200, [3]int{1, 1, 1}, 2, 3},
+		{"When passes a route over", [3]snubbertest.Kind{snubbertest.QuotaExhausted, healthy, healthy}, only(snubber.TimedOut), 200, [3]int{1, 0, 1}, 2, 2},
+		{"all fail: the first failure", [3]snubbertest.Kind{snubbertest.ServerError, snubbertest.QuotaExhausted, snubbertest.Overloaded}, nil, 500, [3]int{4, 1, 1}, 2, 6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p [3]*snubbertest.Provider
+				for i, k := range tt.kinds {
+					p[i] = failing(k)
+				}
+				rt := snubber.New(p[0])
+				rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: p[1], When: tt.when}, {Transport: p[2]}}}
+				res, err := ask(t.Context(), rt)
+				if err != nil || res.StatusCode != tt.status {
+					t.Fatalf("%v, %v, want %d", res, err, tt.status)
+				}
+				for i := range p {
+					calls := p[i].Calls()
+					if len(calls) != tt.calls[i] {
+						t.Errorf("route %d had %d calls, want %d", i, len(calls), tt.calls[i])
+					}
+					for _, c := range calls {
+						if string(c.Body) != string(p[0].Calls()[0].Body) {
+							t.Errorf("route %d got another body: %q", i, c.Body)
+						}
+					}
+				}
+				if r := snubber.ReportOf(res); r.Route != tt.route || r.Attempts != tt.total {
+					t.Errorf("report: route %d after %d attempts, want %d after %d", r.Route, r.Attempts, tt.route, tt.total)
+				}
+			})
+		})
+	}
+}
+
+// An open circuit sends a call to the route at once, also one that had an
+// attempt, and what may have been carried out is not sent twice.
+func TestFallbackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		primary, second := failing(snubbertest.ServerError), &snubbertest.Provider{}
+		rt := snubber.New(primary)
+		rt.Breaker.Failures = 1
+		rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.New(second)}}}
+		start := time.Now()
+		for range 2 {
+			if res, err := ask(t.Context(), rt); err != nil || res.StatusCode != 200 {
+				t.Fatal(res, err)
+			}
+		}
+		if n, m, d := len(primary.Calls()), len(second.Calls()), time.Since(start); n != 1 || m != 2 || d != 0 {
+			t.Errorf("%d and %d calls in %v, want 1 and 2 in no time", n, m, d)
+		}
+		req, _ := http.NewRequest("POST", "https://api.example.com/v1/files", nil)
+		rt.Breaker.Close("https://api.example.com")
+		if res, err := rt.RoundTrip(req); err != nil || res.StatusCode != 500 || len(second.Calls()) != 2 {
+			t.Errorf("an unsafe request: %v, %v, and %d calls to the route", res, err, len(second.Calls()))
+		} else {
+			res.Body.Close()
+		}
+	})
+}
+
+// The caller's cancel ends the routes too.
+func TestFallbackCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		second := failing(snubbertest.BlackHole)
+		rt := &snubber.Transport{Base: failing(snubbertest.QuotaExhausted), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}, {Transport: second}}}}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := ask(ctx, rt); !errors.Is(err, context.Canceled) || len(second.Calls()) != 1 {
+			t.Errorf("%v after %d calls, want context.Canceled after 1", err, len(second.Calls()))
+		}
+	})
+}
+
+// Another deployment answers when the first one's quota is gone.
+func ExampleFallback() {
+	first, second := failing(snubbertest.QuotaExhausted), &snubbertest.Provider{}
+	t := snubber.New(first)
+	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.New(second)}}}
+
+	res, err := ask(context.Background(), t)
+	fmt.Println(res.StatusCode, err)
+	fmt.Println("route", snubber.ReportOf(res).Route)
+	// Output:
+	// 200 <nil>
+	// route 1
+}

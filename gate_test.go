@@ -1,0 +1,439 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+const limited = `{"error":{"message":"Rate limit reached for requests","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
+
+// tooMany is a 429 that says to come back after some time, or not when.
+func tooMany(after string) step {
+	st := step{status: 429, header: hdr("Content-Type", "application/json"), body: limited}
+	if after != "" {
+		st.header.Set("Retry-After", after)
+	}
+	return st
+}
+
+// A 429 gates all requests of its key until the server's time, with jitter
+// after it and never before; without a time, for one step of the backoff.
+func TestGateHoldsTheWholeKey(t *testing.T) {
+	for _, tt := range []struct {
+		after    string
+		from, to time.Duration
+	}{
+		{"5", 5 * time.Second, 5500 * time.Millisecond},
+		{"40", 40 * time.Second, 41 * time.Second}, // jitter of a tenth, at most a second
+		{"0.2", 200 * time.Millisecond, 220 * time.Millisecond},
+		{"", 500 * time.Millisecond, time.Second},
+		{"-3", 500 * time.Millisecond, time.Second},
+		{"soon", 500 * time.Millisecond, time.Second},
+	} {
+		for seed := range 5 {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(tooMany(tt.after), step{})
+				l := &snubber.Limiter{}
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				if e := <-launch(rt, chat(t)); e.status != 429 || e.body != limited || e.took != 0 {
+					t.Fatalf("%+v, want the 429 at once: without Retry it is the caller's", e)
+				}
+				until := only(t, l).GatedUntil.Sub(time.Now())
+				if until < tt.from || until > tt.to {
+					t.Errorf("gated for %v, want %v to %v", until, tt.from, tt.to)
+				}
+				one := launch(rt, chat(t))
+				time.Sleep(tt.from / 2)
+				two := launch(rt, chat(t))
+				e, f := <-one, <-two
+				if e.status != 200 || e.took < tt.from || e.took > tt.to {
+					t.Errorf("Retry-After %q (%d): went after %v (%d, %v), want %v to %v", tt.after, seed, e.took, e.status, e.err, tt.from, tt.to)
+				}
+				if f.status != 200 || !about(f.took, e.took-tt.from/2) {
+					t.Errorf("the second went after %v, want in the same instant as the first", f.took)
+				}
+			})
+		}
+	}
+}
+
+// A gate holds back neither another key nor who was there before it.
+func TestGateLeavesOthersAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{delay: time.Second}, tooMany("30"), step{})
+		rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+		inFlight := launch(rt, chat(t))
+		<-launch(rt, chat(t))
+		if e := <-launch(rt, chat(t, "Authorization", "Bearer another")); e.status != 200 || e.took != 0 {
+			t.Errorf("another credential: %+v, want 200 at once", e)
+		}
+		if e := <-launch(rt, newReq(t, "POST", chatURL, strings.Replace(chatBody, `"m"`, `"n"`, 1))); e.status != 200 || e.took != 0 {
+			t.Errorf("another model: %+v, want 200 at once", e)
+		}
+		if e := <-inFlight; e.status != 200 || e.took != time.Second {
+			t.Errorf("the call in flight: %+v, want 200 after 1s", e)
+		}
+	})
+}
+
+// Waiters that a new gate makes too late are refused when it shuts, and not at
+// their deadlines; the others keep their places.
+func TestGateRefusesWhoCannotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(tooMany("20"), step{})
+		base.steps[0].delay = time.Second
+		l := &snubber.Limiter{Concurrent: 1}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		first := launch(rt, named(t, t.Context(), "a"))
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		long, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		one, two, three := launch(rt, named(t, short, "b")), launch(rt, named(t, long, "c")), launch(rt, named(t, t.Context(), "d"))
+		if e := <-first; e.status != 429 {
+			t.Fatalf("%+v, want the 429", e)
+		}
+		e := <-one
+		if !errors.Is(e.err, snubber.ErrLimited) || !errors.Is(e.err, context.DeadlineExceeded) || e.took != time.Second {
+			t.Errorf("deadline of 10s: %v after %v, want ErrLimited and DeadlineExceeded after 1s, with the 429", e.err, e.took)
+		}
+		if e := <-two; e.status != 200 || e.took < 21*time.Second || e.took > 22*time.Second {
+			t.Errorf("deadline of 30s: %+v, want 200 after 21s to 22s", e)
+		}
+		if e := <-three; e.status != 200 {
+			t.Errorf("no deadline: %+v", e)
+		}
+		if got := order(base); got != "a c d" {
+			t.Errorf("sent %s, want a c d", got)
+		}
+		idle(t, l)
+	})
+}
+
+// Without MaxWait a key that is gated for much more than a minute refuses at
+// once; with a negative one even that is waited for, and with a positive one
+// it alone decides.
+func TestGateAndMaxWait(t *testing.T) {
+	for _, tt := range []struct {
+		after   string
+		maxWait time.Duration
+		refused bool
+		to      time.Duration
+	}{
+		{"50", 0, false, 51 * time.Second},
+		{"90", 0, true, 91 * time.Second},
+		{"90", -1, false, 91 * time.Second},
+		{"90", 2 * time.Minute, false, 91 * time.Second},
+		{"50", 30 * time.Second, true, 51 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(tooMany(tt.after), step{})
+			rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{MaxWait: tt.maxWait}}
+			<-launch(rt, chat(t))
+			e := <-launch(rt, chat(t))
+			var r *snubber.RejectedError
+			switch {
+			case tt.refused && (!errors.As(e.err, &r) || r.Err != snubber.ErrLimited || e.took != 0 || r.RetryAfter > tt.to || r.RetryAfter < tt.to-time.Second):
+				t.Errorf("%s with MaxWait %v: %+v, want ErrLimited at once", tt.after, tt.maxWait, e)
+			case !tt.refused && (e.status != 200 || e.took > tt.to || e.took < tt.to-time.Second):
+				t.Errorf("%s with MaxWait %v: %+v, want 200 after at most %v", tt.after, tt.maxWait, e, tt.to)
+			}
+		})
+	}
+}
+
+// No gate is longer than a quarter of an hour, whatever a server says or a hook
+// believes, and the longer of two holds.
+func TestGateIsBounded(t *testing.T) {
+	for _, after := range []string{"901", "3599", "86400", "1e10", "9999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &snubber.Limiter{}
+			<-launch(&snubber.Transport{Base: play(tooMany(after)), Limiter: l}, chat(t))
+			if d := only(t, l).GatedUntil.Sub(time.Now()); d > 15*time.Minute {
+				t.Errorf("Retry-After %s gates for %v", after, d)
+			}
+		})
+	}
+	for _, wait := range []time.Duration{16 * time.Minute, 24 * time.Hour, 1<<63 - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			rt := &snubber.Transport{Base: play(tooMany(""), step{}), Limiter: &snubber.Limiter{MaxWait: -1}}
+			rt.Classify = func(_ *http.Request, res *http.Response, _ error) snubber.Outcome {
+				if res.StatusCode == 200 {
+					return snubber.Outcome{Class: snubber.Success}
+				}
+				return snubber.Outcome{Class: snubber.RateLimited, NotBefore: time.Now().Add(wait)}
+			}
+			<-launch(rt, chat(t))
+			if e := <-launch(rt, chat(t)); e.status != 200 || !about(e.took, 15*time.Minute) {
+				t.Errorf("a wait of %v: %+v, want 200 after 15m", wait, e)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		base := play(tooMany("20"), tooMany("3"), step{})
+		base.steps[0].delay, base.steps[1].delay = time.Second, 2*time.Second
+		rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+		one, two := launch(rt, chat(t)), launch(rt, chat(t))
+		<-one
+		<-two
+		if e := <-launch(rt, chat(t)); e.took < 19*time.Second || e.took > 20*time.Second {
+			t.Errorf("went after %v, want what is left of the longer gate", e.took)
+		}
+	})
+}
+
+// With Retry a 429 goes back to the front of the queue, before all who wait,
+// when the gate opens.
+func TestGateReadmitsAtTheFront(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(tooMany("5"), step{})
+		base.steps[0].delay = time.Second
+		l := &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 1}
+		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
+		all := []<-chan ended{launch(rt, named(t, t.Context(), "a"))}
+		for _, name := range []string{"b", "c", "d"} {
+			all = append(all, launch(rt, named(t, t.Context(), name)))
+		}
+		for i, c := range all {
+			if e := <-c; e.status != 200 {
+				t.Errorf("call %d: %+v", i, e)
+			}
+		}
+		if got := order(base); got != "a a b c d" {
+			t.Errorf("sent %s, want a a b c d", got)
+		}
+		if d := base.all()[1].at.Sub(base.all()[0].at); d < 6*time.Second || d > 6500*time.Millisecond {
+			t.Errorf("sent again after %v, want 6s to 6.5s", d)
+		}
+		within(t, base.all()[1:], base.all()[0].at, 60, 1)
+		idle(t, l)
+	})
+}
+
+const spent = `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`
+
+// noQuota is the answer of a quota that waiting does not restore.
+func noQuota(after string) step {
+	st := step{status: 429, header: hdr("Content-Type", "application/json"), body: spent}
+	if after != "" {
+		st.header.Set("Retry-After", after)
+	}
+	return st
+}
+
+// An exhausted quota costs one wire call after a minute, then two, doubling to
+// fifteen; everyone else is refused at once. The call that met it first gets
+// the provider's own answer and is not repeated.
+func TestLatchProbesRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(noQuota(""))
+		l := &snubber.Limiter{}
+		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
+		start := time.Now()
+		for time.Since(start) < 90*time.Minute {
+			sent := base.sent()
+			e := <-launch(rt, chat(t))
+			switch {
+			case e.took != 0:
+				t.Fatalf("a call waited %v", e.took)
+			case base.sent() > sent:
+				if e.status != 429 || e.body != spent {
+					t.Fatalf("the call that was sent: %+v, want the provider's 429", e)
+				}
+			default:
+				var r *snubber.RejectedError
+				if !errors.As(e.err, &r) || r.Err != snubber.ErrQuota || r.RetryAfter <= 0 || r.RetryAfter > 15*time.Minute {
+					t.Fatalf("after %v: %v, want ErrQuota with a time", time.Since(start), e.err)
+				}
+			}
+			if q := only(t, l); !q.Exhausted || !q.GatedUntil.After(time.Now()) {
+				t.Fatalf("%+v, want it exhausted and gated", q)
+			}
+			time.Sleep(time.Second)
+		}
+		if got, want := fmt.Sprint(seconds(base, start)), "[0 60 180 420 900 1800 2700 3600 4500]"; got != want {
+			t.Errorf("sent after %v seconds, want %s", got, want)
+		}
+	})
+}
+
+// seconds is when each attempt was sent.
+func seconds(base *script, start time.Time) (at []int) {
+	for _, s := range base.all() {
+		at = append(at, int(s.at.Sub(start)/time.Second))
+	}
+	return at
+}
+
+// The server's own time is an upper bound for the latch, not a lower one. A
+// short one beside an exhausted quota is habit, and not believed.
+func TestLatchAndServersTime(t *testing.T) {
+	for _, tt := range []struct{ after, want string }{
+		{"400", "[0 60 180 420 820 1220 1620]"},
+		{"7200", "[0 60 180 420 900 1800]"},
+		{"1e10", "[0 60 180 420 900 1800]"},
+		{"20", "[0 60 180 420 900 1800]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(noQuota(tt.after))
+			rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+			start := time.Now()
+			for time.Since(start) < 30*time.Minute {
+				<-launch(rt, chat(t))
+				time.Sleep(5 * time.Second)
+			}
+			<-launch(rt, chat(t))
+			if got := fmt.Sprint(seconds(base, start)); got != tt.want {
+				t.Errorf("Retry-After %s: sent after %s seconds, want %s", tt.after, got, tt.want)
+			}
+		})
+	}
+}
+
+// Who waits in the queue when the quota is found exhausted is refused in that
+// instant, and a crowd in flight does not multiply the doubling.
+func TestLatchMeetsACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(noQuota(""))
+		base.steps[0].delay = time.Second
+		l := &snubber.Limiter{Concurrent: 50}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		var sent, waiting []<-chan ended
+		for range 50 {
+			sent = append(sent, launch(rt, chat(t)))
+		}
+		for range 10 {
+			waiting = append(waiting, launch(rt, chat(t)))
+		}
+		for _, c := range sent {
+			if e := <-c; e.status != 429 {
+				t.Errorf("%+v, want the provider's 429", e)
+			}
+		}
+		for _, c := range waiting {
+			if e := <-c; !errors.Is(e.err, snubber.ErrQuota) || e.took != time.Second {
+				t.Errorf("%+v, want ErrQuota after 1s", e)
+			}
+		}
+		time.Sleep(time.Minute)
+		var probes int
+		for range 20 {
+			if e := <-launch(rt, chat(t)); e.err == nil {
+				probes++
+			} else if !errors.Is(e.err, snubber.ErrQuota) {
+				t.Error(e.err)
+			}
+		}
+		if probes != 1 {
+			t.Errorf("%d of 20 were sent after the minute, want one", probes)
+		}
+		if d := only(t, l).GatedUntil.Sub(time.Now()); d != 2*time.Minute-time.Second && d != 2*time.Minute {
+			t.Errorf("gated for %v more after the probe, want the second period of 2m", d)
+		}
+		idle(t, l)
+	})
+}
+
+// A probe that succeeds ends the latch for all. One that was never sent has
+// cost nothing and gives way to the next at once. Any other has been this
+// period's wire call, whatever became of it.
+func TestLatchEndsOrGoesOn(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	for _, tt := range []struct {
+		name  string
+		probe step
+		wait  time.Duration // until the next is sent
+	}{
+		{"success", step{}, 0},
+		{"not sent", step{err: refused}, 0},
+		{"given up", step{delay: time.Hour}, time.Minute},
+		{"reset", step{err: io.ErrUnexpectedEOF}, time.Minute},
+		{"server error", step{status: 500}, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(noQuota(""), tt.probe, step{})
+				l := &snubber.Limiter{}
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				<-launch(rt, chat(t))
+				time.Sleep(time.Minute)
+				ctx, cancel := context.WithCancel(t.Context())
+				c := launch(rt, chat(t).WithContext(ctx))
+				if base.sent() != 2 {
+					t.Fatal("no probe was sent after a minute")
+				}
+				if tt.probe.delay > 0 {
+					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+						t.Errorf("while the probe is under way: %+v, want ErrQuota", e)
+					}
+				}
+				cancel()
+				<-c
+				if tt.wait > 0 {
+					time.Sleep(tt.wait - time.Nanosecond)
+					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+						t.Errorf("%+v just before %v, want ErrQuota", e, tt.wait)
+					}
+					time.Sleep(time.Nanosecond)
+				}
+				for range 3 {
+					if e := <-launch(rt, chat(t)); e.status != 200 {
+						t.Errorf("%+v after %v, want 200", e, tt.wait)
+					}
+				}
+				if q := only(t, l); q.Exhausted {
+					t.Errorf("%+v after a success, want it free", q)
+				}
+				idle(t, l)
+			})
+		})
+	}
+}
+
+// No credential gets into a key, an event, an error or a refusal's response.
+func TestLimiterKeepsSecrets(t *testing.T) {
+	const secret = "sk-VERY-SECRET"
+	for _, header := range [][]string{
+		{"Authorization", "Bearer " + secret}, {"X-Api-Key", secret}, {"Api-Key", secret}, {"X-Goog-Api-Key", secret},
+		{"Authorization", "Basic " + secret}, {"Authorization", "AWS4-HMAC-SHA256 Credential=" + secret + "/x, Signature=y"},
+		{"X-None", ""}, // the key in the query
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var said strings.Builder
+			base := play(noQuota(""))
+			l := &snubber.Limiter{}
+			rt := &snubber.Transport{Base: base, Limiter: l, Observe: func(e snubber.Event) { fmt.Fprintf(&said, "%+v\n", e) }}
+			url := chatURL
+			if header[0] == "X-None" {
+				url += "?key=" + secret
+			}
+			<-launch(rt, newReq(t, "POST", url, chatBody, header...))
+			e := <-launch(rt, newReq(t, "POST", url, chatBody, header...))
+			if !errors.Is(e.err, snubber.ErrQuota) {
+				t.Fatalf("%+v, want ErrQuota", e)
+			}
+			fmt.Fprintf(&said, "%v %+v\n", e.err, e.err)
+			if e = <-launch(rt, newReq(t, "POST", url, chatBody, append(header, "X-Stainless-Lang", "go")...)); e.status != 429 {
+				t.Fatalf("%+v, want a refusal as a response", e)
+			}
+			fmt.Fprintln(&said, e.body)
+			fmt.Fprintf(&said, "%+v", l.Quotas())
+			if strings.Contains(said.String(), secret) {
+				t.Errorf("%v: the credential is in\n%s", header, said.String())
+			}
+			if q := only(t, l); !strings.Contains(q.Key, "api.example.com m #") {
+				t.Errorf("key %q, want origin, model and a hash", q.Key)
+			}
+		})
+	}
+}

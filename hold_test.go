@@ -1,0 +1,224 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// When attempts run out the last response comes back as it was, and the
+// earlier bodies were closed before any wait began.
+func TestLastResponseIsReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		long := strings.Repeat("x", 200<<10)
+		base := play(
+			step{status: 500, body: "one"},
+			step{status: 502, body: long},
+			step{status: 503, body: "three"},
+			step{status: 504, body: long, header: hdr("X-Request-Id", "r4", "Content-Type", "text/plain")})
+		start := time.Now()
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ts := base.all()
+		if len(ts) != 4 {
+			t.Fatalf("%d attempts, want 4", len(ts))
+		}
+		for i, tr := range ts[:3] {
+			if !tr.closed.Equal(tr.at) {
+				t.Errorf("body %d closed at %v, want %v", i, tr.closed.Sub(start), tr.at.Sub(start))
+			}
+		}
+		if !ts[3].closed.IsZero() {
+			t.Error("the last body was closed before its reader did")
+		}
+		if res.StatusCode != 504 || res.Header.Get("X-Request-Id") != "r4" || res.ContentLength != int64(len(long)) {
+			t.Errorf("got %d %v length %d", res.StatusCode, res.Header, res.ContentLength)
+		}
+		if len(res.Header) != 2 {
+			t.Errorf("header %v, want as it came", res.Header)
+		}
+		if body := slurp(t, res); body != long {
+			t.Errorf("%d bytes of the body, want %d", len(body), len(long))
+		}
+		if ts := base.all(); ts[3].closed.IsZero() {
+			t.Error("the last body was never closed")
+		}
+	})
+}
+
+// Whatever refuses the next attempt hands back the response of the last one.
+func TestHeldResponseIsHandedBack(t *testing.T) {
+	const long = 200 << 10
+	for _, tt := range []struct {
+		name     string
+		tr       *snubber.Transport
+		deadline time.Duration
+		status   int
+		attempts int
+	}{
+		{"the circuit opened and the deadline is near", &snubber.Transport{Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}, 3 * time.Second, 500, 1},
+		{"the circuit opened for longer than MaxWait", &snubber.Transport{Retry: &snubber.Retry{MaxWait: time.Second}, Breaker: &snubber.Breaker{Failures: 1}}, 0, 500, 1},
+		{"the queue refuses", &snubber.Transport{Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}, 0, 500, 1},
+		{"the queue does not fit the deadline", &snubber.Transport{Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}, 10 * time.Second, 500, 1},
+		{"the gate is longer than MaxWait", &snubber.Transport{Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}, 0, 429, 1},
+		{"the budget is empty", &snubber.Transport{Retry: &snubber.Retry{Budget: &snubber.Budget{Capacity: 0.5}}}, 0, 500, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := "{" + strings.Repeat(" ", long) + "}"
+				header := hdr("X-Request-Id", "r1", "Content-Length", "204802")
+				if tt.status == 429 {
+					header.Set("Retry-After", "300")
+				}
+				base := play(step{status: tt.status, body: body, header: header}, step{})
+				tt.tr.Base = base
+				ctx := context.Background()
+				if tt.deadline > 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+				}
+				res, err := tt.tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.StatusCode != tt.status || res.Header.Get("X-Request-Id") != "r1" {
+					t.Errorf("got %d %v, want the first response", res.StatusCode, res.Header)
+				}
+				got := slurp(t, res)
+				if !strings.HasPrefix(body, got) || len(got) < 64<<10 {
+					t.Errorf("%d bytes that are not the body's beginning", len(got))
+				}
+				if res.ContentLength != int64(len(got)) {
+					t.Errorf("ContentLength = %d, body has %d", res.ContentLength, len(got))
+				}
+				if n := base.sent(); n != tt.attempts {
+					t.Errorf("%d attempts, want %d", n, tt.attempts)
+				}
+				if err := ctx.Err(); err != nil {
+					t.Errorf("it waited for the deadline: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// trickle is a body that gives n bytes, one every gap, until it is closed.
+type trickle struct {
+	n      int
+	gap    time.Duration
+	closed chan struct{}
+}
+
+func newTrickle(n int, gap time.Duration) *trickle {
+	return &trickle{n: n, gap: gap, closed: make(chan struct{})}
+}
+
+func (b *trickle) Read(p []byte) (int, error) {
+	if b.n == 0 {
+		return 0, io.EOF
+	}
+	select {
+	case <-b.closed:
+		return 0, net.ErrClosed
+	case <-time.After(b.gap):
+	}
+	b.n--
+	p[0] = 'x'
+	return 1, nil
+}
+
+func (b *trickle) Close() error {
+	close(b.closed)
+	return nil
+}
+
+// boundless is a body that never ends.
+type boundless struct{}
+
+func (boundless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// An error body delays the next attempt by a second at most and is read to
+// 64 KiB at most, whatever the server does with it.
+func TestHostileErrorBodies(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		stream func() io.ReadCloser
+		within time.Duration
+	}{
+		{"endless", func() io.ReadCloser { return io.NopCloser(boundless{}) }, 0},
+		{"trickling", func() io.ReadCloser { return newTrickle(-1, 100*time.Millisecond) }, time.Second},
+		{"hanging", func() io.ReadCloser { return newTrickle(1, 24*time.Hour) }, time.Second},
+		{"slow but short", func() io.ReadCloser { return newTrickle(3, 100*time.Millisecond) }, 300 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 503, stream: tt.stream()}, step{status: 200, body: "ok"})
+				rt := &snubber.Retry{MinBackoff: -1}
+				res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(chat(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body := slurp(t, res); body != "ok" {
+					t.Errorf("body %q", body)
+				}
+				ts := base.all()
+				if d := ts[1].at.Sub(ts[0].at); d != tt.within {
+					t.Errorf("the next attempt came after %v, want %v", d, tt.within)
+				}
+				if ts[0].closed.IsZero() || ts[0].closed.After(ts[1].at) {
+					t.Errorf("closed at %v, want before %v", ts[0].closed, ts[1].at)
+				}
+			})
+		})
+	}
+	// Handed on, it is whole, at the server's own pace.
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 400, stream: newTrickle(50, 100*time.Millisecond)})
+		start := time.Now()
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("the response came after %v, want 1s", d)
+		}
+		if body := slurp(t, res); body != strings.Repeat("x", 50) {
+			t.Errorf("body %q, want 50 bytes", body)
+		}
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("the body ended after %v, want 5s", d)
+		}
+	})
+	// A body cut short by its Content-Length gives its error to the reader, too.
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 400, stream: io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))})
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(b) != "half" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("body %q, %v, want half and the error", b, err)
+		}
+	})
+}
+
+type brokenReader struct{ err error }
+
+func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }

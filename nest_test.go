@@ -1,0 +1,263 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// middle is a layer of somebody else, between two Transports. It passes on a
+// clone, as the http package tells RoundTrippers that change a request to do.
+type middle struct{ next http.RoundTripper }
+
+func (m middle) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("X-Middle", "was here")
+	return m.next.RoundTrip(req)
+}
+
+// nests are two Transports over a base, plain and with a layer between.
+func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper)) {
+	t.Run("plain", func(t *testing.T) { f(t, func(rt http.RoundTripper) http.RoundTripper { return rt }) })
+	t.Run("with a layer between", func(t *testing.T) { f(t, func(rt http.RoundTripper) http.RoundTripper { return middle{rt} }) })
+}
+
+// Nested Retries draw from one count of attempts: four wire calls in all, and
+// both reports agree.
+func TestNestSharesAttempts(t *testing.T) {
+	for _, failure := range []step{{status: 500}, {status: 529}, {err: syscall.ECONNRESET}} {
+		nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(failure)
+				ctx, report := snubber.WithReport(context.Background())
+				outer := &snubber.Transport{Base: wrap(&snubber.Transport{Base: wrap(base), Retry: &snubber.Retry{}}), Retry: &snubber.Retry{}}
+				res, err := outer.RoundTrip(chat(t).WithContext(ctx))
+				if failure.err != nil {
+					if !errors.Is(err, failure.err) {
+						t.Errorf("err = %v, want %v", err, failure.err)
+					}
+				} else if err != nil {
+					t.Fatal(err)
+				} else {
+					slurp(t, res)
+				}
+				if n := base.sent(); n != 4 || report.Attempts != 4 || report.Calls != 1 {
+					t.Errorf("%d wire calls, report %+v, want 4 in all", n, *report)
+				}
+				for i, tr := range base.all() {
+					if tr.body != chatBody {
+						t.Errorf("attempt %d sent %q", i, tr.body)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The outermost Retry's MaxAttempts bounds all, and a success in between is a
+// success.
+func TestNestBounds(t *testing.T) {
+	for _, tt := range []struct {
+		outer, inner int
+		failures     int
+		want         int
+	}{
+		{2, 4, 9, 2},
+		{4, 2, 9, 4},
+		{7, 3, 9, 7},
+		{4, 4, 2, 3},
+		{1, 4, 9, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(fails(tt.failures, step{status: 500})...)
+			outer := &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: tt.outer},
+				Base: &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxAttempts: tt.inner}}}
+			res, err := outer.RoundTrip(chat(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			if n := base.sent(); n != tt.want {
+				t.Errorf("%d in %d: %d wire calls, want %d", tt.inner, tt.outer, n, tt.want)
+			}
+			if ok := res.StatusCode == 200; ok != (tt.failures < tt.want) {
+				t.Errorf("%d in %d: got %d", tt.inner, tt.outer, res.StatusCode)
+			}
+		})
+	}
+}
+
+// Under an SDK that makes three calls, four attempts are four wire calls, in a
+// nest as well.
+func TestNestUnderAnSDK(t *testing.T) {
+	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(step{status: 500})
+			tr := snubber.New(wrap(snubber.New(wrap(base))))
+			for count := range 3 {
+				res, err := tr.RoundTrip(chat(t, "X-Stainless-Retry-Count", string(rune('0'+count))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				if res.Header.Get("X-Should-Retry") == "false" {
+					break // as the SDK does
+				}
+			}
+			if n := base.sent(); n != 4 {
+				t.Errorf("%d wire calls, want 4", n)
+			}
+		})
+	})
+}
+
+// Only the outermost Transport turns a refusal into a response, and what an
+// inner one refused is Rejected to the outer: it is not repeated, opens no
+// circuit and is no attempt.
+func TestNestConvertsRefusalsOnce(t *testing.T) {
+	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+		synctest.Test(t, func(t *testing.T) {
+			b := &snubber.Breaker{}
+			b.Open("https://api.example.com m")
+			base := play()
+			var between []error
+			spy := spyOn(&snubber.Transport{Base: base, Breaker: b}, &between)
+			var verdicts []snubber.Outcome
+			outer := &snubber.Transport{
+				Base: wrap(spy), Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1},
+				Observe: func(e snubber.Event) {
+					if e.Kind == snubber.EventAttempt {
+						verdicts = append(verdicts, e.Outcome)
+					}
+				},
+			}
+			ctx, report := snubber.WithReport(context.Background())
+			res, err := outer.RoundTrip(chat(t, stainless, "go").WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			if res.StatusCode != 503 || res.Header.Get("X-Should-Retry") != "false" {
+				t.Errorf("got %d %v, want the refusal's response", res.StatusCode, res.Header)
+			}
+			if len(between) != 1 || !errors.Is(between[0], snubber.ErrOpen) {
+				t.Errorf("between the two: %v, want one refusal as an error", between)
+			}
+			if len(verdicts) != 1 || verdicts[0].Class != snubber.Rejected || !verdicts[0].Unsent {
+				t.Errorf("verdicts %+v, want Rejected", verdicts)
+			}
+			if c := outer.Breaker.Circuits(); len(c) != 1 || c[0].State != snubber.CircuitClosed || c[0].Requests != 0 {
+				t.Errorf("the outer circuit counted it: %+v", c)
+			}
+			if base.sent() != 0 || report.Attempts != 0 {
+				t.Errorf("%d wire calls, report %+v, want none", base.sent(), *report)
+			}
+			if _, err := outer.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+				t.Errorf("another client got %v, want the error", err)
+			}
+		})
+	})
+}
+
+// spyOn notes the errors that come out of a layer.
+func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		res, err := next.RoundTrip(req)
+		*errs = append(*errs, err)
+		return res, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// An inner refusal that follows a real response hands that response back.
+func TestNestKeepsTheResponseBeforeARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, body: "mine"})
+		outer := &snubber.Transport{Retry: &snubber.Retry{},
+			Base: &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 1}}}
+		res, err := outer.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := slurp(t, res); res.StatusCode != 500 || body != "mine" || base.sent() != 1 {
+			t.Errorf("%d %q after %d wire calls, want the 500", res.StatusCode, body, base.sent())
+		}
+	})
+}
+
+// The mark of nesting stays below: a request made with the context of
+// resp.Request is a call of its own, with its own attempts and report.
+func TestResponseContextIsNotNested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500})
+		b := &snubber.Breaker{Failures: 5}
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Breaker: b}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		again, err := tr.RoundTrip(chat(t).WithContext(res.Request.Context()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, again)
+		if n := base.sent(); n <= 4 {
+			t.Errorf("%d wire calls, want attempts of its own", n)
+		}
+		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Attempts != 4 || two.Attempts != base.sent()-4 {
+			t.Errorf("reports %+v and %+v", one, two)
+		}
+		// A refusal is converted: this call is an outermost one.
+		b.Open("https://api.example.com m")
+		refused, err := tr.RoundTrip(chat(t, stainless, "go").WithContext(res.Request.Context()))
+		if err != nil || refused.StatusCode != 503 {
+			t.Fatalf("RoundTrip = %v, %v, want a 503", refused, err)
+		}
+		slurp(t, refused)
+	})
+}
+
+// Cancelling the caller's context passes through the nest.
+func TestNestCancel(t *testing.T) {
+	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			time.AfterFunc(7*time.Second, cancel)
+			start := time.Now()
+			tr := snubber.New(wrap(snubber.New(wrap(play(step{delay: time.Hour})))))
+			_, err := tr.RoundTrip(chat(t).WithContext(ctx))
+			if !errors.Is(err, context.Canceled) || time.Since(start) != 7*time.Second {
+				t.Errorf("%v after %v, want context.Canceled after 7s", err, time.Since(start))
+			}
+		})
+	})
+}
+
+// Readmissions are counted over the nest too: eight in all.
+func TestNestReadmissions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 429, header: hdr("Retry-After", "1")})
+		full := func(rt http.RoundTripper) *snubber.Transport {
+			return &snubber.Transport{Base: rt, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
+		}
+		ctx, report := snubber.WithReport(context.Background())
+		res, err := full(full(base)).RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		if n := base.sent(); n != 12 || report.Attempts != 12 || report.Readmitted != 8 {
+			t.Errorf("%d wire calls, report %+v, want 4 attempts and 8 readmissions", n, *report)
+		}
+	})
+}

@@ -1,0 +1,516 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+var refusedDial = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+
+// What other libraries were seen to do wrong is a test here, each of which
+// fails on that behaviour. The numbers are those of the comparison of peers;
+// 7, 9 and 40 and parts of 8, 39, 45 and 48 are about caches, fallbacks and
+// hedging, which are not here yet, and 34 about breakers shared over a store.
+func TestPeers(t *testing.T) {
+	for _, tt := range []struct {
+		name string // of the behaviour that is right
+		test func(t *testing.T)
+	}{
+		// peers: 2, 20
+		{"exhausted attempts give the last response as it came", func(t *testing.T) {
+			st := step{status: 503, header: hdr("Retry-After", "1", "X-Request-Id", "r"), body: `{"error":{"message":"busy"}}`}
+			res, err := snubber.New(play(st)).RoundTrip(chat(t))
+			if err != nil || res.StatusCode != 503 || res.Header.Get("Retry-After") != "1" || res.Header.Get("X-Request-Id") != "r" {
+				t.Fatalf("%v, %v, want the 503 with its header", res, err)
+			}
+			if got := slurp(t, res); got != st.body {
+				t.Errorf("body %q, want the provider's", got)
+			}
+		}},
+		// peers: 20
+		{"an exhausted 429 stays a 429", func(t *testing.T) {
+			res, err := (&snubber.Transport{Base: play(tooMany("1")), Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+			if err != nil || res.StatusCode != 429 || slurp(t, res) != limited {
+				t.Errorf("%v, %v, want the 429", res, err)
+			}
+		}},
+		// peers: 3, 33 of the retry budget's kind
+		{"attempts are apart, and a POST that is not safe is sent once", func(t *testing.T) {
+			base := play(step{status: 500})
+			res, _ := snubber.New(base).RoundTrip(chat(t))
+			res.Body.Close()
+			sent := base.all()
+			for i := 1; i < len(sent); i++ {
+				if d := sent[i].at.Sub(sent[i-1].at); d < 250*time.Millisecond<<(i-1) {
+					t.Errorf("attempt %d came after %v", i+1, d)
+				}
+			}
+			base = play(step{status: 500})
+			res, _ = snubber.New(base).RoundTrip(newReq(t, "POST", "https://a.test/v1/orders", "{}"))
+			if res.Body.Close(); base.sent() != 1 || len(sent) != 4 {
+				t.Errorf("%d POSTs and %d chats sent, want 1 and 4", base.sent(), len(sent))
+			}
+		}},
+		// peers: 4, 5, 21, 46
+		{"the caller's request is untouched and its body closed once", func(t *testing.T) {
+			for _, st := range []step{{}, {status: 503}, {err: refusedDial}, {err: io.ErrUnexpectedEOF}} {
+				own := &upload{Reader: strings.NewReader(chatBody)}
+				req := chat(t, "Authorization", "Bearer x")
+				req.Body = own
+				if res, err := snubber.New(play(st)).RoundTrip(req); err == nil {
+					res.Body.Close()
+				}
+				if own.closed != 1 || req.Body != io.ReadCloser(own) || len(req.Header) != 1 || req.Context() != context.Background() {
+					t.Errorf("%+v: closed %d times, request %v", st, own.closed, req)
+				}
+			}
+		}},
+		// peers: 5, 21
+		{"a body with GetBody is sent as it is, not read ahead", func(t *testing.T) {
+			own := &upload{Reader: strings.NewReader("data")}
+			req := newReq(t, "PUT", "https://a.test/file", "")
+			req.Body, req.ContentLength = own, 4
+			req.GetBody = func() (io.ReadCloser, error) { t.Error("GetBody before it is needed"); return http.NoBody, nil }
+			rt := snubber.New(play(step{do: func(r *http.Request) (*http.Response, error) {
+				if r.Body != io.ReadCloser(own) {
+					t.Errorf("the base got a %T", r.Body)
+				}
+				r.Body.Close()
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+			}}))
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Error(err)
+			}
+		}},
+		// peers: 5
+		{"a file is closed, and sent again from its beginning", func(t *testing.T) {
+			f, err := os.CreateTemp(t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.WriteString("data")
+			f.Seek(0, io.SeekStart)
+			req := newReq(t, "PUT", "https://a.test/file", "")
+			req.Body, req.ContentLength = f, 4
+			base := play(step{status: 503}, step{})
+			res, err := snubber.New(base).RoundTrip(req)
+			if err != nil || res.StatusCode != 200 || base.all()[0].body != "data" || base.all()[1].body != "data" {
+				t.Errorf("%v, %v after %+v", res, err, base.all())
+			}
+			res.Body.Close()
+			if _, err := f.Read(make([]byte, 1)); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the file reads with %v, want closed", err)
+			}
+		}},
+		// peers: 6, 22, 29
+		{"Retry-After is obeyed, as a date too and of a 529", func(t *testing.T) {
+			at := time.Now().Add(7 * time.Second).UTC().Format(http.TimeFormat)
+			for _, st := range []step{
+				{status: 503, header: hdr("Retry-After", at)},
+				{status: 529, header: hdr("Retry-After", "7")},
+				{status: 429, header: hdr("Retry-After", "7")},
+			} {
+				start := time.Now()
+				if st.header.Get("Retry-After") == at && !start.Equal(time.Now().Truncate(time.Second)) {
+					t.Fatal("the clock does not begin at a whole second")
+				}
+				base := play(st, step{})
+				res, err := snubber.New(base).RoundTrip(chat(t))
+				if err != nil || res.StatusCode != 200 {
+					t.Fatalf("%v, %v", res, err)
+				}
+				res.Body.Close()
+				if d := time.Since(start); d < 7*time.Second || d > 7700*time.Millisecond {
+					t.Errorf("%d %v: sent again after %v, want 7s to 7.7s", st.status, st.header, d)
+				}
+			}
+		}},
+		// peers: 6, 19, 22, 39, 46
+		{"a wait that is too long is not begun", func(t *testing.T) {
+			for _, after := range []string{"3600", "1e10", "9223372036854775807", "-1e10", "99999999999999999999999", "NaN", "Inf"} {
+				base := play(step{status: 503, header: hdr("Retry-After", after)})
+				ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+				start := time.Now()
+				res, err := snubber.New(base).RoundTrip(chat(t).WithContext(ctx))
+				if err != nil || res.StatusCode != 503 || time.Since(start) > 400*time.Millisecond {
+					t.Errorf("Retry-After %s: %v, %v after %v, want the 503", after, res, err, time.Since(start))
+				}
+				if after == "3600" && time.Since(start) != 0 {
+					t.Errorf("Retry-After 3600 with 400ms left: returned after %v, want at once", time.Since(start))
+				}
+				cancel()
+			}
+			base := play(step{status: 503, header: hdr("Retry-After", "3600")})
+			start := time.Now()
+			res, err := snubber.New(base).RoundTrip(chat(t))
+			if err != nil || res.StatusCode != 503 || time.Since(start) != 0 {
+				t.Errorf("Retry-After 3600 without a deadline: %v, %v after %v, want the 503 at once", res, err, time.Since(start))
+			}
+		}},
+		// peers: 8
+		{"a response that comes after its timeout is closed", func(t *testing.T) {
+			late := play(step{do: func(*http.Request) (*http.Response, error) {
+				time.Sleep(time.Minute) // deaf to the context
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x"))}, nil
+			}})
+			closed := &tally{base: late}
+			rt := &snubber.Transport{Base: closed, Timeout: &snubber.Timeout{Headers: time.Second}}
+			res, err := rt.RoundTrip(chat(t))
+			var timeout *snubber.TimeoutError
+			if res != nil || !errors.As(err, &timeout) || closed.open.Load() != 0 {
+				t.Errorf("%v, %v with %d bodies open, want a TimeoutError and none", res, err, closed.open.Load())
+			}
+		}},
+		// peers: 10, 43
+		{"finished calls under a long-lived context leave no goroutine", func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			rt := snubber.New(play(step{body: "x"}))
+			before := runtime.NumGoroutine()
+			for range 300 {
+				res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+			}
+			synctest.Wait()
+			if n := runtime.NumGoroutine() - before; n > 100 {
+				t.Errorf("%d goroutines more after 300 calls", n)
+			}
+		}},
+		// peers: 11, 41, 43
+		{"a panic gives back the probe's place and the permit", func(t *testing.T) {
+			crash := func(*http.Request) (*http.Response, error) { panic("base") }
+			l := &snubber.Limiter{Concurrent: 1}
+			b := &snubber.Breaker{Failures: 1, Probes: 1}
+			rt := &snubber.Transport{Base: play(step{status: 500}, step{do: crash}, step{}), Breaker: b, Limiter: l}
+			slurp(t, must(t, rt, chat(t)))
+			time.Sleep(7 * time.Second)
+			func() {
+				defer func() {
+					if recover() != "base" {
+						t.Error("the panic did not come through")
+					}
+				}()
+				rt.RoundTrip(chat(t))
+			}()
+			idle(t, l)
+			if res := must(t, rt, chat(t)); res.StatusCode != 200 || slurp(t, res) != "" || b.Circuits()[0].State != snubber.CircuitClosed {
+				t.Errorf("after a probe that panicked: %d, %+v, want a probe that closes", res.StatusCode, b.Circuits()[0])
+			}
+		}},
+		// peers: 12, 39
+		{"a success that began before the trip does not close", func(t *testing.T) {
+			b := &snubber.Breaker{Failures: 1, Probes: 1, OpenFor: time.Second}
+			rt := &snubber.Transport{Base: play(step{delay: 10 * time.Second}, step{status: 500}, step{delay: time.Hour}), Breaker: b}
+			old := launch(rt, chat(t))
+			<-launch(rt, chat(t))
+			time.Sleep(2 * time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			probe := launch(rt, chat(t).WithContext(ctx)) // half-open from here on
+			if e := <-old; e.status != 200 {
+				t.Fatalf("%+v", e)
+			}
+			if s := b.Circuits()[0].State; s != snubber.CircuitHalfOpen {
+				t.Errorf("the circuit is %v, want half-open", s)
+			}
+			cancel()
+			<-probe
+		}},
+		// peers: 15, 28
+		{"timeouts reach into the body", func(t *testing.T) {
+			for phase, limits := range map[snubber.TimeoutPhase]*snubber.Timeout{
+				snubber.PhaseIdle:    {Idle: time.Second},
+				snubber.PhaseAttempt: {Attempt: time.Second},
+			} {
+				rt := &snubber.Transport{Base: play(step{stream: stuck("x", nil)}), Timeout: limits}
+				_, err := io.ReadAll(must(t, rt, chat(t)).Body)
+				var timeout *snubber.TimeoutError
+				if !errors.As(err, &timeout) || timeout.Phase != phase {
+					t.Errorf("%v, want a timeout of %s", err, phase)
+				}
+			}
+		}},
+		// peers: 16, 44, 47, 40
+		{"the context lives to the end of the body, and its end is the caller's", func(t *testing.T) {
+			var inner context.Context
+			rt := snubber.New(play(step{do: func(r *http.Request) (*http.Response, error) {
+				inner = r.Context()
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: stuck("x", nil)}, nil
+			}}))
+			ctx, cancel := context.WithCancel(t.Context())
+			res := must(t, rt, chat(t).WithContext(ctx))
+			time.Sleep(time.Second)
+			if _, err := res.Body.Read(make([]byte, 1)); err != nil || inner.Err() != nil {
+				t.Errorf("a body reads with %v in a context with %v", err, inner.Err())
+			}
+			time.AfterFunc(time.Second, cancel)
+			_, err := res.Body.Read(make([]byte, 1))
+			var timeout *snubber.TimeoutError
+			if !errors.Is(err, context.Canceled) || errors.As(err, &timeout) || inner.Err() != context.Canceled {
+				t.Errorf("after the caller's cancel: %v in a context with %v, want Canceled", err, inner.Err())
+			}
+			res.Body.Close()
+		}},
+		// peers: 18, 35, 27
+		{"a response and an error together become the error alone", func(t *testing.T) {
+			base := &both{}
+			res, err := snubber.New(base).RoundTrip(newReq(t, "POST", "https://a.test/v1/orders", "{}"))
+			if res != nil || !errors.Is(err, syscall.ECONNRESET) || base.body.closed != 1 {
+				t.Errorf("%v, %v, closed %d times, want the base's error and a closed body", res, err, base.body.closed)
+			}
+		}},
+		// peers: 23, 26, 42, 44
+		{"a backoff ends with the context, and none follows the last attempt", func(t *testing.T) {
+			base := play(step{status: 503})
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel)
+			start := time.Now()
+			if _, err := snubber.New(base).RoundTrip(chat(t).WithContext(ctx)); err != context.Canceled || time.Since(start) != 100*time.Millisecond {
+				t.Errorf("canceled: %v after %v, want Canceled after 100ms", err, time.Since(start))
+			}
+			ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+			defer cancel()
+			start = time.Now()
+			res, err := snubber.New(base).RoundTrip(chat(t).WithContext(ctx))
+			if err != nil || res.StatusCode != 503 || time.Since(start) != 0 {
+				t.Errorf("a deadline of 50ms: %v, %v after %v, want the 503 at once", res, err, time.Since(start))
+			}
+			base = play(step{status: 503})
+			res, err = snubber.New(base).RoundTrip(chat(t))
+			if sent := base.all(); err != nil || res.StatusCode != 503 || !sent[len(sent)-1].at.Equal(time.Now()) {
+				t.Errorf("%v, %v: something was waited for after the last attempt", res, err)
+			}
+		}},
+		// peers: 24, 46
+		{"an error body that trickles or never ends does not hold up the retry", func(t *testing.T) {
+			for _, body := range []io.ReadCloser{stuck("x", nil), &slow{io.NopCloser(endless{}), time.Millisecond}, io.NopCloser(endless{})} {
+				base := play(step{status: 503, stream: body}, step{})
+				start := time.Now()
+				res := must(t, snubber.New(base), chat(t))
+				if d := time.Since(start); res.StatusCode != 200 || d > 1500*time.Millisecond || base.all()[0].closed.IsZero() {
+					t.Errorf("%T: %d after %v, want 200 after one backoff and at most a second of reading", body, res.StatusCode, d)
+				}
+				res.Body.Close()
+			}
+		}},
+		// peers: 27
+		{"errors keep their types", func(t *testing.T) {
+			_, err := snubber.New(play(step{err: refusedDial})).RoundTrip(chat(t))
+			var op *net.OpError
+			if !errors.As(err, &op) || !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%#v, want the base's own", err)
+			}
+		}},
+		// peers: 28, 39
+		{"dial errors open the circuit, and it stays open for seconds", func(t *testing.T) {
+			base := play(step{err: refusedDial})
+			rt := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 3}}
+			for range 30 {
+				<-launch(rt, chat(t))
+			}
+			time.Sleep(3999 * time.Millisecond)
+			if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrOpen) || base.sent() != 3 {
+				t.Errorf("%v after %d dials, want ErrOpen after 3", e.err, base.sent())
+			}
+		}},
+		// peers: 29
+		{"an error of GetBody is an error, and no empty body is sent", func(t *testing.T) {
+			gone := errors.New("gone")
+			req := newReq(t, "PUT", "https://a.test/file", "data")
+			req.GetBody = func() (io.ReadCloser, error) { return nil, gone }
+			base := play(step{status: 503}, step{})
+			res, err := snubber.New(base).RoundTrip(req)
+			if res != nil || !errors.Is(err, gone) || base.sent() != 1 {
+				t.Errorf("%v, %v after %d, want the error of GetBody after one", res, err, base.sent())
+			}
+		}},
+		// peers: 29, 37, 42
+		{"no number of attempts makes a wait negative, endless or a panic", func(t *testing.T) {
+			for _, rt := range []*snubber.Retry{
+				{MaxAttempts: 80, MaxBackoff: 10 * time.Second, Budget: &snubber.Budget{Capacity: -1}},
+				{MaxAttempts: 80, MinBackoff: -1, Budget: &snubber.Budget{Capacity: -1}},
+				{MaxAttempts: 80, MinBackoff: 1, MaxBackoff: 1, Budget: &snubber.Budget{Capacity: -1}},
+			} {
+				base := play(step{status: 502})
+				must(t, &snubber.Transport{Base: base, Retry: rt}, chat(t)).Body.Close()
+				sent := base.all()
+				if len(sent) != 80 {
+					t.Fatalf("%d sent, want 80", len(sent))
+				}
+				for i := 1; i < len(sent); i++ {
+					d := sent[i].at.Sub(sent[i-1].at)
+					if d < 0 || d > 10*time.Second || rt.MaxBackoff == 10*time.Second && i > 5 && d < 5*time.Second {
+						t.Errorf("MinBackoff %v: wait %d is %v", rt.MinBackoff, i, d)
+					}
+				}
+			}
+		}},
+		// peers: 30, 31
+		{"a failure that took longer than the window counts, a hung probe does not stay", func(t *testing.T) {
+			b := &snubber.Breaker{Failures: 2, Probes: 1}
+			hung := &snubber.Transport{Base: play(step{delay: 5 * time.Minute, status: 500}, step{delay: 5 * time.Minute, status: 500}, step{delay: time.Hour}, step{}), Breaker: b}
+			one := launch(hung, chat(t))
+			time.Sleep(time.Minute)
+			<-launch(hung, chat(t))
+			<-one
+			if s := b.Circuits()[0].State; s != snubber.CircuitOpen {
+				t.Fatalf("the circuit is %v after two failures of five minutes, want open", s)
+			}
+			time.Sleep(7 * time.Second)
+			probe := launch(hung, chat(t))
+			if e := <-launch(hung, chat(t)); !errors.Is(e.err, snubber.ErrOpen) {
+				t.Errorf("%+v beside a probe, want ErrOpen: there is one place", e)
+			}
+			time.Sleep(30 * time.Second)
+			if e := <-launch(hung, chat(t)); e.status != 200 {
+				t.Errorf("%+v after the lease, want the place", e)
+			}
+			<-probe
+		}},
+		// peers: 32, 39
+		{"hooks run under no lock", func(t *testing.T) {
+			rt := snubber.New(play(step{status: 500}, tooMany("1"), step{}))
+			rt.Breaker = &snubber.Breaker{Failures: 1}
+			seen := map[snubber.EventKind]bool{}
+			rt.Observe = func(e snubber.Event) {
+				seen[e.Kind] = true
+				rt.Breaker.Circuits()
+				rt.Limiter.Quotas()
+				rt.Ready(chat(t))
+			}
+			must(t, rt, chat(t)).Body.Close()
+			for _, k := range []snubber.EventKind{snubber.EventAttempt, snubber.EventCircuit, snubber.EventGated, snubber.EventQueued} {
+				if !seen[k] {
+					t.Errorf("no event of kind %v: this was no test", k)
+				}
+			}
+		}},
+		// peers: 33, 42, 47
+		{"the caller's own end is no failure and is not repeated", func(t *testing.T) {
+			base := play(step{delay: time.Hour})
+			b := &snubber.Breaker{Failures: 1, MinRequests: 1}
+			rt := &snubber.Transport{Base: base, Breaker: b, Retry: &snubber.Retry{}}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+			if c := b.Circuits()[0]; base.sent() != 2 || c.State != snubber.CircuitClosed || c.Failures != 0 {
+				t.Errorf("%d sent, %+v, want 2 and no failure", base.sent(), c)
+			}
+		}},
+		// peers: 36
+		{"the base sees the caller's context", func(t *testing.T) {
+			type mark struct{}
+			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), mark{}, "x"), time.Hour)
+			defer cancel()
+			want, _ := ctx.Deadline()
+			must(t, snubber.New(play(step{do: func(r *http.Request) (*http.Response, error) {
+				if at, ok := r.Context().Deadline(); r.Context().Value(mark{}) != "x" || !ok || !at.Equal(want) {
+					t.Errorf("deadline %v and value %v, want the caller's", at, r.Context().Value(mark{}))
+				}
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+			}})), chat(t).WithContext(ctx))
+		}},
+		// peers: 38, 41
+		{"a refusal for the deadline has its type, and closes the request's body", func(t *testing.T) {
+			rt := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+			must(t, rt, chat(t)).Body.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			own := &upload{Reader: strings.NewReader(chatBody)}
+			req := chat(t).WithContext(ctx)
+			req.Body = own
+			if _, err := rt.RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) || own.closed != 1 {
+				t.Errorf("%v with the body closed %d times, want DeadlineExceeded and once", err, own.closed)
+			}
+		}},
+		// peers: 43, 47
+		{"opening and closing by hand at any time is safe, and probes are few", func(t *testing.T) {
+			b := &snubber.Breaker{Failures: 1, Probes: 2}
+			base := play(step{status: 500}, step{delay: time.Second})
+			rt := &snubber.Transport{Base: base, Breaker: b}
+			<-launch(rt, chat(t))
+			key := b.Circuits()[0].Key
+			for range 3 {
+				b.Open(key)
+				time.Sleep(time.Minute)
+				b.Close(key)
+			}
+			base.steps[1].status = 500
+			<-launch(rt, chat(t))
+			base.steps[1].status = 200
+			time.Sleep(10 * time.Second)
+			before := base.sent()
+			var all []<-chan ended
+			for range 20 {
+				all = append(all, launch(rt, chat(t)))
+			}
+			if n := base.sent() - before; n != 2 {
+				t.Errorf("%d of 20 were sent half-open, want 2", n)
+			}
+			for _, c := range all {
+				<-c
+			}
+		}},
+		// peers: 45
+		{"a body of many megabytes is not cut", func(t *testing.T) {
+			const size = 12 << 20
+			res := must(t, snubber.New(play(step{stream: io.NopCloser(io.LimitReader(endless{}, size))})), chat(t))
+			n, err := io.Copy(io.Discard, res.Body)
+			if res.Body.Close(); n != size || err != nil {
+				t.Errorf("%d bytes and %v, want %d", n, err, size)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.test) })
+	}
+}
+
+// must makes a call that has to succeed in getting a response.
+func must(t *testing.T, rt http.RoundTripper, req *http.Request) *http.Response {
+	t.Helper()
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// endless is a body without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// both is a base that breaks the contract.
+type both struct{ body upload }
+
+func (b *both) RoundTrip(req *http.Request) (*http.Response, error) {
+	req.Body.Close()
+	b.body.Reader = strings.NewReader("x")
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &b.body}, syscall.ECONNRESET
+}

@@ -1,0 +1,391 @@
+package snubber_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// The text says what, for whom, why and until when, and nothing else.
+func TestRejectedErrorText(t *testing.T) {
+	const key = "https://api.example.com m"
+	for _, tt := range []struct {
+		err  snubber.RejectedError
+		want string
+	}{
+		{snubber.RejectedError{Err: snubber.ErrOpen, Key: key},
+			"not sent: circuit open (https://api.example.com m)"},
+		{snubber.RejectedError{Err: snubber.ErrOpen, Key: key, RetryAfter: 4500600 * time.Microsecond},
+			"not sent: circuit open (https://api.example.com m), retry after 4.501s"},
+		{snubber.RejectedError{Err: snubber.ErrLimited, Key: key, Reason: "the queue is full", RetryAfter: time.Minute},
+			"not sent: rate limited (https://api.example.com m): the queue is full, retry after 1m0s"},
+		{snubber.RejectedError{Err: snubber.ErrQuota, Key: key, Reason: "quota exhausted"},
+			"not sent: quota exhausted (https://api.example.com m)"},
+	} {
+		if got := tt.err.Error(); got != tt.want {
+			t.Errorf("Error() = %q, want %q", got, tt.want)
+		}
+	}
+}
+
+// refusals are the ways to be refused locally.
+var refusals = []struct {
+	name     string
+	err      error
+	status   int
+	code     string
+	after    time.Duration // most
+	deadline time.Duration
+	stack    func(base http.RoundTripper) *snubber.Transport
+	base     func() *script
+	calls    int // before the refused one
+}{
+	{"opened by hand", snubber.ErrOpen, 503, "snubber_circuit_open", 0, 0, func(base http.RoundTripper) *snubber.Transport {
+		b := &snubber.Breaker{}
+		b.Open("https://api.example.com m")
+		return &snubber.Transport{Base: base, Breaker: b}
+	}, func() *script { return play() }, 0},
+	{"open", snubber.ErrOpen, 503, "snubber_circuit_open", 6 * time.Second, 0, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 1}}
+	}, func() *script { return play(step{status: 500}) }, 1},
+	{"queue too long", snubber.ErrLimited, 429, "snubber_rate_limited", time.Minute, 0, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
+	}, func() *script { return play() }, 1},
+	{"gated", snubber.ErrLimited, 429, "snubber_rate_limited", 301 * time.Second, 0, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+	}, func() *script { return play(step{status: 429, header: hdr("Retry-After", "300")}) }, 1},
+	{"too large", snubber.ErrLimited, 429, "snubber_rate_limited", 0, 0, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{TokensPerMinute: 100}}
+	}, func() *script { return play() }, 0},
+	{"quota", snubber.ErrQuota, 429, "snubber_quota_exhausted", time.Minute, 0, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+	}, func() *script { return play(step{status: 429, body: `{"error":{"code":"insufficient_quota"}}`}) }, 1},
+	{"deadline", snubber.ErrLimited, 429, "snubber_rate_limited", time.Minute, 5 * time.Second, func(base http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+	}, func() *script { return play() }, 1},
+}
+
+// A refusal is a typed error that errors.Is and As find through http.Client,
+// costs no time and no wire call, and says nothing that makes anyone retry it.
+func TestRefusalIsAnError(t *testing.T) {
+	for _, tt := range refusals {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := tt.base()
+				client := &http.Client{Transport: tt.stack(base)}
+				for range tt.calls {
+					res, err := client.Do(chat(t))
+					if err != nil {
+						t.Fatal(err)
+					}
+					slurp(t, res)
+				}
+				ctx := context.Background()
+				if tt.deadline > 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+				}
+				start := time.Now()
+				res, err := client.Do(chat(t).WithContext(ctx))
+				if err == nil {
+					slurp(t, res)
+					t.Fatalf("got %d, want a refusal", res.StatusCode)
+				}
+				if time.Since(start) != 0 || base.sent() != tt.calls {
+					t.Errorf("took %v and %d wire calls, want none", time.Since(start), base.sent()-tt.calls)
+				}
+				for _, target := range []error{snubber.ErrOpen, snubber.ErrLimited, snubber.ErrQuota} {
+					if got := errors.Is(err, target); got != (target == tt.err) {
+						t.Errorf("errors.Is(err, %q) = %v", target, got)
+					}
+				}
+				if got := errors.Is(err, context.DeadlineExceeded); got != (tt.deadline > 0) {
+					t.Errorf("errors.Is(err, context.DeadlineExceeded) = %v", got)
+				}
+				if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.Canceled) {
+					t.Errorf("%v is someone else's error too", err)
+				}
+				var refusal *snubber.RejectedError
+				if !errors.As(err, &refusal) {
+					t.Fatalf("err = %v, want a *RejectedError", err)
+				}
+				if !strings.HasPrefix(refusal.Key, "https://api.example.com m") {
+					t.Errorf("Key = %q", refusal.Key)
+				}
+				if a := refusal.RetryAfter.Round(time.Millisecond); a > tt.after || a <= 0 && tt.after > 0 {
+					t.Errorf("RetryAfter = %v, want up to %v", a, tt.after)
+				}
+				var (
+					azure interface {
+						error
+						NonRetriable()
+					}
+					aws interface {
+						error
+						RetryableError() bool
+					}
+					network net.Error
+				)
+				if !errors.As(err, &azure) {
+					t.Error("no NonRetriable in the chain")
+				}
+				if !errors.As(err, &aws) || aws.RetryableError() {
+					t.Error("RetryableError is not false")
+				}
+				// Not errors.As on err: url.Error has a Timeout of its own, which asks this one.
+				if !errors.As(error(refusal), &network) || network.Timeout() || network.Temporary() {
+					t.Error("Timeout or Temporary is not false")
+				}
+			})
+		})
+	}
+}
+
+// stainless is a header that marks a client that retries every error.
+const stainless = "X-Stainless-Lang"
+
+// To a client that retries every error a refusal is a whole response, which
+// says why and tells it to stop.
+func TestRefusalIsAResponseForStainless(t *testing.T) {
+	for _, tt := range refusals {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := tt.base()
+				client := &http.Client{Transport: tt.stack(base)}
+				for range tt.calls {
+					res, err := client.Do(chat(t))
+					if err != nil {
+						t.Fatal(err)
+					}
+					slurp(t, res)
+				}
+				ctx := context.WithValue(context.Background(), struct{}{}, "mine")
+				if tt.deadline > 0 {
+					var cancel func()
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+				}
+				req := chat(t, stainless, "go").WithContext(ctx)
+				res, err := client.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := slurp(t, res)
+				if res.StatusCode != tt.status || res.Status != strconv.Itoa(tt.status)+" "+http.StatusText(tt.status) || res.Proto == "" {
+					t.Errorf("Status = %q %q, want %d", res.Status, res.Proto, tt.status)
+				}
+				if h := res.Header; h.Get("X-Should-Retry") != "false" || h.Get("Content-Type") != "application/json" || h.Get("Content-Length") != strconv.Itoa(len(body)) {
+					t.Errorf("header %v", h)
+				}
+				if res.ContentLength != int64(len(body)) {
+					t.Errorf("ContentLength = %d of %d", res.ContentLength, len(body))
+				}
+				seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+				if tt.after == 0 && res.Header["Retry-After"] != nil {
+					t.Errorf("Retry-After = %q, where nobody can say", res.Header["Retry-After"])
+				} else if tt.after > 0 && (err != nil || seconds < 1 || time.Duration(seconds-1)*time.Second >= tt.after) {
+					t.Errorf("Retry-After = %q, want seconds up to %v", res.Header["Retry-After"], tt.after)
+				}
+				if !strings.Contains(body, `"code":"`+tt.code+`"`) {
+					t.Errorf("body %s, want code %s", body, tt.code)
+				}
+				if res.Request == nil || res.Request.URL != req.URL || res.Request.Context().Value(struct{}{}) != "mine" {
+					t.Error("Request is not the caller's")
+				}
+				if base.sent() != tt.calls {
+					t.Errorf("%d wire calls", base.sent()-tt.calls)
+				}
+			})
+		})
+	}
+}
+
+// The body of a refusal has the shape in which each provider's SDK looks for
+// an error.
+func TestRefusalShapes(t *testing.T) {
+	for _, tt := range []struct {
+		url  string
+		want map[string]string // by path in the JSON
+	}{
+		{chatURL, map[string]string{"error.code": "snubber_circuit_open", "error.type": "server_error"}},
+		{"https://api.example.com/v1/responses", map[string]string{"error.code": "snubber_circuit_open"}},
+		{"https://api.example.com/anything", map[string]string{"error.code": "snubber_circuit_open"}},
+		{"https://api.example.com/v1/messages", map[string]string{"type": "error", "error.type": "overloaded_error", "error.details.error_code": "snubber_circuit_open"}},
+		{"https://api.example.com/v1beta/models/m:generateContent", map[string]string{"error.status": "UNAVAILABLE", "error.details.0.reason": "snubber_circuit_open"}},
+		{"https://api.example.com/model/m/converse", map[string]string{"__type": "ServiceUnavailableException", "reason": "snubber_circuit_open"}},
+		{"https://api.example.com/v2/chat", map[string]string{"code": "snubber_circuit_open"}},
+		{"https://api.example.com/api/chat", map[string]string{"code": "snubber_circuit_open"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
+			b.Open("k")
+			tr := &snubber.Transport{Base: play(), Breaker: b}
+			res, err := tr.RoundTrip(newReq(t, "POST", tt.url, `{"model":"m"}`, stainless, "go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v any
+			body := slurp(t, res)
+			if err := json.Unmarshal([]byte(body), &v); err != nil {
+				t.Fatalf("%s: %v in %s", tt.url, err, body)
+			}
+			for path, want := range tt.want {
+				if got := dig(v, path); got != want {
+					t.Errorf("%s: %s = %v, want %s", tt.url, path, got, want)
+				}
+			}
+			if !strings.Contains(body, "circuit open (k)") {
+				t.Errorf("%s: %s does not say why", tt.url, body)
+			}
+		})
+	}
+}
+
+// dig follows a path of keys and indices into decoded JSON.
+func dig(v any, path string) any {
+	for _, k := range strings.Split(path, ".") {
+		switch x := v.(type) {
+		case map[string]any:
+			v = x[k]
+		case []any:
+			i, _ := strconv.Atoi(k)
+			if i >= len(x) {
+				return nil
+			}
+			v = x[i]
+		default:
+			return nil
+		}
+	}
+	return v
+}
+
+// A final failure without a response is a response to clients that retry every
+// error, if Retry had the verdict, and an error to all others. The caller's own
+// end is always an error.
+func TestUnansweredForStainless(t *testing.T) {
+	reset := step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
+	hang := step{delay: time.Hour}
+	const files = "https://api.example.com/v1/files"
+	for _, tt := range []struct {
+		name   string
+		url    string
+		step   step
+		header string
+		retry  bool
+		status int // 0: an error
+		code   string
+	}{
+		{"dial", chatURL, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, stainless, true, 502, "snubber_unreachable"},
+		{"reset", chatURL, reset, stainless, true, 502, "snubber_unreachable"},
+		{"timed out", chatURL, hang, stainless, true, 504, "snubber_timeout"},
+		{"dial, unsafe", files, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, stainless, true, 502, "snubber_unreachable"},
+		{"reset, unsafe", files, reset, stainless, true, 0, ""},
+		{"reset, no Retry", chatURL, reset, stainless, false, 0, ""},
+		{"reset, another client", chatURL, reset, "X-Other", true, 0, ""},
+		{"timed out, another client", chatURL, hang, "X-Other", true, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Base: play(tt.step), Timeout: &snubber.Timeout{Headers: time.Second}}
+				if tt.retry {
+					tr.Retry = &snubber.Retry{}
+				}
+				req := newReq(t, "POST", tt.url, chatBody, tt.header, "go")
+				res, err := tr.RoundTrip(req)
+				if tt.status == 0 {
+					var late *snubber.TimeoutError
+					if res != nil || !errors.Is(err, syscall.ECONNRESET) && !errors.As(err, &late) {
+						t.Errorf("RoundTrip = %v, %v, want Base's error", res, err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := slurp(t, res)
+				if res.StatusCode != tt.status || res.Header.Get("X-Should-Retry") != "false" || !strings.Contains(body, tt.code) {
+					t.Errorf("%d %v %s, want %d %s", res.StatusCode, res.Header, body, tt.status, tt.code)
+				}
+				if res.Request == nil || res.Request.URL != req.URL {
+					t.Error("Request is not the caller's")
+				}
+			})
+		})
+	}
+	for _, deadline := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			want := context.DeadlineExceeded
+			if !deadline {
+				time.AfterFunc(time.Second/2, cancel)
+				want = context.Canceled
+			}
+			defer cancel()
+			res, err := snubber.New(play(hang)).RoundTrip(chat(t, stainless, "go").WithContext(ctx))
+			if res != nil || !errors.Is(err, want) {
+				t.Errorf("RoundTrip = %v, %v, want %v", res, err, want)
+			}
+		})
+	}
+}
+
+// Reject decides what every client gets for a refusal, and is asked for
+// nothing else.
+func TestRejectHook(t *testing.T) {
+	own := errors.New("my own")
+	for _, header := range []string{"X-Other", stainless} {
+		for _, asError := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				b := &snubber.Breaker{}
+				b.Open("https://api.example.com m")
+				req := chat(t, header, "go")
+				tr := &snubber.Transport{Base: play(), Breaker: b, Reject: func(r *http.Request, e *snubber.RejectedError) (*http.Response, error) {
+					if r.URL != req.URL || snubber.Model(r) != "m" || e.Err != snubber.ErrOpen {
+						t.Errorf("Reject(%v of %q, %v)", r.URL, snubber.Model(r), e)
+					}
+					if asError {
+						return nil, own
+					}
+					return &http.Response{StatusCode: 418, Body: io.NopCloser(strings.NewReader("tea"))}, nil
+				}}
+				res, err := tr.RoundTrip(req)
+				if asError {
+					if res != nil || err != own {
+						t.Errorf("RoundTrip = %v, %v, want the hook's error", res, err)
+					}
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body := slurp(t, res); res.StatusCode != 418 || body != "tea" || res.Request == nil || snubber.ReportOf(res) == nil {
+					t.Errorf("got %d %q %v, want the hook's response made ours", res.StatusCode, body, res.Request)
+				}
+			})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		tr := snubber.New(play(step{err: io.EOF}))
+		tr.Reject = func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
+			t.Error("Reject was asked about a failure that was sent")
+			return nil, own
+		}
+		if _, err := tr.RoundTrip(chat(t)); !errors.Is(err, io.EOF) {
+			t.Errorf("err = %v, want EOF", err)
+		}
+	})
+}

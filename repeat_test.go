@@ -1,0 +1,273 @@
+package snubber_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// x-should-retry from a server wins over the status, but no word of a server
+// makes a hopeless request hopeful.
+func TestShouldRetryIsObeyed(t *testing.T) {
+	yes, no := hdr("X-Should-Retry", "true"), hdr("X-Should-Retry", "false")
+	const quota = `{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":"You exceeded your current quota"}}`
+	const long = `{"error":{"code":"context_length_exceeded","type":"invalid_request_error","message":"too long"}}`
+	const filter = `{"error":{"code":"content_filter","type":"invalid_request_error","message":"filtered"}}`
+	for _, tt := range []struct {
+		name   string
+		url    string
+		status int
+		header http.Header
+		body   string
+		want   int
+	}{
+		{"false on 500", chatURL, 500, no, "", 1},
+		{"false on 429", chatURL, 429, no, "", 1},
+		{"false on 529", chatURL, 529, no, "", 1},
+		{"false on 503 with Retry-After", chatURL, 503, hdr("X-Should-Retry", "false", "Retry-After", "1"), "", 1},
+		{"true on 400", chatURL, 400, yes, "", 2},
+		{"true on 404", chatURL, 404, yes, "", 2},
+		{"true on an unsafe 500", "https://api.example.com/v1/files", 500, yes, "", 2},
+		{"true on an exhausted quota", chatURL, 429, yes, quota, 1},
+		{"true on a long prompt", chatURL, 400, yes, long, 1},
+		{"true on a filtered one", chatURL, 400, yes, filter, 1},
+		{"true on 200", chatURL, 200, yes, "", 1},
+		{"anything else", chatURL, 500, hdr("X-Should-Retry", "maybe"), "", 2},
+		{"anything else on 400", chatURL, 400, hdr("X-Should-Retry", "maybe"), "", 1},
+		{"Cerebras says false of a full queue and is wrong", chatURL, 429, no, `{"code":"queue_exceeded","type":"too_many_requests_error","message":"busy"}`, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: tt.status, header: tt.header, body: tt.body}, step{})
+				res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(newReq(t, "POST", tt.url, chatBody))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				if n := base.sent(); n != tt.want {
+					t.Errorf("%d attempts, want %d", n, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A Stainless client's final failure says not to try again, where Retry had
+// the verdict, and nobody else's response is touched.
+func TestFinalFailureIsStamped(t *testing.T) {
+	stainless := []string{"X-Stainless-Lang", "go"}
+	const files = "https://api.example.com/v1/files"
+	down := step{status: 500}
+	for _, tt := range []struct {
+		name   string
+		url    string
+		header []string
+		step   step
+		retry  *snubber.Retry
+		want   string
+	}{
+		{"attempts ran out", chatURL, stainless, down, &snubber.Retry{}, "false"},
+		{"any of their headers", chatURL, []string{"X-Stainless-Retry-Count", "0"}, down, &snubber.Retry{}, "false"},
+		{"an SDK's retry", chatURL, []string{"X-Stainless-Retry-Count", "1"}, down, &snubber.Retry{}, "false"},
+		{"the wait is too long", chatURL, stainless, step{status: 429, header: hdr("Retry-After", "90")}, &snubber.Retry{}, "false"},
+		{"over the server's own word", chatURL, stainless, step{status: 500, header: hdr("X-Should-Retry", "true")}, &snubber.Retry{}, "false"},
+		{"quota exhausted", chatURL, stainless, step{status: 429, body: `{"error":{"code":"insufficient_quota"}}`}, &snubber.Retry{}, "false"},
+		{"unsafe but certainly not done", files, stainless, step{status: 429}, &snubber.Retry{}, "false"},
+		{"If declined", chatURL, stainless, down, &snubber.Retry{If: func(*http.Request, snubber.Outcome) bool { return false }}, "false"},
+		{"declined only because it is unsafe", files, stainless, down, &snubber.Retry{}, ""},
+		{"no Retry", chatURL, stainless, down, nil, ""},
+		{"another client", chatURL, nil, down, &snubber.Retry{}, ""},
+		{"success", chatURL, stainless, step{}, &snubber.Retry{}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var own http.Header
+				base := play(step{do: func(req *http.Request) (*http.Response, error) {
+					io.Copy(io.Discard, req.Body)
+					req.Body.Close()
+					st := tt.step
+					if st.status == 0 {
+						st.status = 200
+					}
+					own = hdr("X-Request-Id", "r")
+					for k, v := range st.header {
+						own[k] = v
+					}
+					return &http.Response{StatusCode: st.status, Header: own, Body: io.NopCloser(strings.NewReader(st.body)), Request: req}, nil
+				}})
+				before := tt.step.header.Get("X-Should-Retry")
+				res, err := (&snubber.Transport{Base: base, Retry: tt.retry}).RoundTrip(newReq(t, "POST", tt.url, chatBody, tt.header...))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				if got := res.Header.Get("X-Should-Retry"); got != tt.want {
+					t.Errorf("X-Should-Retry = %q, want %q", got, tt.want)
+				}
+				if res.Header.Get("X-Request-Id") != "r" {
+					t.Errorf("header %v lost the server's", res.Header)
+				}
+				if got := own.Get("X-Should-Retry"); got != before {
+					t.Errorf("Base's own header was written to: %q", got)
+				}
+			})
+		})
+	}
+}
+
+// A request that is itself an SDK's retry gets one attempt.
+func TestSDKsOwnRetryGetsOneAttempt(t *testing.T) {
+	for _, tt := range []struct {
+		name, value string
+		want        int
+	}{
+		{"X-Stainless-Retry-Count", "0", 4},
+		{"X-Stainless-Retry-Count", "1", 1},
+		{"X-Stainless-Retry-Count", "12", 1},
+		{"X-Stainless-Retry-Count", "many", 4},
+		{"Amz-Sdk-Request", "attempt=1; max=3", 4},
+		{"Amz-Sdk-Request", "attempt=1", 4},
+		{"Amz-Sdk-Request", "attempt=2; max=3", 1},
+		{"Amz-Sdk-Request", "ttl=20200101T000000Z; attempt=3; max=3", 1},
+		{"Amz-Sdk-Request", "attempt=10; max=12", 1},
+		{"Amz-Sdk-Request", "", 4},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(step{status: 500})
+			res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t, tt.name, tt.value))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			if n := base.sent(); n != tt.want {
+				t.Errorf("%s: %s: %d attempts, want %d", tt.name, tt.value, n, tt.want)
+			}
+		})
+	}
+}
+
+// http2Error is like net/http's own HTTP/2 stream error: its As fills a struct
+// of the same shape.
+type http2Error struct{ code uint32 }
+
+func (e http2Error) Error() string { return "stream error" }
+
+func (e http2Error) As(target any) bool {
+	v := reflect.ValueOf(target).Elem()
+	if v.Kind() != reflect.Struct || v.NumField() != 3 || v.Type().Field(1).Name != "Code" {
+		return false
+	}
+	v.Field(1).SetUint(uint64(e.code))
+	return true
+}
+
+// What is not safe to repeat is repeated only where it certainly was not done.
+func TestRepeatsOnlyWhatMayBeRepeated(t *testing.T) {
+	const (
+		root   = "https://api.example.com"
+		stored = `{"model":"m","input":"hi","background":true}`
+	)
+	requests := []struct {
+		name, method, url, body string
+		header                  []string
+		idempotent, safe        bool
+	}{
+		{"GET", "GET", root + "/v1/models", "", nil, false, true},
+		{"no method", "", root + "/v1/models", "", nil, false, true},
+		{"HEAD", "HEAD", root + "/x", "", nil, false, true},
+		{"PUT", "PUT", root + "/x", "b", nil, false, true},
+		{"DELETE", "DELETE", root + "/x", "", nil, false, true},
+		{"OPTIONS", "OPTIONS", root + "/x", "", nil, false, true},
+		{"TRACE", "TRACE", root + "/x", "", nil, false, true},
+		{"PATCH", "PATCH", root + "/x", "b", nil, false, false},
+		{"POST", "POST", root + "/x", "b", nil, false, false},
+		{"unknown method", "PROPOSE", root + "/x", "b", nil, false, false},
+		{"Idempotency-Key", "POST", root + "/x", "b", []string{"Idempotency-Key", "k"}, false, true},
+		{"WithIdempotent", "POST", root + "/x", "b", nil, true, true},
+		{"chat", "POST", root + "/v1/chat/completions", chatBody, nil, false, true},
+		{"chat at Azure", "POST", root + "/openai/deployments/d/chat/completions", `{}`, nil, false, true},
+		{"responses", "POST", root + "/v1/responses", `{"model":"m","input":"hi"}`, nil, false, true},
+		{"responses in background", "POST", root + "/v1/responses", stored, nil, false, false},
+		{"embeddings", "POST", root + "/v1/embeddings", `{"model":"m","input":"hi"}`, nil, false, true},
+		{"messages", "POST", root + "/v1/messages", `{"model":"m","messages":[]}`, nil, false, true},
+		{"messages to somebody", "POST", root + "/v1/threads/t/messages", `{"model":"m"}`, nil, false, false},
+		{"Gemini", "POST", root + "/v1beta/models/g:generateContent", `{"contents":[]}`, nil, false, true},
+		{"Gemini batch", "POST", root + "/v1beta/models/g:batchGenerateContent", `{}`, nil, false, false},
+		{"Bedrock", "POST", root + "/model/m/converse", `{}`, nil, false, true},
+		{"Ollama", "POST", "http://localhost:11434/api/chat", `{"model":"m","messages":[],"stream":false}`, nil, false, true},
+		{"files", "POST", root + "/v1/files", `{"model":"m"}`, nil, false, false},
+		{"batches", "POST", root + "/v1/batches", `{"model":"m"}`, nil, false, false},
+		{"fine-tuning", "POST", root + "/v1/fine_tuning/jobs", `{"model":"m"}`, nil, false, false},
+		{"assistants", "POST", root + "/v1/assistants", `{"model":"m"}`, nil, false, false},
+	}
+	failures := []struct {
+		name   string
+		step   step
+		always bool // repeated whatever the request
+		never  bool
+	}{
+		{name: "500", step: step{status: 500}},
+		{name: "502", step: step{status: 502}},
+		{name: "504", step: step{status: 504}},
+		{name: "bare 503", step: step{status: 503}},
+		{name: "503 with Retry-After", step: step{status: 503, header: hdr("Retry-After", "1")}, always: true},
+		{name: "503 with a body that declines", step: step{status: 503, body: `{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded. Please try again later."}}`}, always: true},
+		{name: "529", step: step{status: 529, body: `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`}, always: true},
+		{name: "429", step: step{status: 429}, always: true},
+		{name: "408", step: step{status: 408}},
+		{name: "409", step: step{status: 409}},
+		{name: "425", step: step{status: 425}},
+		{name: "dial", step: step{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}, always: true},
+		{name: "DNS", step: step{err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}}, always: true},
+		{name: "refused stream", step: step{err: http2Error{7}}, always: true},
+		{name: "reset stream", step: step{err: http2Error{8}}},
+		{name: "connection reset", step: step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}},
+		{name: "EOF", step: step{err: io.EOF}},
+		{name: "timed out", step: step{delay: time.Hour}},
+		{name: "400", step: step{status: 400}, never: true},
+		{name: "401", step: step{status: 401}, never: true},
+		{name: "404", step: step{status: 404}, never: true},
+		{name: "402", step: step{status: 402}, never: true},
+		{name: "413", step: step{status: 413}, never: true},
+	}
+	for _, rq := range requests {
+		t.Run(rq.name, func(t *testing.T) {
+			for _, f := range failures {
+				t.Run(f.name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						want := 1
+						if !f.never && (f.always || rq.safe) {
+							want = 2
+						}
+						base := play(f.step, step{})
+						tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Timeout: &snubber.Timeout{Headers: time.Second}}
+						req := newReq(t, rq.method, rq.url, rq.body, rq.header...)
+						req.Method = rq.method
+						if rq.idempotent {
+							req = req.WithContext(snubber.WithIdempotent(req.Context()))
+						}
+						if res, err := tr.RoundTrip(req); err == nil {
+							slurp(t, res)
+						} else if want == 2 {
+							t.Errorf("RoundTrip: %v", err)
+						}
+						if n := base.sent(); n != want {
+							t.Errorf("%d attempts, want %d", n, want)
+						}
+						if len(rq.header) == 0 && base.all()[0].header.Get("Idempotency-Key") != "" {
+							t.Error("an Idempotency-Key was added")
+						}
+					})
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,206 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+const answerBody = `{"id":"x","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}`
+
+var jsonAnswer = step{body: answerBody, header: hdr("Content-Type", "application/json")}
+
+// The report tells attempts, waits and the final outcome, exactly.
+func TestReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, delay: time.Second}, step{status: 429, header: hdr("Retry-After", "3")}, jsonAnswer)
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
+		ctx, report := snubber.WithReport(context.Background())
+		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		ts := base.all()
+		if report.Calls != 1 || report.Attempts != 3 || report.Readmitted != 1 {
+			t.Errorf("report %+v, want 1 call, 3 attempts, 1 readmitted", *report)
+		}
+		if want := ts[1].at.Sub(ts[0].at) - time.Second; report.Waited != want {
+			t.Errorf("Waited = %v, want %v", report.Waited, want)
+		}
+		if want := ts[2].at.Sub(ts[1].at); report.Queued != want {
+			t.Errorf("Queued = %v, want %v", report.Queued, want)
+		}
+		if o := report.Outcome; o.Class != snubber.Success || o.Usage.Input != 11 || o.Usage.Output != 7 {
+			t.Errorf("Outcome = %+v, want a success with the usage", o)
+		}
+		if got := *snubber.ReportOf(res); got.Attempts != 3 || got.Outcome.Usage != report.Outcome.Usage {
+			t.Errorf("ReportOf = %+v, want %+v", got, *report)
+		}
+	})
+}
+
+// A wait that the caller cut short is reported as long as it was.
+func TestReportOfACancelledWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, report := snubber.WithReport(context.Background())
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(4*time.Second, cancel)
+		tr := &snubber.Transport{Base: play(step{status: 503, header: hdr("Retry-After", "30")}), Retry: &snubber.Retry{}}
+		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if report.Attempts != 1 || report.Waited != 4*time.Second || report.Outcome.Class != snubber.Overloaded {
+			t.Errorf("report %+v, want 1 attempt, 4s and its verdict", *report)
+		}
+	})
+}
+
+// A report is there for failures too, whatever ended the call.
+func TestReportOfFailures(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		base     *script
+		stack    *snubber.Transport
+		attempts int
+		class    snubber.Class
+	}{
+		{name: "response", base: play(step{status: 404}), attempts: 1, class: snubber.Invalid},
+		{name: "error", base: play(step{err: io.EOF}), attempts: 1, class: snubber.Unreachable},
+		{name: "refused", base: play(), stack: &snubber.Transport{Limiter: &snubber.Limiter{TokensPerMinute: 1}}, attempts: 0, class: snubber.Rejected},
+		{name: "timed out", base: play(step{delay: time.Hour}), stack: &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}}, attempts: 1, class: snubber.TimedOut},
+		{name: "attempts ran out", base: play(step{status: 502}), stack: &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: 3}}, attempts: 3, class: snubber.ServerError},
+		{name: "truncated", base: play(step{body: "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n", header: hdr("Content-Type", "text/event-stream")}), attempts: 1, class: snubber.Unreachable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := tt.stack
+				if tr == nil {
+					tr = &snubber.Transport{}
+				}
+				tr.Base = tt.base
+				ctx, report := snubber.WithReport(context.Background())
+				if res, err := tr.RoundTrip(chat(t).WithContext(ctx)); err == nil {
+					io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+				}
+				if report.Calls != 1 || report.Attempts != tt.attempts || report.Outcome.Class != tt.class {
+					t.Errorf("report %+v, want %d attempts and %v", *report, tt.attempts, tt.class)
+				}
+			})
+		})
+	}
+}
+
+// A context for several round trips counts them, and is about the one that
+// started last, however late an earlier one ends.
+func TestReportOfSeveralCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(step{status: 500}, step{status: 500}, step{status: 500}, jsonAnswer), Retry: &snubber.Retry{MaxAttempts: 3}}
+		ctx, report := snubber.WithReport(context.Background())
+		first, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Calls != 1 || report.Attempts != 3 {
+			t.Errorf("after one call: %+v", *report)
+		}
+		second, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, second)
+		slurp(t, first)
+		if report.Calls != 2 || report.Attempts != 1 || report.Waited != 0 || report.Outcome.Class != snubber.Success {
+			t.Errorf("after two: %+v, want the second alone", *report)
+		}
+		if r := snubber.ReportOf(first); r.Attempts != 3 {
+			t.Logf("ReportOf the first: %+v", *r)
+		}
+	})
+	// Redirects and the like come through http.Client with the same context.
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 307, header: hdr("Location", "https://api.example.com/v1/chat/completions?again")}, jsonAnswer)
+		ctx, report := snubber.WithReport(context.Background())
+		res, err := (&http.Client{Transport: snubber.New(base)}).Do(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		if report.Calls != 2 || report.Attempts != 1 {
+			t.Errorf("report %+v, want two calls, the second of one attempt", *report)
+		}
+	})
+}
+
+// ReportOf needs no WithReport, and knows what is not ours.
+func TestReportOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500}, jsonAnswer)
+		req := chat(t)
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := snubber.ReportOf(res)
+		if report == nil {
+			t.Fatal("no report")
+		}
+		slurp(t, res)
+		if report.Calls != 1 || report.Attempts != 2 || report.Outcome.Usage.Output != 7 {
+			t.Errorf("report %+v, want two attempts and the usage", *report)
+		}
+		if req.Context() != context.Background() {
+			t.Error("the caller's request was changed")
+		}
+		if res.Request == req || res.Request.URL != req.URL || res.Request.Method != req.Method {
+			t.Error("res.Request is not a shallow copy of the caller's")
+		}
+	})
+	if r := snubber.ReportOf(nil); r != nil {
+		t.Errorf("ReportOf(nil) = %v", r)
+	}
+	if r := snubber.ReportOf(&http.Response{}); r != nil {
+		t.Errorf("ReportOf of a response without a request = %v", r)
+	}
+	if r := snubber.ReportOf(&http.Response{Request: chat(t)}); r != nil {
+		t.Errorf("ReportOf of a foreign response = %v", r)
+	}
+}
+
+// After the end of the body, by EOF or Close, a plain read of the report is no
+// race, while the calls of others go on.
+func TestReportIsReadableAfterTheBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := snubber.New(play(jsonAnswer))
+		for i := range 50 {
+			go func() {
+				ctx, report := snubber.WithReport(context.Background())
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%2 == 0 {
+					io.Copy(io.Discard, res.Body)
+				} else {
+					res.Body.Close()
+				}
+				if report.Attempts != 1 || report.Outcome.Class != snubber.Success {
+					t.Errorf("report %+v", *report)
+				}
+				report.Attempts = 0 // as far as the race detector goes it is the caller's now
+				res.Body.Close()
+			}()
+		}
+		synctest.Wait()
+	})
+}

@@ -1,0 +1,150 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// A body that breaks is an error that names it, on the first attempt and
+// without another.
+func TestBrokenRequestBody(t *testing.T) {
+	broken := errors.New("disk error")
+	for _, tt := range []struct {
+		name, method, url string
+		length            int64
+	}{
+		{"inference", "POST", chatURL, 100},
+		{"inference of unknown length", "POST", chatURL, -1},
+		{"other", "PUT", filesURL, 100},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				own := &tracked{r: strings.NewReader(chatBody), err: broken}
+				base := play(step{})
+				_, err := snubber.New(base).RoundTrip(once(t, tt.method, tt.url, own, tt.length))
+				if !errors.Is(err, broken) {
+					t.Errorf("err = %v, want the body's", err)
+				}
+				if base.sent() > 1 || own.closed.Load() != 1 {
+					t.Errorf("%d attempts, closed %d times", base.sent(), own.closed.Load())
+				}
+			})
+		})
+	}
+}
+
+// The caller's body is closed once on every path.
+func TestRequestBodyIsClosedOnce(t *testing.T) {
+	open := func() *snubber.Breaker {
+		b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
+		b.Open("k")
+		return b
+	}
+	for _, tt := range []struct {
+		name     string
+		breaker  *snubber.Breaker
+		limiter  *snubber.Limiter
+		steps    []step
+		deadline time.Duration
+		edit     func(*http.Request)
+	}{
+		{name: "success"},
+		{name: "failure", steps: []step{{status: 500}}},
+		{name: "error", steps: []step{{err: syscall.ECONNRESET}}},
+		{name: "invalid", steps: []step{{status: 400}}},
+		{name: "base reads and closes nothing else", steps: []step{{do: func(req *http.Request) (*http.Response, error) {
+			req.Body.Close()
+			return nil, syscall.ECONNREFUSED
+		}}}},
+		{name: "open circuit", breaker: open()},
+		{name: "too large", limiter: &snubber.Limiter{TokensPerMinute: 1}},
+		{name: "done context", deadline: -1},
+		{name: "no URL", edit: func(req *http.Request) { req.URL = nil }},
+		{name: "no header", edit: func(req *http.Request) { req.Header = nil }},
+		{name: "deadline during the attempt", steps: []step{{delay: time.Hour}}, deadline: time.Second},
+	} {
+		for _, kind := range []string{"GetBody", "read first", "recorded"} {
+			t.Run(tt.name+", "+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					own := &tracked{r: strings.NewReader(chatBody)}
+					req := once(t, "POST", chatURL, own, int64(len(chatBody)))
+					switch kind {
+					case "GetBody":
+						req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(chatBody)), nil }
+					case "recorded":
+						req.ContentLength = -1
+					}
+					if tt.edit != nil {
+						tt.edit(req)
+					}
+					for _, rt := range []*snubber.Retry{nil, {}} {
+						req := req
+						if tt.deadline != 0 {
+							ctx, cancel := context.WithTimeout(context.Background(), tt.deadline)
+							defer cancel()
+							req = req.WithContext(ctx)
+						}
+						own.closed.Store(0)
+						own.r = strings.NewReader(chatBody)
+						tr := &snubber.Transport{Base: play(tt.steps...), Retry: rt, Breaker: tt.breaker, Limiter: tt.limiter}
+						if res, err := tr.RoundTrip(req); err == nil {
+							slurp(t, res)
+						}
+						if n := own.closed.Load(); n != 1 {
+							t.Errorf("Retry %v: closed %d times", rt != nil, n)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// Without a body none appears.
+func TestNoBodyStaysNone(t *testing.T) {
+	for _, body := range []io.ReadCloser{nil, http.NoBody} {
+		req := newReq(t, "GET", "https://api.example.com/v1/models", "")
+		req.Body = body
+		res, err := snubber.New(roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Body != body {
+				t.Errorf("Body = %v, want %v", r.Body, body)
+			}
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+		})).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+	}
+}
+
+// No attempt touches the caller's request, and all send the same header.
+func TestRequestIsNotTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		req := chat(t, "X-One", "1")
+		before, header := *req, req.Header.Clone()
+		base := play(step{status: 500}, step{status: 500}, step{})
+		res, err := snubber.New(base).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		if req.URL != before.URL || req.Body != before.Body || req.Host != before.Host || req.ContentLength != before.ContentLength || req.Context() != before.Context() {
+			t.Error("the request was changed")
+		}
+		for i, tr := range append(base.all(), try{header: req.Header}) {
+			if len(tr.header) != len(header) || tr.header.Get("X-One") != "1" {
+				t.Errorf("attempt %d: header %v, want %v", i, tr.header, header)
+			}
+		}
+	})
+}

@@ -1,0 +1,113 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// No credential, prompt or answer comes out in anything that this package
+// writes: events, errors, refusals, reports, snapshots.
+func TestNothingLeaks(t *testing.T) {
+	const mark = "sEcReT"
+	const url = "https://user:" + mark + "0@api.example.com/v1/chat/completions?key=" + mark + "1&sig=" + mark + "2#" + mark + "3"
+	const prompt = `{"model":"m","messages":[{"role":"user","content":"` + mark + `4"}],"user":"` + mark + `5"}`
+	failure := fmt.Sprintf(`{"error":{"message":"%s6 for key %s1","type":"server_error","param":"%s7"}}`, mark, mark, mark)
+	ownErr := fmt.Errorf("dial %s: %w", url, io.ErrUnexpectedEOF)
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		calls int
+		stack func(base http.RoundTripper) *snubber.Transport
+	}{
+		{"answers", []step{{body: `{"choices":[{"message":{"content":"` + mark + `8"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`}}, 1, snubber.New},
+		{"failures", []step{{status: 500, body: failure}}, 5, snubber.New},
+		{"rate limits", []step{{status: 429, body: failure, header: hdr("Retry-After", "1", "X-Request-Id", mark)}}, 2, snubber.New},
+		{"exhausted", []step{{status: 429, body: `{"error":{"code":"insufficient_quota","message":"` + mark + `"}}`}}, 2, snubber.New},
+		{"codes that are not codes", []step{{status: 400, body: `{"error":{"code":"` + mark + ` is not a valid key","type":"` + mark + ` again"}}`}}, 1, snubber.New},
+		{"unreachable", []step{{err: ownErr}}, 12, snubber.New},
+		{"timed out", []step{{delay: time.Hour}}, 2, snubber.New},
+		{"queues", []step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
+			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
+		}},
+		{"queues with a secret", []step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
+			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second, Secret: []byte(mark)}}
+		}},
+	} {
+		for _, client := range []string{"X-Other", stainless} {
+			t.Run(tt.name+" "+client, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var seen strings.Builder
+					note := func(what string, v any) { fmt.Fprintf(&seen, "%s: %v %+v %#v\n", what, v, v, v) }
+					tr := tt.stack(play(tt.steps...))
+					tr.Observe = func(e snubber.Event) { note("event", e) }
+					for range tt.calls {
+						ctx, report := snubber.WithReport(context.Background())
+						req := newReq(t, "POST", url, prompt, client, "go", "Authorization", "Bearer "+mark+"9", "X-Api-Key", mark+"10", "Cookie", mark+"11")
+						res, err := tr.RoundTrip(req.WithContext(ctx))
+						var refusal *snubber.RejectedError
+						var late *snubber.TimeoutError
+						switch {
+						case errors.As(err, &refusal), errors.As(err, &late):
+							note("error", err)
+							note("refusal", refusal)
+						case err == nil:
+							body := slurp(t, res)
+							if strings.Contains(body, "snubber_") {
+								note("refusal", body)
+								note("header", res.Header)
+							}
+						}
+						note("report", *report)
+					}
+					if tr.Breaker != nil {
+						note("circuits", tr.Breaker.Circuits())
+					}
+					if tr.Limiter != nil {
+						note("quotas", tr.Limiter.Quotas())
+					}
+					for line := range strings.Lines(seen.String()) {
+						if strings.Contains(line, mark) {
+							t.Errorf("leaked in %s", line)
+						}
+					}
+					if !strings.Contains(seen.String(), "api.example.com m") {
+						t.Error("the story is empty")
+					}
+				})
+			})
+		}
+	}
+}
+
+// Two credentials have two queues, whose names tell nothing of either.
+func TestCredentialIsHashed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{}
+		tr := &snubber.Transport{Base: play(), Limiter: l}
+		for _, c := range []string{"Bearer one", "Bearer two", "Bearer one"} {
+			res, err := tr.RoundTrip(chat(t, "Authorization", c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+		}
+		qs := l.Quotas()
+		if len(qs) != 2 || qs[0].Key == qs[1].Key {
+			t.Errorf("queues %+v, want two", qs)
+		}
+		for _, q := range qs {
+			if strings.Contains(q.Key, "one") || strings.Contains(q.Key, "two") {
+				t.Errorf("key %q", q.Key)
+			}
+		}
+	})
+}

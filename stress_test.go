@@ -1,0 +1,382 @@
+package snubber_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/snubbertest"
+)
+
+// stressBody is what the call of an id sends: anyone can tell what it must be.
+func stressBody(id string) string {
+	n, _ := strconv.Atoi(id)
+	return fmt.Sprintf(`{"model":"m%d","stream":%v,"messages":[{"role":"user","content":"%s%s"}]}`, n%3, n%2 == 0, id, strings.Repeat("x", n*37%5000))
+}
+
+// storm is a base that fails in every way there is, and keeps book of what it
+// gave out and of what arrived changed.
+type storm struct {
+	calm    atomic.Bool
+	sent    atomic.Int64
+	changed atomic.Int64 // requests whose bytes or header were not the caller's
+	open    atomic.Int64 // response bodies given out and not closed
+	uploads atomic.Int64 // request bodies not closed
+
+	mu sync.Mutex
+	r  *rand.Rand
+}
+
+func (s *storm) draw(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.IntN(n)
+}
+
+func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.sent.Add(1)
+	fault := s.draw(16)
+	if s.calm.Load() {
+		fault = 15
+	}
+	id := req.Header.Get("X-Id")
+	if len(req.Header) != 2 || req.Header.Get("Content-Type") != "application/json" {
+		s.changed.Add(1)
+	}
+	s.uploads.Add(1)
+	upload := func() {
+		b, err := io.ReadAll(req.Body)
+		req.Body.Close()
+		s.uploads.Add(-1)
+		if err == nil && string(b) != stressBody(id) {
+			s.changed.Add(1)
+		}
+	}
+	if fault == 0 { // an answer before the upload has ended, which goes on meanwhile
+		go upload()
+		return s.reply(req, 503, "text/plain", "early", nil), nil
+	}
+	if fault == 1 {
+		req.Body.Close()
+		s.uploads.Add(-1)
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	upload()
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	switch fault {
+	case 2:
+		return s.reply(req, 500, "application/json", `{"error":{"message":"internal"}}`, nil), nil
+	case 3:
+		return s.reply(req, 503, "text/plain", strings.Repeat("x", 100<<10), nil), nil
+	case 4:
+		res := s.reply(req, 503, "application/json", `{"error":{"message":"busy"}}`, nil)
+		res.Header.Set("Retry-After", strconv.Itoa(s.draw(3)))
+		return res, nil
+	case 5, 6:
+		res := s.reply(req, 429, "application/json", limited, nil)
+		res.Header.Set("Retry-After-Ms", strconv.Itoa(s.draw(900)))
+		return res, nil
+	case 7:
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	case 8: // black hole
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	case 9: // the header and then nothing
+		return s.reply(req, 200, "application/json", "", nil), nil
+	case 10: // an error body that trickles
+		return s.reply(req, 502, "text/plain", "bad", nil), nil
+	}
+	event := "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + id + "\"}}]}\n\n"
+	n, _ := strconv.Atoi(id)
+	switch {
+	case n%2 == 1:
+		return s.reply(req, 200, "application/json", answered(10, 5), io.EOF), nil
+	case fault == 11: // truncated
+		return s.reply(req, 200, "text/event-stream", event, io.EOF), nil
+	case fault == 12:
+		return s.reply(req, 200, "text/event-stream", event, syscall.ECONNRESET), nil
+	}
+	return s.reply(req, 200, "text/event-stream", strings.Repeat(event, 5)+"data: [DONE]\n\n", io.EOF), nil
+}
+
+// reply is a response whose body comes in pieces, some time apart, and ends in
+// end or, if that is nil, hangs until it is closed.
+func (s *storm) reply(req *http.Request, status int, media, body string, end error) *http.Response {
+	if status >= 400 && status != 502 {
+		end = io.EOF
+	}
+	s.open.Add(1)
+	gap := time.Duration(s.draw(300)) * time.Millisecond
+	return &http.Response{
+		StatusCode: status, Status: strconv.Itoa(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
+		Header: hdr("Content-Type", media), ContentLength: -1,
+		Body: &watched{&slow{stuck(body, end), gap}, sync.OnceFunc(func() { s.open.Add(-1) })},
+	}
+}
+
+// slow is a body that lets a time pass before every Read.
+type slow struct {
+	io.ReadCloser
+	gap time.Duration
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	time.Sleep(s.gap)
+	return s.ReadCloser.Read(p[:min(len(p), 64)])
+}
+
+// counted is a caller's body that knows how often it was closed.
+type counted struct {
+	io.Reader
+	closed atomic.Int32
+}
+
+func (c *counted) Close() error { c.closed.Add(1); return nil }
+
+// call makes one call of a stress test in one of many ways and reports what
+// went against the contract. ok says that a whole answer was read.
+func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (ok bool, err error) {
+	body := stressBody(strconv.Itoa(id))
+	ctx, cancel := context.WithCancel(snubber.WithPriority(context.Background(), kind%2))
+	defer cancel()
+	switch r.IntN(5) {
+	case 0:
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(4000))*time.Millisecond)
+		defer cancel()
+	case 1:
+		defer time.AfterFunc(time.Duration(r.IntN(4000))*time.Millisecond, cancel).Stop()
+	}
+	own := &counted{Reader: strings.NewReader(body)}
+	req, err := http.NewRequestWithContext(ctx, "POST", url, own)
+	if err != nil {
+		return false, err
+	}
+	req.Header = hdr("X-Id", strconv.Itoa(id), "Content-Type", "application/json")
+	switch kind % 3 {
+	case 0:
+		req.ContentLength = int64(len(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+	case 1:
+		req.ContentLength = int64(len(body))
+	default:
+		req.ContentLength = -1
+	}
+	before, header := *req, req.Header.Clone()
+	res, err := rt.RoundTrip(req)
+	if res != nil && err != nil {
+		return false, errors.New("a response and an error")
+	}
+	if err == nil {
+		switch r.IntN(4) {
+		case 0: // closed unread
+		case 1:
+			io.CopyN(io.Discard, res.Body, 10)
+		default:
+			var b []byte
+			b, err = io.ReadAll(res.Body)
+			ok = err == nil && res.StatusCode == 200 && len(b) > 0
+			if ok && id%2 == 0 && !bytes.HasSuffix(b, []byte("data: [DONE]\n\n")) {
+				return false, fmt.Errorf("a stream ended clean after %q", b)
+			}
+		}
+		res.Body.Close()
+		res.Body.Close()
+	}
+	if before.Body != req.Body || before.URL != req.URL || before.ContentLength != req.ContentLength || !reflect.DeepEqual(header, req.Header) {
+		return false, errors.New("the caller's request was changed")
+	}
+	cancel()
+	return ok, nil
+}
+
+// A thousand goroutines share one Transport while the service fails in every
+// way at once. At the end everything that was taken has been given back, and
+// every attempt has sent the caller's bytes.
+func TestStress(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		wrap func(base http.RoundTripper) *snubber.Transport
+	}{
+		{"New", snubber.New},
+		{"without a breaker", func(base http.RoundTripper) *snubber.Transport {
+			rt := snubber.New(base)
+			rt.Breaker = nil
+			return rt
+		}},
+		{"nest", func(base http.RoundTripper) *snubber.Transport {
+			inner := snubber.New(base)
+			inner.Breaker = &snubber.Breaker{Failures: 20, Ratio: 0.9}
+			return snubber.New(inner)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { stress(t, tt.wrap) })
+		})
+	}
+}
+
+func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
+	const goroutines, calls = 1000, 3
+	base := &storm{r: rand.New(rand.NewPCG(1, 2))}
+	rt := wrap(base)
+	rt.Retry.Budget = &snubber.Budget{Capacity: 1000, PerSecond: 100}
+	rt.Limiter = &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 10_000_000, Concurrent: 200}
+	rt.Timeout = &snubber.Timeout{Headers: 2 * time.Second, FirstEvent: 2 * time.Second, Idle: time.Second}
+	if rt.Breaker != nil {
+		rt.Breaker = &snubber.Breaker{Failures: 15, Ratio: 0.8, OpenFor: time.Second, MaxOpenFor: 2 * time.Second}
+	}
+	var attempts atomic.Int64
+	rt.Observe = func(e snubber.Event) {
+		if e.Kind == snubber.EventAttempt {
+			attempts.Add(1)
+		}
+	}
+	var succeeded atomic.Int64
+	var all sync.WaitGroup
+	for g := range goroutines {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 3))
+			for i := range calls {
+				time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
+				ok, err := stressCall(rt, chatURL, g*calls+i, r.IntN(6), r)
+				if err != nil {
+					t.Errorf("call %d of goroutine %d: %v", i, g, err)
+				}
+				if ok {
+					succeeded.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	synctest.Wait()
+	sent := base.sent.Load()
+	if n := base.open.Load(); n != 0 {
+		t.Errorf("%d response bodies are open", n)
+	}
+	if n := base.uploads.Load(); n != 0 {
+		t.Errorf("%d request bodies are open", n)
+	}
+	if n := base.changed.Load(); n != 0 {
+		t.Errorf("%d of %d requests arrived changed", n, sent)
+	}
+	if succeeded.Load() == 0 || sent < goroutines || attempts.Load() == 0 {
+		t.Errorf("%d succeeded, %d attempts, %d of them seen: this was no test", succeeded.Load(), sent, attempts.Load())
+	}
+	idle(t, rt.Limiter)
+
+	base.calm.Store(true)
+	time.Sleep(15 * time.Minute) // longer than any circuit, gate or lease
+	for id := range 24 {
+		req := newReq(t, "POST", chatURL, stressBody(strconv.Itoa(id)), "X-Id", strconv.Itoa(id), "Content-Type", "application/json")
+		if id%2 == 0 { // of unknown length, and so of unknown model
+			req.GetBody, req.ContentLength = nil, -1
+		}
+		if e := <-launch(rt, req); e.status != 200 {
+			t.Errorf("call %d after the storm: %+v", id, e)
+		}
+	}
+	for ; rt != nil; rt, _ = rt.Base.(*snubber.Transport) {
+		idle(t, rt.Limiter)
+		if rt.Breaker == nil {
+			continue
+		}
+		for _, c := range rt.Breaker.Circuits() {
+			if c.State != snubber.CircuitClosed {
+				t.Errorf("circuit %s is %v after the storm", c.Key, c.State)
+			}
+		}
+	}
+	t.Logf("%d calls, %d attempts, %d succeeded", goroutines*calls, sent, succeeded.Load())
+}
+
+// The same over real sockets: the pool of connections, the loop that still
+// writes a request, and the resets are net/http's own.
+func TestStressOverSockets(t *testing.T) {
+	const goroutines, calls = 40, 5
+	p := &snubbertest.Provider{Latency: time.Millisecond}
+	p.Inject(
+		snubbertest.Fault{Kind: snubbertest.BrownOut, Chance: 0.15, Seed: 1},
+		snubbertest.Fault{Kind: snubbertest.Disconnect, Chance: 0.1, Seed: 2},
+		snubbertest.Fault{Kind: snubbertest.Truncate, Chance: 0.1, Seed: 3, After: 2},
+		snubbertest.Fault{Kind: snubbertest.Reset, Chance: 0.1, Seed: 4, After: 2},
+		snubbertest.Fault{Kind: snubbertest.RateLimited, Chance: 0.1, Seed: 5, RetryAfter: "0"},
+		snubbertest.Fault{Kind: snubbertest.BlackHole, Chance: 0.02, Seed: 6},
+	)
+	srv := snubbertest.NewServer(p)
+	defer srv.Close()
+	wire := &http.Transport{MaxConnsPerHost: 20}
+	defer wire.CloseIdleConnections()
+	base := &tally{base: wire}
+	rt := snubber.New(base)
+	rt.Retry = &snubber.Retry{MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Budget: &snubber.Budget{Capacity: -1}}
+	rt.Breaker = &snubber.Breaker{Failures: -1, Ratio: -1}
+	rt.Limiter = &snubber.Limiter{Concurrent: 16}
+	rt.Timeout = &snubber.Timeout{Headers: 300 * time.Millisecond, Idle: 300 * time.Millisecond}
+	var succeeded atomic.Int64
+	var all sync.WaitGroup
+	for g := range goroutines {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 4))
+			for i := range calls {
+				ok, err := stressCall(rt, srv.URL+"/v1/chat/completions", g*calls+i, r.IntN(6), r)
+				if err != nil {
+					t.Errorf("call %d of goroutine %d: %v", i, g, err)
+				}
+				if ok {
+					succeeded.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := base.open.Load(); n != 0 {
+		t.Errorf("%d response bodies are open", n)
+	}
+	idle(t, rt.Limiter)
+	arrived := 0
+	for _, c := range p.Calls() {
+		if len(c.Body) == 0 && c.Cancelled {
+			continue // given up while it was sent
+		}
+		arrived++
+		if want := stressBody(c.Header.Get("X-Id")); !c.Cancelled && string(c.Body) != want {
+			t.Errorf("a request arrived as %d bytes, want %d", len(c.Body), len(want))
+		}
+	}
+	if succeeded.Load() == 0 || arrived < goroutines*calls/2 {
+		t.Errorf("%d succeeded, %d arrived: this was no test", succeeded.Load(), arrived)
+	}
+}
+
+// tally counts the response bodies that are open.
+type tally struct {
+	base http.RoundTripper
+	open atomic.Int64
+}
+
+func (b *tally) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := b.base.RoundTrip(req)
+	if err == nil {
+		b.open.Add(1)
+		res.Body = &watched{res.Body, sync.OnceFunc(func() { b.open.Add(-1) })}
+	}
+	return res, err
+}

@@ -1,0 +1,484 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// timedOut checks that err is the timer of the phase, in all the ways in which
+// a caller may ask, and that it is not the caller's own deadline.
+func timedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after time.Duration) {
+	t.Helper()
+	var late *snubber.TimeoutError
+	var netErr interface{ Timeout() bool }
+	switch {
+	case !errors.As(err, &late):
+		t.Fatalf("error = %v, want a *TimeoutError", err)
+	case late.Phase != phase || late.After != after:
+		t.Errorf("timed out in %q after %v, want %q after %v", late.Phase, late.After, phase, after)
+	case !errors.As(err, &netErr) || !netErr.Timeout():
+		t.Errorf("%v: Timeout() is false", err)
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		t.Errorf("%v is not os.ErrDeadlineExceeded", err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		t.Errorf("%v is a context's error", err)
+	}
+}
+
+// Each phase ends an attempt at exactly its limit, with an error of its own
+// that is found through the client's.
+func TestTimeoutPhases(t *testing.T) {
+	unary := func(chunks ...chunk) wire {
+		return func(*http.Request) (*http.Response, error) {
+			return reply(200, newFlow(chunks...), "Content-Type", "application/json"), nil
+		}
+	}
+	const s = time.Second
+	pings := func(n int) (cs []chunk) {
+		for i := range n {
+			cs = append(cs, chunk{at: time.Duration(i) * s, text: pingEvent})
+		}
+		return cs
+	}
+	for _, tt := range []struct {
+		name    string
+		timeout snubber.Timeout
+		base    wire
+		phase   snubber.TimeoutPhase
+		after   time.Duration // the limit that passes
+		want    time.Duration // the time at which it does
+	}{
+		{"headers", snubber.Timeout{Headers: 3 * s}, hang, snubber.PhaseHeaders, 3 * s, 3 * s},
+		{"headers by default", snubber.Timeout{}, hang, snubber.PhaseHeaders, 10 * time.Minute, 10 * time.Minute},
+		{"first event", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"pings are no content", snubber.Timeout{FirstEvent: 5 * s}, sse(pings(20)...), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is a preamble", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{text: messageStart}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is a comment", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: s, text: ": wait\n\n"}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is half an event", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: s, text: textDelta[:len(textDelta)-2]}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"first event by default", snubber.Timeout{}, sse(pings(1000)...), snubber.PhaseFirstEvent, 5 * time.Minute, 5 * time.Minute},
+		{"after content it is idle", snubber.Timeout{FirstEvent: 5 * s, Idle: 20 * s}, sse(chunk{at: 3 * s, text: textDelta}, chunk{at: -1}), snubber.PhaseIdle, 20 * s, 23 * s},
+		{"idle", snubber.Timeout{Idle: 3 * s}, unary(chunk{text: "{"}, chunk{at: 2 * s, text: " "}, chunk{at: -1}), snubber.PhaseIdle, 3 * s, 5 * s},
+		{"idle from the header", snubber.Timeout{Idle: 3 * s}, unary(chunk{at: -1}), snubber.PhaseIdle, 3 * s, 3 * s},
+		{"idle by default", snubber.Timeout{}, unary(chunk{text: "{"}, chunk{at: -1}), snubber.PhaseIdle, 2 * time.Minute, 2 * time.Minute},
+		{"an unknown stream has no first event", snubber.Timeout{FirstEvent: 5 * s, Idle: 9 * s}, unary(chunk{at: -1}), snubber.PhaseIdle, 9 * s, 9 * s},
+		{"attempt before the header", snubber.Timeout{Attempt: 4 * s}, hang, snubber.PhaseAttempt, 4 * s, 4 * s},
+		{"attempt in the body", snubber.Timeout{Attempt: 4 * s}, sse(chunk{text: textDelta}, chunk{at: 2 * s, text: textDelta}, chunk{at: -1}), snubber.PhaseAttempt, 4 * s, 4 * s},
+		{"the nearest of all", snubber.Timeout{Headers: 9 * s, FirstEvent: 3 * s, Idle: 2 * s, Attempt: 7 * s}, sse(chunk{at: -1}), snubber.PhaseIdle, 2 * s, 2 * s},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limits := tt.timeout
+				client := &http.Client{Transport: &snubber.Transport{Base: tt.base, Timeout: &limits, Breaker: &snubber.Breaker{}}}
+				start := time.Now()
+				ctx, report := snubber.WithReport(t.Context())
+				res, err := client.Do(newReq(t, "POST", anthropicURL, streamBody).WithContext(ctx))
+				if err == nil {
+					_, err = io.Copy(io.Discard, res.Body)
+					_, again := res.Body.Read(make([]byte, 1))
+					if again != err {
+						t.Errorf("the next Read = %v, want %v", again, err)
+					}
+					res.Body.Close()
+				} else if e, ok := err.(*url.Error); !ok || !e.Timeout() {
+					t.Errorf("%v is no *url.Error that says Timeout", err)
+				}
+				timedOut(t, err, tt.phase, tt.after)
+				if d := time.Since(start); d != tt.want {
+					t.Errorf("timed out at %v, want %v", d, tt.want)
+				}
+				if report.Outcome.Class != snubber.TimedOut {
+					t.Errorf("outcome %+v, want TimedOut", report.Outcome)
+				}
+				if c := circuitOf(t, client.Transport.(*snubber.Transport).Breaker); c.Failures != 1 {
+					t.Errorf("%d failures, want 1", c.Failures)
+				}
+			})
+		})
+	}
+}
+
+// A slow call that is healthy is not cut: up to the limit of each phase, for
+// as long as the stream goes on, and for ever where a limit is off.
+func TestTimeoutSparesHealthyCalls(t *testing.T) {
+	const m = time.Minute
+	long := func(n int, gap time.Duration) (cs []chunk) {
+		for i := range n {
+			cs = append(cs, chunk{at: time.Duration(i+1) * gap, text: textDelta})
+		}
+		return append(cs, chunk{at: time.Duration(n+1) * gap, text: messageStop})
+	}
+	off := &snubber.Timeout{Headers: -1, FirstEvent: -1, Idle: -1, Attempt: -1}
+	for _, tt := range []struct {
+		name    string
+		timeout *snubber.Timeout
+		header  time.Duration
+		body    []chunk
+	}{
+		{"a header in ten minutes", &snubber.Timeout{}, 10*m - 1, []chunk{{text: messageStop}}},
+		{"content in five", &snubber.Timeout{}, 0, []chunk{{at: m, text: pingEvent}, {at: 3*m - 1, text: pingEvent}, {at: 4 * m, text: pingEvent}, {at: 5*m - 1, text: textDelta}, {at: 5 * m, text: messageStop}}},
+		{"a stream of hours", &snubber.Timeout{}, 0, long(200, 2*m-1)},
+		{"a stream of hours without a Timeout", nil, time.Hour, long(10, time.Hour)},
+		{"all off", off, 24 * time.Hour, []chunk{{at: 24 * time.Hour, text: pingEvent}, {at: 48 * time.Hour, text: textDelta}, {at: 240 * time.Hour, text: messageStop}}},
+		{"limits without end", &snubber.Timeout{Headers: 1<<63 - 1, FirstEvent: 1<<63 - 1, Idle: 1<<63 - 1, Attempt: 1<<63 - 1}, time.Hour, long(3, time.Hour)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Timeout: tt.timeout, Base: wire(func(*http.Request) (*http.Response, error) {
+					time.Sleep(tt.header)
+					return reply(200, newFlow(tt.body...), "Content-Type", "text/event-stream"), nil
+				})}
+				if status, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody)); status != 200 || err != nil {
+					t.Errorf("RoundTrip = %d, %v, want 200 and the whole body", status, err)
+				}
+			})
+		})
+	}
+}
+
+// A reader that takes its time is not a server that does: neither Idle nor
+// FirstEvent runs between Reads.
+func TestTimeoutSlowReader(t *testing.T) {
+	t.Run("before the first Read", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Base: sse(chunk{at: time.Second, text: textDelta + messageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if got := slurp(t, res); got != textDelta+messageStop {
+				t.Errorf("read %q, want all of it", got)
+			}
+		})
+	})
+	t.Run("between Reads", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Base: sse(chunk{text: pingEvent}, chunk{text: pingEvent}, chunk{text: textDelta}, chunk{text: textDelta}, chunk{text: messageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				take(t, res.Body)
+				time.Sleep(time.Hour)
+			}
+			slurp(t, res)
+		})
+	})
+	// The waiting of several Reads adds up; the pauses between them do not.
+	t.Run("the first event", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Base: sse(chunk{at: 3 * time.Second, text: pingEvent}, chunk{at: -1}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second}}
+			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			take(t, res.Body)
+			time.Sleep(time.Hour)
+			start := time.Now()
+			_, err = res.Body.Read(make([]byte, 1))
+			timedOut(t, err, snubber.PhaseFirstEvent, 5*time.Second)
+			if d := time.Since(start); d != 2*time.Second {
+				t.Errorf("timed out after %v of the second Read, want 2s", d)
+			}
+		})
+	})
+	t.Run("idle", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Base: sse(chunk{text: textDelta}, chunk{at: -1}), Timeout: &snubber.Timeout{Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			take(t, res.Body)
+			time.Sleep(time.Hour)
+			start := time.Now()
+			_, err = res.Body.Read(make([]byte, 1))
+			timedOut(t, err, snubber.PhaseIdle, 5*time.Second)
+			if d := time.Since(start); d != 5*time.Second {
+				t.Errorf("timed out after %v of the Read, want 5s", d)
+			}
+		})
+	})
+}
+
+// Attempt runs also while nobody reads: the base's body is closed at once and
+// the next Read says why.
+func TestTimeoutAttemptUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := newFlow(chunk{text: textDelta}, chunk{text: textDelta})
+		tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 10 * time.Second}, Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+			time.Sleep(4 * time.Second)
+			return reply(200, body, "Content-Type", "text/event-stream"), nil
+		})}
+		res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		take(t, res.Body)
+		time.Sleep(6*time.Second - 1)
+		if n := inFlight(t, tr.Limiter); n != 1 || body.closes() != 0 {
+			t.Errorf("%d in flight, closed %d times before the limit, want 1 and open", n, body.closes())
+		}
+		time.Sleep(1)
+		synctest.Wait()
+		if n := inFlight(t, tr.Limiter); n != 0 || body.closes() == 0 {
+			t.Errorf("%d in flight, closed %d times after the limit, want 0 and closed", n, body.closes())
+		}
+		_, err = res.Body.Read(make([]byte, 1))
+		timedOut(t, err, snubber.PhaseAttempt, 10*time.Second)
+	})
+}
+
+// A body that would go on after its Close does not: what ended the attempt is
+// what its body ends in, for a timer as for the caller.
+func TestTimeoutEndsAnyBody(t *testing.T) {
+	for name, cause := range map[string]func(*testing.T, error){
+		"timer": func(t *testing.T, err error) { timedOut(t, err, snubber.PhaseAttempt, time.Minute) },
+		"caller": func(t *testing.T, err error) {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("Read = %v, want context.Canceled", err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wire(func(*http.Request) (*http.Response, error) {
+					return reply(200, strings.NewReader("all of it is in memory")), nil
+				})}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer res.Body.Close()
+				if name == "caller" {
+					cancel()
+				}
+				time.Sleep(time.Hour)
+				_, err = res.Body.Read(make([]byte, 3))
+				cause(t, err)
+			})
+		})
+	}
+}
+
+// The attempts of a call have a limit each.
+func TestTimeoutIsPerAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{do: hang}, step{delay: 4 * time.Second})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Timeout: &snubber.Timeout{Headers: 5 * time.Second, Attempt: 6 * time.Second}}
+		start := time.Now()
+		if status, err := fetch(tr, chat(t)); status != 200 {
+			t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+		}
+		if d := time.Since(start); d != 9*time.Second || base.sent() != 2 {
+			t.Errorf("%d attempts in %v, want 2 in 9s", base.sent(), d)
+		}
+	})
+}
+
+// Whatever a base makes of the end of its context, the caller learns that it
+// was the timer; a response that comes too late is closed.
+func TestTimeoutIgnoredByBase(t *testing.T) {
+	for name, answer := range map[string]func(*flow) (*http.Response, error){
+		"own error": func(*flow) (*http.Response, error) { return nil, errors.New("canceled") },
+		"response":  func(f *flow) (*http.Response, error) { return reply(200, f), nil },
+		"failure":   func(f *flow) (*http.Response, error) { return reply(500, f), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := newFlow(chunk{text: "late"})
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}, Base: wire(func(req *http.Request) (*http.Response, error) {
+					<-req.Context().Done()
+					return answer(body)
+				})}
+				res, err := tr.RoundTrip(chat(t))
+				if res != nil {
+					t.Errorf("RoundTrip = %v, want no response", res)
+				}
+				timedOut(t, err, snubber.PhaseHeaders, time.Second)
+				if name != "own error" && body.closes() == 0 {
+					t.Error("the late response is not closed")
+				}
+			})
+		})
+	}
+}
+
+// The caller's own end is the caller's: its error at its moment, also from a
+// body that knows no context.
+func TestTimeoutCallersEnd(t *testing.T) {
+	for name, base := range map[string]wire{"header": hang, "body": sse(chunk{text: textDelta}, chunk{at: -1})} {
+		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
+			t.Run(name+"/"+want.Error(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					tr := &snubber.Transport{Base: base, Timeout: &snubber.Timeout{}}
+					ctx, cancel := context.WithCancel(t.Context())
+					if want == context.DeadlineExceeded {
+						ctx, cancel = context.WithTimeout(t.Context(), 7*time.Second)
+					} else {
+						time.AfterFunc(7*time.Second, cancel)
+					}
+					defer cancel()
+					start := time.Now()
+					_, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody).WithContext(ctx))
+					var late *snubber.TimeoutError
+					if !errors.Is(err, want) || errors.As(err, &late) {
+						t.Errorf("error = %v, want %v", err, want)
+					}
+					if d := time.Since(start); d != 7*time.Second {
+						t.Errorf("ended after %v, want 7s", d)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The attempt's context lives until the body has ended, and not longer. What
+// is derived from it ends with it.
+func TestAttemptContext(t *testing.T) {
+	type name struct{}
+	for how, end := range map[string]func(*http.Response, func()){
+		"EOF":     func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) },
+		"Close":   func(res *http.Response, _ func()) { res.Body.Close() },
+		"caller":  func(_ *http.Response, cancel func()) { cancel() },
+		"timeout": func(*http.Response, func()) { time.Sleep(time.Hour) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ctx, child context.Context
+				ended := make(chan struct{})
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wire(func(req *http.Request) (*http.Response, error) {
+					ctx = req.Context()
+					var cancel context.CancelFunc
+					child, cancel = context.WithCancel(ctx)
+					context.AfterFunc(child, func() { cancel(); close(ended) })
+					return reply(200, newFlow(chunk{text: "abc"})), nil
+				})}
+				outer, cancel := context.WithDeadline(context.WithValue(t.Context(), name{}, "v"), time.Now().Add(time.Hour))
+				defer cancel()
+				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(outer))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, _ := outer.Deadline()
+				if d, ok := ctx.Deadline(); !ok || !d.Equal(want) || ctx.Value(name{}) != "v" {
+					t.Errorf("Deadline = %v, %v, Value = %v, want the caller's", d, ok, ctx.Value(name{}))
+				}
+				synctest.Wait()
+				if ctx.Err() != nil || child.Err() != nil {
+					t.Fatalf("ended with the header: %v", ctx.Err())
+				}
+				end(res, cancel)
+				<-ended
+				<-ctx.Done()
+				if ctx.Err() == nil || child.Err() == nil {
+					t.Error("still alive")
+				}
+				res.Body.Close()
+			})
+		})
+	}
+	t.Run("no body", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var ctx context.Context
+			tr := &snubber.Transport{Base: wire(func(req *http.Request) (*http.Response, error) {
+				ctx = req.Context()
+				return reply(204, http.NoBody), nil
+			})}
+			if _, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "")); err != nil {
+				t.Fatal(err)
+			}
+			<-ctx.Done()
+		})
+	})
+}
+
+// After its body a call leaves nothing behind: no timer that fires, no verdict
+// that changes, no goroutine (which would keep the bubble from ending).
+func TestTimeoutLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var events []snubber.Event
+		body := newFlow(chunk{text: `{"choices":[]}`})
+		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body), nil }))
+		tr.Observe = func(e snubber.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, e)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if status, err := fetch(tr, chat(t).WithContext(ctx)); status != 200 {
+			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
+		}
+		closes := body.closes()
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if n := body.closes(); n != closes {
+			t.Errorf("closed %d times more after the end", n-closes)
+		}
+		if len(events) != 1 || events[0].Kind != snubber.EventAttempt || events[0].Outcome.Class != snubber.Success {
+			t.Errorf("events %+v, want one success", events)
+		}
+		if c := circuitOf(t, tr.Breaker); c.Failures != 0 {
+			t.Errorf("%d failures", c.Failures)
+		}
+	})
+}
+
+// One Transport may serve several bubbles, one after the other, and the world
+// outside: a program keeps it in a package's variable, and its tests are many.
+func TestTransportInManyBubbles(t *testing.T) {
+	var answer wire
+	tr := &snubber.Transport{
+		Base:    wire(func(req *http.Request) (*http.Response, error) { return answer(req) }),
+		Retry:   &snubber.Retry{},
+		Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
+		Limiter: &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 2},
+		Timeout: &snubber.Timeout{},
+	}
+	plain := func() {
+		answer = func(*http.Request) (*http.Response, error) { return reply(200, strings.NewReader("{}")), nil }
+		if status, err := fetch(tr, newReq(t, "GET", "https://outside.example.com/x", "")); status != 200 {
+			t.Errorf("outside: %d, %v, want 200", status, err)
+		}
+	}
+	for range 3 {
+		plain()
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			answer = func(req *http.Request) (*http.Response, error) {
+				if n++; n == 1 {
+					return reply(503, http.NoBody), nil
+				}
+				return reply(200, newFlow(chunk{at: time.Second, text: "{}"})), nil
+			}
+			if status, err := fetch(tr, chat(t)); status != 200 { // which waits for the circuit and the queue
+				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+			}
+			answer = hang
+			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
+			timedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
+			tr.Breaker.Close(chatKey)
+		})
+	}
+	plain()
+}
