@@ -243,6 +243,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 		a.conclude(Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())})
 	}
 	rc.Close() // wakes a Read that does not watch the context
+	a.release()
 }
 
 // end ends the attempt's context, once.

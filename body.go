@@ -101,8 +101,20 @@ func (b answer) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		a.end(finished)
+		a.release()
 	}
 	return n, err
+}
+
+// release lets go of what was needed to watch the body. It comes after the
+// verdict, which reads it.
+func (a *attempt) release() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if m := a.body.meter; m != nil {
+		a.body.meter = nil
+		m.Free()
+	}
 }
 
 // errTruncated is a stream that ended before its terminal event. To the SDKs
@@ -135,5 +147,6 @@ func (b answer) Close() error {
 	a.conclude(o)
 	err := a.body.rc.Close()
 	a.end(finished)
+	a.release()
 	return err
 }

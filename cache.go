@@ -100,7 +100,7 @@ func (c *Cache) maxEntry() int64 {
 // keyOf returns the key of a request that may be answered from the cache. body
 // reads the request's, nil where it can be read only once.
 func (c *Cache) keyOf(req *http.Request, asked asked, r *replay) (k cacheKey, ok bool) {
-	if c == nil || c.PromptTTL <= 0 || asked.format == dialect.Unknown || asked.background || req.Context().Value(noCacheKey{}) != nil {
+	if c.PromptTTL <= 0 || asked.format == dialect.Unknown || asked.background || req.Context().Value(noCacheKey{}) != nil {
 		return k, false
 	}
 	directives := strings.ToLower(strings.Join(req.Header["Cache-Control"], ","))

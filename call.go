@@ -164,6 +164,9 @@ func (c *call) view() *http.Request { return &c.first.req }
 // recall answers the call from the cache, where there is one and it can.
 func (c *call) recall() (r result, ok bool) {
 	cache := c.t.Cache
+	if cache == nil {
+		return r, false
+	}
 	k, ok := cache.keyOf(c.view(), c.asked, &c.replay)
 	if !ok {
 		return r, false

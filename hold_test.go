@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -222,3 +223,27 @@ func TestHostileErrorBodies(t *testing.T) {
 type brokenReader struct{ err error }
 
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
+
+// A body that broke off is handed back with its error, as far as it came.
+func TestHeldBrokenBodyIsHandedBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stream := io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))
+		base := play(step{status: 500, stream: stream, header: hdr("Content-Length", "1000")}, step{})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if string(b) != "half" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("body %q, %v, want half and the error", b, err)
+		}
+		if got := res.Header.Get("Content-Length"); got != "1000" || base.sent() != 1 {
+			t.Errorf("Content-Length %q after %d attempts, want the server's", got, base.sent())
+		}
+		if _, err := res.Body.Read(make([]byte, 1)); err != http.ErrBodyReadAfterClose {
+			t.Errorf("Read after Close = %v", err)
+		}
+	})
+}

@@ -261,3 +261,29 @@ func TestNestReadmissions(t *testing.T) {
 		}
 	})
 }
+
+// Reject is asked once, of the outermost Transport alone.
+func TestNestRejectHook(t *testing.T) {
+	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+		synctest.Test(t, func(t *testing.T) {
+			b := &snubber.Breaker{}
+			b.Open("https://api.example.com m")
+			own := errors.New("my own")
+			asked := 0
+			inner := &snubber.Transport{Base: play(), Breaker: b, Reject: func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
+				t.Error("the inner Reject was asked")
+				return nil, own
+			}}
+			outer := &snubber.Transport{Base: wrap(inner), Retry: &snubber.Retry{}, Reject: func(_ *http.Request, e *snubber.RejectedError) (*http.Response, error) {
+				asked++
+				if e.Err != snubber.ErrOpen {
+					t.Errorf("asked about %v", e)
+				}
+				return nil, own
+			}}
+			if _, err := outer.RoundTrip(chat(t)); err != own || asked != 1 {
+				t.Errorf("err = %v after %d questions, want the hook's after one", err, asked)
+			}
+		})
+	})
+}

@@ -271,3 +271,19 @@ func TestRepeatsOnlyWhatMayBeRepeated(t *testing.T) {
 		})
 	}
 }
+
+// Nor is an SDK's retry sent back to the queue: one attempt is one.
+func TestSDKsOwnRetryIsNotReadmitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 429, header: hdr("Retry-After", "1")}, step{})
+		start := time.Now()
+		res, err := snubber.New(base).RoundTrip(chat(t, "X-Stainless-Retry-Count", "1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		if res.StatusCode != 429 || res.Header.Get("X-Should-Retry") != "false" || base.sent() != 1 || time.Since(start) != 0 {
+			t.Errorf("%d %v after %d attempts and %v, want the 429 at once, stamped", res.StatusCode, res.Header, base.sent(), time.Since(start))
+		}
+	})
+}

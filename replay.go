@@ -120,17 +120,23 @@ func readPrompt(req *http.Request, route dialect.Route) dialect.Prompt {
 		return dialect.Prompt{}
 	}
 	defer body.Close()
-	c := collector{route: route, length: req.ContentLength}
+	c := collectors.Get().(*collector)
+	c.route, c.length = route, req.ContentLength
 	if w, ok := body.(io.WriterTo); ok {
-		w.WriteTo(&c)
+		w.WriteTo(c)
 	} else {
-		io.Copy(&c, io.LimitReader(body, maxRecorded))
+		io.Copy(c, io.LimitReader(body, maxRecorded))
 	}
+	p := c.prompt
 	if !c.done {
-		c.prompt = route.ReadPrompt(c.buf)
+		p = route.ReadPrompt(c.buf)
 	}
-	return c.prompt
+	*c = collector{} // the pool keeps no prompt
+	collectors.Put(c)
+	return p
 }
+
+var collectors = sync.Pool{New: func() any { return new(collector) }}
 
 // collector reads the prompt from what is written to it. bytes.Reader and its
 // kin write all they have at once, and then nothing is copied.

@@ -62,6 +62,27 @@ func TestReportOfACancelledWait(t *testing.T) {
 	})
 }
 
+// So is a cut short wait in the queue.
+func TestReportOfACancelledQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		ctx, report := snubber.WithReport(context.Background())
+		ctx, cancel := context.WithCancel(ctx)
+		time.AfterFunc(4*time.Second, cancel)
+		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if report.Attempts != 0 || report.Queued != 4*time.Second {
+			t.Errorf("report %+v, want no attempt and 4s in the queue", *report)
+		}
+	})
+}
+
 // A report is there for failures too, whatever ended the call.
 func TestReportOfFailures(t *testing.T) {
 	for _, tt := range []struct {

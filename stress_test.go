@@ -59,8 +59,8 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		s.changed.Add(1)
 	}
 	s.uploads.Add(1)
-	upload := func() {
-		b, err := io.ReadAll(req.Body)
+	upload := func(from io.Reader) {
+		b, err := io.ReadAll(from)
 		req.Body.Close()
 		s.uploads.Add(-1)
 		if err == nil && string(b) != stressBody(id) {
@@ -68,7 +68,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if fault == 0 { // an answer before the upload has ended, which goes on meanwhile
-		go upload()
+		go upload(&slow{req.Body, 20 * time.Millisecond})
 		return s.reply(req, 503, "text/plain", "early", nil), nil
 	}
 	if fault == 1 {
@@ -76,7 +76,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		s.uploads.Add(-1)
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
-	upload()
+	upload(req.Body)
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}

@@ -99,10 +99,8 @@ func TestOpenAIStreamClosedEarly(t *testing.T) {
 func TestOpenAIOtherPaths(t *testing.T) {
 	t.Parallel()
 	p := &snubbertest.Provider{}
-	srv := snubbertest.NewServer(p)
-	t.Cleanup(srv.Close)
-	r := newRigAt(t, openaiSDK, p, srv)
-	client := newOpenAI(srv.URL, &http.Client{Transport: r.above})
+	r := newRig(t, openaiSDK, p)
+	client := newOpenAI(r.url, &http.Client{Transport: r.above})
 
 	p.Script(snubbertest.Reply{Status: 503}, snubbertest.Reply{})
 	res, err := client.Responses.New(t.Context(), responses.ResponseNewParams{

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	if code == 0 && !happens(func() bool { return runtime.NumGoroutine() <= before }) {
 		stacks := make([]byte, 1<<20)
-		println("goroutines were left behind:\n" + string(stacks[:runtime.Stack(stacks, true)]))
+		fmt.Fprintf(os.Stderr, "goroutines were left behind:\n%s\n", stacks[:runtime.Stack(stacks, true)])
 		code = 1
 	}
 	os.Exit(code)

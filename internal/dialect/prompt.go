@@ -24,11 +24,12 @@ const (
 // ReadPrompt reads the body of a request on r, in one pass, in place. It does
 // not validate: of a body that is no JSON it returns what it has found.
 //
-// Input is estimated as a quarter of the bytes of all string values, escapes
-// resolved, in what the model is shown: messages, system prompts, documents. Of
-// tool schemas the names of members count too, since they are shown as well.
-// UTF-8 makes that high for Chinese or Japanese, which is the safe side. Numbers
-// in an input are token ids and count one each. Encoded media count 1000 each.
+// Input is estimated as a quarter of the bytes of all string values in what the
+// model is shown: messages, system prompts, documents. Of tool schemas the names
+// of members count too, since they are shown as well. Escapes count as what they
+// stand for where there are many, else as they are written ([jsonscan.TextSize]);
+// that and UTF-8, for Chinese or Japanese, err on the safe side. Numbers in an
+// input are token ids and count one each. Encoded media count 1000 each.
 func (r Route) ReadPrompt(body []byte) Prompt {
 	s := promptScan{Cursor: jsonscan.NewCursor(body)}
 	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}

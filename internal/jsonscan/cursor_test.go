@@ -18,6 +18,7 @@ var documents = []string{
 	`[{"error":"x"},[{"error":[1]}]]`,
 	`{"a":"` + strings.Repeat(`line\n`, 200) + `"}`,
 	`{"data":[{"embedding":[0.0123,-1.5e-05,12345678901234567890, 3,{"x":"]"}],"y":"\"}"}],"model":"m"}`,
+	`{"a":{"n":[10,"1234567]",20,"1,2,3,4}"]},"model":1}`,
 	`{"":"","a":"\\","b":"\\\"","c":[true,false,null,-1.5e-3]}`,
 	"\n\n\t {\r\n \"a\" : [ 1 , { } , [ ] ] } \n",
 	strings.Repeat("[", 100) + strings.Repeat("]", 100),
@@ -26,7 +27,8 @@ var documents = []string{
 // broken are no JSON; both readers must come to an end.
 var broken = []string{
 	``, `{`, `"`, `"\`, `"\u`, `"\u12"`, `{"a`, `{"a":`, `}`, `]]]]`, `{"a":]`, `[}`, `{"a":1}}}{"a":2}`,
-	`{"error":"\`, `{"usage":{"in":}`, `{"a":tru`, "\xff\xfe", `{"error":{"a":[}]`, `\u0022`, "{\x1a\"\"0", `0[000000000A00000000`, `{"a":"b" "c"}`, `"\ud83d\u`,
+	`{"error":"\`, `{"usage":{"in":}`, `{"a":tru`, "\xff\xfe", `{"error":{"a":[}]`, `\u0022`, "{\x1a\"\"0", `0[000000000A00000000`,
+	`{"\n` + strings.Repeat("\xff", 60) + `":1}`, // a name that grows as it is unquoted `{"a":"b" "c"}`, `"\ud83d\u`,
 }
 
 func TestStringEnd(t *testing.T) {

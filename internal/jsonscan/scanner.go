@@ -59,11 +59,11 @@ const (
 	inScalar
 )
 
-// Reset makes s ready for a document. What is held below live and n alone has a
-// meaning, the rest of stack and text need not be cleared for every event.
+// Reset makes s ready for a document. It sets what is read before it is written,
+// field by field: the whole Scanner has 400 bytes, and every event resets one.
 func (s *Scanner) Reset(paths *Paths) {
 	s.paths, s.node, s.state = paths, root, between
-	s.escaped, s.key, s.done = false, false, false
+	s.key, s.done = false, false
 	s.n, s.live, s.open, s.size, s.raw = 0, 0, 0, 0, 0
 }
 

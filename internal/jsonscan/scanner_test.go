@@ -97,6 +97,27 @@ func TestScanner(t *testing.T) {
 	}
 }
 
+func TestScannerReset(t *testing.T) {
+	var s Scanner
+	for _, before := range append(documents, broken...) {
+		for _, doc := range documents {
+			s.Reset(testPaths)
+			s.Feed([]byte(before), new(log))
+			s.Reset(testPaths)
+			got := new(log)
+			s.Feed([]byte(doc), got)
+			s.Feed([]byte(" "), got)
+			if want, _ := scan([]byte(doc), len(doc)); !slices.Equal(got.found, want.found) || !s.Done() {
+				t.Errorf("%s after %s: %q, want %q", doc, before, got.found, want.found)
+			}
+			s.Reset(testPaths)
+			if s.Done() {
+				t.Errorf("%s is done before it begins", doc)
+			}
+		}
+	}
+}
+
 func TestScannerUnfinished(t *testing.T) {
 	for _, doc := range []string{``, `{`, `"`, `"\`, `"\u12`, `{"a`, `{"a":`, `{"a":tru`, `{"a":[1,2}`, `[{"x":"]}"`} {
 		if _, done := scan([]byte(doc), 1); done {

@@ -1,0 +1,194 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+const spent = `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`
+
+// noQuota is the answer of a quota that waiting does not restore.
+func noQuota(after string) step {
+	st := step{status: 429, header: hdr("Content-Type", "application/json"), body: spent}
+	if after != "" {
+		st.header.Set("Retry-After", after)
+	}
+	return st
+}
+
+// An exhausted quota costs one wire call after a minute, then two, doubling to
+// fifteen; everyone else is refused at once. The call that met it first gets
+// the provider's own answer and is not repeated.
+func TestLatchProbesRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(noQuota(""))
+		l := &snubber.Limiter{}
+		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
+		start := time.Now()
+		for time.Since(start) < 90*time.Minute {
+			sent := base.sent()
+			e := <-launch(rt, chat(t))
+			switch {
+			case e.took != 0:
+				t.Fatalf("a call waited %v", e.took)
+			case base.sent() > sent:
+				if e.status != 429 || e.body != spent {
+					t.Fatalf("the call that was sent: %+v, want the provider's 429", e)
+				}
+			default:
+				var r *snubber.RejectedError
+				if !errors.As(e.err, &r) || r.Err != snubber.ErrQuota || r.RetryAfter <= 0 || r.RetryAfter > 15*time.Minute {
+					t.Fatalf("after %v: %v, want ErrQuota with a time", time.Since(start), e.err)
+				}
+			}
+			if q := only(t, l); !q.Exhausted || !q.GatedUntil.After(time.Now()) {
+				t.Fatalf("%+v, want it exhausted and gated", q)
+			}
+			time.Sleep(time.Second)
+		}
+		if got, want := fmt.Sprint(seconds(base, start)), "[0 60 180 420 900 1800 2700 3600 4500]"; got != want {
+			t.Errorf("sent after %v seconds, want %s", got, want)
+		}
+	})
+}
+
+// seconds is when each attempt was sent.
+func seconds(base *script, start time.Time) (at []int) {
+	for _, s := range base.all() {
+		at = append(at, int(s.at.Sub(start)/time.Second))
+	}
+	return at
+}
+
+// The server's own time is an upper bound for the latch, not a lower one. A
+// short one beside an exhausted quota is habit, and not believed.
+func TestLatchAndServersTime(t *testing.T) {
+	for _, tt := range []struct{ after, want string }{
+		{"400", "[0 60 180 420 820 1220 1620]"},
+		{"7200", "[0 60 180 420 900 1800]"},
+		{"1e10", "[0 60 180 420 900 1800]"},
+		{"20", "[0 60 180 420 900 1800]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(noQuota(tt.after))
+			rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
+			start := time.Now()
+			for time.Since(start) < 30*time.Minute {
+				<-launch(rt, chat(t))
+				time.Sleep(5 * time.Second)
+			}
+			<-launch(rt, chat(t))
+			if got := fmt.Sprint(seconds(base, start)); got != tt.want {
+				t.Errorf("Retry-After %s: sent after %s seconds, want %s", tt.after, got, tt.want)
+			}
+		})
+	}
+}
+
+// Who waits in the queue when the quota is found exhausted is refused in that
+// instant, and a crowd in flight does not multiply the doubling.
+func TestLatchMeetsACrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(noQuota(""))
+		base.steps[0].delay = time.Second
+		l := &snubber.Limiter{Concurrent: 50}
+		rt := &snubber.Transport{Base: base, Limiter: l}
+		var sent, waiting []<-chan ended
+		for range 50 {
+			sent = append(sent, launch(rt, chat(t)))
+		}
+		for range 10 {
+			waiting = append(waiting, launch(rt, chat(t)))
+		}
+		for _, c := range sent {
+			if e := <-c; e.status != 429 {
+				t.Errorf("%+v, want the provider's 429", e)
+			}
+		}
+		for _, c := range waiting {
+			if e := <-c; !errors.Is(e.err, snubber.ErrQuota) || e.took != time.Second {
+				t.Errorf("%+v, want ErrQuota after 1s", e)
+			}
+		}
+		time.Sleep(time.Minute)
+		var probes int
+		for range 20 {
+			if e := <-launch(rt, chat(t)); e.err == nil {
+				probes++
+			} else if !errors.Is(e.err, snubber.ErrQuota) {
+				t.Error(e.err)
+			}
+		}
+		if probes != 1 {
+			t.Errorf("%d of 20 were sent after the minute, want one", probes)
+		}
+		if d := only(t, l).GatedUntil.Sub(time.Now()); d != 2*time.Minute-time.Second && d != 2*time.Minute {
+			t.Errorf("gated for %v more after the probe, want the second period of 2m", d)
+		}
+		idle(t, l)
+	})
+}
+
+// A probe that succeeds ends the latch for all. One that was never sent has
+// cost nothing and gives way to the next at once. Any other has been this
+// period's wire call, whatever became of it.
+func TestLatchEndsOrGoesOn(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	for _, tt := range []struct {
+		name  string
+		probe step
+		wait  time.Duration // until the next is sent
+	}{
+		{"success", step{}, 0},
+		{"not sent", step{err: refused}, 0},
+		{"given up", step{delay: time.Hour}, time.Minute},
+		{"reset", step{err: io.ErrUnexpectedEOF}, time.Minute},
+		{"server error", step{status: 500}, time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(noQuota(""), tt.probe, step{})
+				l := &snubber.Limiter{}
+				rt := &snubber.Transport{Base: base, Limiter: l}
+				<-launch(rt, chat(t))
+				time.Sleep(time.Minute)
+				ctx, cancel := context.WithCancel(t.Context())
+				c := launch(rt, chat(t).WithContext(ctx))
+				if base.sent() != 2 {
+					t.Fatal("no probe was sent after a minute")
+				}
+				if tt.probe.delay > 0 {
+					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+						t.Errorf("while the probe is under way: %+v, want ErrQuota", e)
+					}
+				}
+				cancel()
+				<-c
+				if tt.wait > 0 {
+					time.Sleep(tt.wait - time.Nanosecond)
+					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+						t.Errorf("%+v just before %v, want ErrQuota", e, tt.wait)
+					}
+					time.Sleep(time.Nanosecond)
+				}
+				for range 3 {
+					if e := <-launch(rt, chat(t)); e.status != 200 {
+						t.Errorf("%+v after %v, want 200", e, tt.wait)
+					}
+				}
+				if q := only(t, l); q.Exhausted {
+					t.Errorf("%+v after a success, want it free", q)
+				}
+				idle(t, l)
+			})
+		})
+	}
+}
