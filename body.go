@@ -66,6 +66,9 @@ func (b answer) Read(p []byte) (int, error) {
 	if !a.watch.ringing { // the Read was longer than what the alarm was set for
 		a.rearmLocked(a.watch.mark)
 	}
+	if ended := a.body.err; ended != nil && err == io.EOF {
+		err = ended // it was aborted or closed meanwhile: this is no clean end
+	}
 	m := a.body.meter
 	if m != nil {
 		m.Observe(p[:n])

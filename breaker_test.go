@@ -740,6 +740,49 @@ func TestBreakerNotAwaited(t *testing.T) {
 	}
 }
 
+// A circuit that another call opens during a backoff is waited for when the
+// backoff ends, or, where that would take too long, not: then the call gets the
+// response it has, at the end of its backoff.
+func TestBreakerOpensDuringBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		maxWait  time.Duration
+		deadline time.Duration
+		want     int
+	}{
+		{"it fits", 0, time.Hour, 200},
+		{"MaxWait", 3 * time.Second, time.Hour, 503},
+		{"deadline", 0, 4 * time.Second, 503},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 503, body: "sorry"}, step{status: 500}, step{body: "{}"})
+				b := &snubber.Breaker{Failures: 2}
+				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxWait: tt.maxWait}, Breaker: b}
+				start := time.Now()
+				time.AfterFunc(100*time.Millisecond, func() { fetch(&snubber.Transport{Base: base, Breaker: b}, chat(t)) })
+				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+				defer cancel()
+				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil || res.StatusCode != tt.want {
+					t.Fatalf("RoundTrip = %v, %v, want %d", res, err, tt.want)
+				}
+				body := slurp(t, res)
+				switch d := time.Since(start); tt.want {
+				case 200:
+					if d < 4*time.Second || base.sent() != 3 {
+						t.Errorf("%d wire calls in %v, want 3 and the open time waited for", base.sent(), d)
+					}
+				default:
+					if d < 250*time.Millisecond || d > 500*time.Millisecond || body != "sorry" || base.sent() != 2 {
+						t.Errorf("%q after %v and %d wire calls, want the first response at the end of the backoff", body, d, base.sent())
+					}
+				}
+			})
+		})
+	}
+}
+
 // Who waits for a circuit can leave at any time, and goes on at once when it
 // is closed by hand; a call that comes meanwhile is refused at once.
 func TestBreakerAwaitEnds(t *testing.T) {

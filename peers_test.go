@@ -231,16 +231,18 @@ func TestPeers(t *testing.T) {
 			<-probe
 		}},
 		// peers: 15, 28
-		{"timeouts reach into the body", func(t *testing.T) {
+		{"timeouts reach into the body, also into one that is deaf to them", func(t *testing.T) {
 			for phase, limits := range map[snubber.TimeoutPhase]*snubber.Timeout{
 				snubber.PhaseIdle:    {Idle: time.Second},
 				snubber.PhaseAttempt: {Attempt: time.Second},
 			} {
-				rt := &snubber.Transport{Base: play(step{stream: stuck("x", nil)}), Timeout: limits}
-				_, err := io.ReadAll(must(t, rt, chat(t)).Body)
-				var timeout *snubber.TimeoutError
-				if !errors.As(err, &timeout) || timeout.Phase != phase {
-					t.Errorf("%v, want a timeout of %s", err, phase)
+				for _, body := range []io.ReadCloser{stuck("x", nil), &slow{stuck("", io.EOF), 3 * time.Second}} {
+					st := step{header: hdr("Content-Type", "text/event-stream"), stream: body}
+					b, err := io.ReadAll(must(t, &snubber.Transport{Base: play(st), Timeout: limits}, chat(t)).Body)
+					var timeout *snubber.TimeoutError
+					if !errors.As(err, &timeout) || timeout.Phase != phase {
+						t.Errorf("%T: %q, %v, want a timeout of %s", body, b, err, phase)
+					}
 				}
 			}
 		}},

@@ -123,13 +123,13 @@ func TestReportOfFailures(t *testing.T) {
 // started last, however late an earlier one ends.
 func TestReportOfSeveralCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{status: 500}, step{status: 500}, step{status: 500}, jsonAnswer), Retry: &snubber.Retry{MaxAttempts: 3}}
+		tr := &snubber.Transport{Base: play(step{status: 500}, step{status: 500}, jsonAnswer), Retry: &snubber.Retry{}}
 		ctx, report := snubber.WithReport(context.Background())
 		first, err := tr.RoundTrip(chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if report.Calls != 1 || report.Attempts != 3 {
+		if report.Calls != 1 || report.Attempts != 3 || report.Waited == 0 {
 			t.Errorf("after one call: %+v", *report)
 		}
 		second, err := tr.RoundTrip(chat(t).WithContext(ctx))
@@ -140,9 +140,6 @@ func TestReportOfSeveralCalls(t *testing.T) {
 		slurp(t, first)
 		if report.Calls != 2 || report.Attempts != 1 || report.Waited != 0 || report.Outcome.Class != snubber.Success {
 			t.Errorf("after two: %+v, want the second alone", *report)
-		}
-		if r := snubber.ReportOf(first); r.Attempts != 3 {
-			t.Logf("ReportOf the first: %+v", *r)
 		}
 	})
 	// Redirects and the like come through http.Client with the same context.

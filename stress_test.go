@@ -163,7 +163,13 @@ func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (o
 	case 1:
 		defer time.AfterFunc(time.Duration(r.IntN(4000))*time.Millisecond, cancel).Stop()
 	}
+	if kind%3 == 2 { // whose model nobody can tell, so that repeating it would not be safe
+		ctx = snubber.WithIdempotent(ctx)
+	}
 	own := &counted{Reader: strings.NewReader(body)}
+	if kind == 5 { // still being produced while it is sent
+		own.Reader = &slow{io.NopCloser(own.Reader), time.Millisecond}
+	}
 	req, err := http.NewRequestWithContext(ctx, "POST", url, own)
 	if err != nil {
 		return false, err

@@ -11,10 +11,11 @@ import (
 // no escape.
 //
 // Most strings of a document are names and words. Those end within two loads of
-// eight bytes, which are compared at once: the length of a string is what a
-// processor cannot predict, and a loop over its bytes mispredicts once for each.
-// Longer ones go to IndexByte, quote by quote. Backslashes are not looked for on
-// the way: only those before a quote matter, and there are few quotes.
+// eight bytes, each compared at once, which takes less time than a loop over the
+// bytes or a call. Longer ones go to IndexByte, quote by quote. Backslashes are
+// not looked for on the way: only those right before a quote matter, and there
+// are few quotes. That keeps a text with an escape on every line as fast as one
+// without.
 func stringEnd(b []byte, i int) (end int, plain bool) {
 	start := i
 	for stop := min(i+16, len(b)-7); i < stop; i += 8 {
