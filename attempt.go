@@ -224,26 +224,31 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 // may be reading, and the verdict is given here.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
-	rc := a.body.rc
-	if a.ended == running {
-		a.late = late
-		if rc != nil && a.body.err == nil { // also for a body in memory, which would go on
-			if a.body.err = a.call.ctx().Err(); late != nil {
-				a.body.err = late
-			}
-		}
-	}
-	a.mu.Unlock()
-	if !a.end(why) || rc == nil {
+	if a.ended != running {
+		a.mu.Unlock()
 		return
 	}
-	if late != nil {
-		a.conclude(Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)})
-	} else {
-		a.conclude(Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())})
+	a.late = late
+	rc := a.body.rc
+	a.mu.Unlock()
+	if rc != nil {
+		// The verdict comes before the error: who reads the error may close at
+		// once, and Close has a verdict of its own.
+		o, err := Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())}, a.call.ctx().Err()
+		if late != nil {
+			o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
+		}
+		a.conclude(o)
+		a.mu.Lock()
+		if a.body.err == nil {
+			a.body.err = err
+		}
+		a.mu.Unlock()
 	}
-	rc.Close() // wakes a Read that does not watch the context
-	a.release()
+	if a.end(why) && rc != nil {
+		rc.Close() // wakes a Read that does not watch the context
+		a.release()
+	}
 }
 
 // end ends the attempt's context, once.

@@ -45,6 +45,7 @@ type call struct {
 // detour is what a call needs only when it does not go straight through.
 type detour struct {
 	pause          *pause
+	owed           bool          // a retry that the budget paid for was sent back by a limit
 	gated          time.Time     // until when this call's own 429 has shut the gate
 	queued, waited time.Duration // of the root, under its mu
 	route          int           // likewise
@@ -52,52 +53,6 @@ type detour struct {
 	key            cacheKey
 	copy           *copying // of the answer that passes
 }
-
-// asked is what a request says that it wants.
-type asked struct {
-	model                         string
-	format                        dialect.Format
-	inference, stream, background bool
-	input, output                 int32 // tokens: estimated, and at most
-}
-
-func (a asked) route() dialect.Route {
-	return dialect.Route{Format: a.format, Inference: a.inference, Model: a.model, Stream: a.stream}
-}
-
-// askedBy reads what req wants: from the call that it belongs to, which works
-// after the body was sent, else from path and replayable body.
-func askedBy(req *http.Request) asked {
-	if a := enclosing(req.Context()); a != nil && a.req.URL == req.URL {
-		return a.call.asked
-	}
-	if req.URL == nil {
-		return asked{}
-	}
-	route := dialect.RouteOf(req.Method, req.URL)
-	var p dialect.Prompt
-	if route.Inference && req.Body != nil && req.GetBody != nil {
-		p = readPrompt(req, route)
-	}
-	return newAsked(route, p)
-}
-
-func newAsked(route dialect.Route, p dialect.Prompt) asked {
-	a := asked{
-		model: route.Model, format: route.Format, inference: route.Inference,
-		stream: route.Stream || p.Stream, background: p.Background,
-		input: int32(min(p.Input, math.MaxInt32)), output: int32(min(p.MaxOutput, math.MaxInt32)),
-	}
-	if a.model == "" {
-		a.model = p.Model
-	}
-	return a
-}
-
-// Model returns the name of the model that req asks for, from its path or its
-// body, or "" where neither the path nor a replayable body tells. Within a
-// Transport's functions and below it, it works also after the body was sent.
-func Model(req *http.Request) string { return askedBy(req).model }
 
 var (
 	errNoURL    = errors.New("http: nil Request.URL")
@@ -316,7 +271,7 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 	if a.permit.line == nil {
 		return
 	}
-	d := c.detour
+	var d *detour
 	switch o.Class {
 	case RateLimited:
 		d = c.detours()
@@ -390,63 +345,6 @@ func (c *call) serviceKey() key {
 	return originKey(c.view(), c.asked.model)
 }
 
-// count books an attempt. The first attempt of a nested call is the enclosing
-// attempt itself, and is booked there.
-func (c *call) count(a *attempt) {
-	if o := c.outer; o != nil && o.claim() {
-		return
-	}
-	a.counted = true
-	c.root().add(a, 1)
-}
-
-// uncount takes back an attempt that a nested Transport refused to send.
-func (c *call) uncount(a *attempt) {
-	if a.counted {
-		a.counted = false
-		c.root().add(a, -1)
-	}
-}
-
-func (c *call) add(a *attempt, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent += int32(n)
-	if a.how == deferred {
-		c.free += uint8(n)
-	}
-}
-
-// allows reports whether the attempts of all Transports together leave another.
-func (c *call) allows() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sent-int32(c.free) < c.limit
-}
-
-// maxReadmissions bounds how often a call may be deferred instead of failed.
-const maxReadmissions = 8
-
-func (c *call) mayReadmit() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.readmitted < maxReadmissions
-}
-
-func (c *call) readmit() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.readmitted++
-}
-
-func (c *call) delayed(queued, waited time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	d := c.detours()
-	d.queued += queued
-	d.waited += waited
-}
-
 // concluded passes the final verdict on an attempt to everyone who counts.
 func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Time) {
 	seen := o
@@ -454,8 +352,11 @@ func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Tim
 		seen = Outcome{Class: TimedOut, Reason: "black_hole"}
 	}
 	c.shifted(a.lease.done(seen, now), now)
-	if rt := c.t.Retry; rt != nil && o.Class == Success && (a.how == paid || a.how == first && a.number == 1) {
-		rt.budgetInUse().succeeded(c.serviceKey(), a.how == paid, now)
+	if rt := c.t.Retry; rt != nil && o.Class == Success {
+		retried := a.how == paid || a.how == deferred && c.detour.owed
+		if retried || a.number == 1 && a.how == first {
+			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
+		}
 	}
 	c.root().settle(o)
 	if c.t.Observe != nil {
@@ -479,83 +380,3 @@ func (c *call) shifted(s shift, now time.Time) {
 		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: s.from, To: s.to, Until: s.until})
 	}
 }
-
-// settle books the latest verdict for the report.
-func (c *call) settle(o Outcome) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.final = nil
-	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
-		c.final = new(Outcome)
-		*c.final = o
-	}
-	if c.ledger != nil {
-		c.ledger.write(c, c.reportLocked())
-	}
-}
-
-func (c *call) reportLocked() Report {
-	r := Report{Attempts: int(c.sent), Readmitted: int(c.readmitted), Outcome: Outcome{Class: Success}}
-	if c.final != nil {
-		r.Outcome = *c.final
-	}
-	if d := c.detour; d != nil {
-		r.Queued, r.Waited, r.Route, r.Cache = d.queued, d.waited, d.route, string(d.cache)
-	}
-	return r
-}
-
-// reportNow is the call's Report, filled from now on where it was not before.
-func (c *call) reportNow() *Report {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ledger == nil {
-		c.ledger = &ledger{latest: c, report: &Report{Calls: 1}}
-	}
-	c.ledger.write(c, c.reportLocked())
-	return c.ledger.report
-}
-
-// deliver gives the result to the caller in the form that the caller
-// understands.
-func (c *call) deliver(r result) (*http.Response, error) {
-	c.replay.end(c.in.Body)
-	if c.outer != nil {
-		return r.res, r.err
-	}
-	c.mu.Lock()
-	if c.ledger != nil {
-		c.ledger.write(c, c.reportLocked())
-	}
-	c.mu.Unlock()
-	if r.err == nil {
-		if c.stops(r.o) {
-			r.res.Header = r.res.Header.Clone()
-			r.res.Header.Set("X-Should-Retry", "false")
-		}
-		c.adopt(r.res)
-		return r.res, nil
-	}
-	var refusal *RejectedError
-	if errors.As(r.err, &refusal) {
-		c.settle(r.o)
-		if c.t.Observe != nil {
-			c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
-		}
-		return c.t.refuse(c, refusal)
-	}
-	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
-		return c.unanswered(r.o), nil
-	}
-	return nil, r.err
-}
-
-// stops reports whether the SDK above must be told not to try again: it would,
-// and a Retry of ours had the verdict. Where repeating was only not safe, that
-// is for the SDK to decide, which may know better.
-func (c *call) stops(o Outcome) bool {
-	return c.judged && !c.unsafe && o.Class != Success && retriesErrors(c.in.Header)
-}
-
-// adopt makes res the answer to the caller's request.
-func (c *call) adopt(res *http.Response) { res.Request = c.in.WithContext(reported{c}) }

@@ -2,12 +2,10 @@ package snubber
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"math"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -15,88 +13,49 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
-var (
-	// ErrOpen is the condition of a request refused because its circuit is open.
-	ErrOpen = errors.New("circuit open")
-	// ErrLimited is the condition of a request refused by a [Limiter]: the wait
-	// too long, the queue full, the request larger than the quota.
-	ErrLimited = errors.New("rate limited")
-	// ErrQuota is the condition of a request refused because its quota is
-	// exhausted and waiting does not restore it.
-	ErrQuota = errors.New("quota exhausted")
-)
-
-// RejectedError is a request that was not sent. errors.Is finds Err in it,
-// through the *url.Error that http.Client wraps around it, and
-// context.DeadlineExceeded where the caller's deadline was the reason.
-type RejectedError struct {
-	// Err is ErrOpen, ErrLimited or ErrQuota.
-	Err error
-	// Key is the circuit or queue that refused: origin, model, and for a queue
-	// the hash of the credential.
-	Key string
-	// Reason says more than Err in a few words.
-	Reason string
-	// RetryAfter is when it is worth coming back, zero if nobody can say.
-	RetryAfter time.Duration
-
-	late bool
+// deliver gives the result to the caller in the form that the caller
+// understands.
+func (c *call) deliver(r result) (*http.Response, error) {
+	c.replay.end(c.in.Body)
+	if c.outer != nil {
+		return r.res, r.err
+	}
+	c.mu.Lock()
+	if c.ledger != nil {
+		c.ledger.write(c, c.reportLocked())
+	}
+	c.mu.Unlock()
+	if r.err == nil {
+		if c.stops(r.o) {
+			r.res.Header = r.res.Header.Clone()
+			r.res.Header.Set("X-Should-Retry", "false")
+		}
+		c.adopt(r.res)
+		return r.res, nil
+	}
+	var refusal *RejectedError
+	if errors.As(r.err, &refusal) {
+		c.settle(r.o)
+		if c.t.Observe != nil {
+			c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
+		}
+		return c.t.refuse(c, refusal)
+	}
+	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
+		return c.unanswered(r.o), nil
+	}
+	return nil, r.err
 }
 
-func (e *RejectedError) Error() string {
-	s := "not sent: " + e.Err.Error() + " (" + e.Key + ")"
-	if e.Reason != "" && e.Reason != e.Err.Error() {
-		s += ": " + e.Reason
-	}
-	if e.RetryAfter > 0 {
-		s += ", retry after " + e.RetryAfter.Round(time.Millisecond).String()
-	}
-	return s
+// stops reports whether the SDK above must be told not to try again: it would,
+// and a Retry of ours had the verdict. Where repeating was only not safe, that
+// is for the SDK to decide, which may know better.
+func (c *call) stops(o Outcome) bool {
+	return c.judged && !c.unsafe && o.Class != Success && retriesErrors(c.in.Header)
 }
 
-// Unwrap returns Err, and context.DeadlineExceeded if the deadline was the reason.
-func (e *RejectedError) Unwrap() []error {
-	if e.late {
-		return []error{e.Err, context.DeadlineExceeded}
-	}
-	return []error{e.Err}
-}
-
-// NonRetriable marks the error for azcore, the Azure SDKs' pipeline, which
-// retries every error without this method.
-func (e *RejectedError) NonRetriable() {}
-
-// RetryableError is false: it stops the AWS SDKs' retries.
-func (e *RejectedError) RetryableError() bool { return false }
-
-// Timeout is false, so that nobody retries the refusal as a network timeout.
-func (e *RejectedError) Timeout() bool { return false }
-
-// Temporary is false for the same reason.
-func (e *RejectedError) Temporary() bool { return false }
-
-func (e *RejectedError) code() string {
-	switch e.Err {
-	case ErrOpen:
-		return "snubber_circuit_open"
-	case ErrQuota:
-		return "snubber_quota_exhausted"
-	}
-	return "snubber_rate_limited"
-}
-
-func (e *RejectedError) status() int {
-	if e.Err == ErrOpen {
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusTooManyRequests
-}
-
-// bodyError is a request body that could not be read or had again.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "request body: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
+// adopt makes res the answer to the caller's request.
+func (c *call) adopt(res *http.Response) { res.Request = c.in.WithContext(reported{c}) }
 
 // retriesErrors reports whether the SDK above retries every Go error and can
 // only be stopped by a response: the Stainless-generated ones, by the headers
@@ -155,30 +114,3 @@ func (c *call) response(status int, code, message string, retryAfter time.Durati
 	c.adopt(res)
 	return res
 }
-
-// TimeoutError is an attempt that one of [Timeout]'s timers ended.
-type TimeoutError struct {
-	Phase TimeoutPhase
-	After time.Duration // the limit that passed
-}
-
-// TimeoutPhase is what an attempt was waiting for.
-type TimeoutPhase string
-
-const (
-	PhaseHeaders    TimeoutPhase = "headers"     // the response's header
-	PhaseFirstEvent TimeoutPhase = "first_event" // the first content of a stream
-	PhaseIdle       TimeoutPhase = "idle"        // the next bytes of the body
-	PhaseAttempt    TimeoutPhase = "attempt"     // the whole attempt
-)
-
-func (e *TimeoutError) Error() string {
-	return "timed out after " + e.After.String() + " (" + strings.ReplaceAll(string(e.Phase), "_", " ") + ")"
-}
-
-// Timeout is true, as net.Error has it.
-func (e *TimeoutError) Timeout() bool { return true }
-
-// Is makes errors.Is(err, os.ErrDeadlineExceeded) true. It is not
-// context.DeadlineExceeded: the caller's own deadline has not passed.
-func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }

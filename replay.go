@@ -172,8 +172,7 @@ type recorder struct {
 	overflow bool
 	reading  bool // a view is inside src.Read
 	open     int  // views not yet closed
-	ended    bool
-	closed   bool
+	ended    bool // no more views
 }
 
 type view struct {
@@ -219,8 +218,7 @@ func (r *recorder) end() {
 }
 
 func (r *recorder) closeLocked() {
-	if r.ended && r.open == 0 && !r.closed {
-		r.closed = true
+	if r.ended && r.open == 0 {
 		r.src.Close()
 	}
 }

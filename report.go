@@ -97,3 +97,96 @@ func ReportOf(res *http.Response) *Report {
 	}
 	return c.reportNow()
 }
+
+// count books an attempt. The first attempt of a nested call is the enclosing
+// attempt itself, and is booked there.
+func (c *call) count(a *attempt) {
+	if o := c.outer; o != nil && o.claim() {
+		return
+	}
+	a.counted = true
+	c.root().add(a, 1)
+}
+
+// uncount takes back an attempt that a nested Transport refused to send.
+func (c *call) uncount(a *attempt) {
+	if a.counted {
+		a.counted = false
+		c.root().add(a, -1)
+	}
+}
+
+func (c *call) add(a *attempt, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent += int32(n)
+	if a.how == deferred {
+		c.free += uint8(n)
+	}
+}
+
+// allows reports whether the attempts of all Transports together leave another.
+func (c *call) allows() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent-int32(c.free) < c.limit
+}
+
+// maxReadmissions bounds how often a call may be deferred instead of failed.
+const maxReadmissions = 8
+
+func (c *call) mayReadmit() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.readmitted < maxReadmissions
+}
+
+func (c *call) readmit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readmitted++
+}
+
+func (c *call) delayed(queued, waited time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.detours()
+	d.queued += queued
+	d.waited += waited
+}
+
+// settle books the latest verdict for the report.
+func (c *call) settle(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.final = nil
+	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
+		c.final = new(Outcome)
+		*c.final = o
+	}
+	if c.ledger != nil {
+		c.ledger.write(c, c.reportLocked())
+	}
+}
+
+func (c *call) reportLocked() Report {
+	r := Report{Attempts: int(c.sent), Readmitted: int(c.readmitted), Outcome: Outcome{Class: Success}}
+	if c.final != nil {
+		r.Outcome = *c.final
+	}
+	if d := c.detour; d != nil {
+		r.Queued, r.Waited, r.Route, r.Cache = d.queued, d.waited, d.route, string(d.cache)
+	}
+	return r
+}
+
+// reportNow is the call's Report, filled from now on where it was not before.
+func (c *call) reportNow() *Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ledger == nil {
+		c.ledger = &ledger{latest: c, report: &Report{Calls: 1}}
+	}
+	c.ledger.write(c, c.reportLocked())
+	return c.ledger.report
+}

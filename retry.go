@@ -176,8 +176,7 @@ func safe(req *http.Request) bool {
 		return true
 	}
 	asked := askedBy(req)
-	// A path alone could be another service's: all inference names a model.
-	return asked.inference && asked.model != "" && !asked.background
+	return asked.inference && !asked.background
 }
 
 type idempotentKey struct{}

@@ -342,7 +342,7 @@ func TestStressOverSockets(t *testing.T) {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(g), 4))
 			for i := range calls {
-				ok, err := stressCall(rt, srv.URL+"/v1/chat/completions", g*calls+i, r.IntN(6), r)
+				ok, err := stressCall(rt, srv.URL+"/v1/chat/completions", g*calls+i, r.IntN(5), r)
 				if err != nil {
 					t.Errorf("call %d of goroutine %d: %v", i, g, err)
 				}

@@ -310,6 +310,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 		// shut until the server's time.
 		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detour.gated.Sub(now), now) {
 			c.root().readmit()
+			c.detour.owed = c.detour.owed || r.a.how == paid
 			return 0, deferred
 		}
 		return 0, stop

@@ -82,6 +82,13 @@ func RouteOf(method string, u *url.URL) Route {
 	return Route{}
 }
 
+// Asks reports whether a request on the route asks a model, now that its body
+// is known. The path alone says so, but for messages, which is also where
+// others send a text message from: there the body must name a model.
+func (r Route) Asks(p Prompt) bool {
+	return r.Inference && (r.Format != Anthropic || r.Model != "" || p.Model != "")
+}
+
 // cutLast splits a path at its last slash, which is in neither part.
 func cutLast(path string) (head, last string) {
 	i := strings.LastIndexByte(path, '/')

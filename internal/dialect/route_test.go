@@ -106,3 +106,22 @@ func BenchmarkRouteOf(b *testing.B) {
 		RouteOf("POST", u)
 	}
 }
+
+// A path that another service could have is inference only where the body
+// names a model.
+func TestAsks(t *testing.T) {
+	for _, tt := range []struct {
+		path, body string
+		want       bool
+	}{
+		{"/v1/messages", `{"model":"claude-sonnet-4","max_tokens":1,"messages":[]}`, true},
+		{"/v1/messages", `{"from":"Acme","to":"447700900000","text":"hi"}`, false},
+		{"/v1/chat/completions", `{"messages":[]}`, true},
+		{"/v1/files", `{"model":"gpt-4o"}`, false},
+	} {
+		r := RouteOf("POST", &url.URL{Path: tt.path})
+		if got := r.Asks(r.ReadPrompt([]byte(tt.body))); got != tt.want {
+			t.Errorf("POST %s %s asks = %v, want %v", tt.path, tt.body, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package snubber_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// The attempt's context lives until the body has ended, and not longer. What
+// is derived from it ends with it.
+func TestAttemptContext(t *testing.T) {
+	type name struct{}
+	for how, end := range map[string]func(*http.Response, func()){
+		"EOF":     func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) },
+		"Close":   func(res *http.Response, _ func()) { res.Body.Close() },
+		"caller":  func(_ *http.Response, cancel func()) { cancel() },
+		"timeout": func(*http.Response, func()) { time.Sleep(time.Hour) },
+	} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ctx, child context.Context
+				ended := make(chan struct{})
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wire(func(req *http.Request) (*http.Response, error) {
+					ctx = req.Context()
+					var cancel context.CancelFunc
+					child, cancel = context.WithCancel(ctx)
+					context.AfterFunc(child, func() { cancel(); close(ended) })
+					return reply(200, newFlow(chunk{text: "abc"})), nil
+				})}
+				outer, cancel := context.WithDeadline(context.WithValue(t.Context(), name{}, "v"), time.Now().Add(time.Hour))
+				defer cancel()
+				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(outer))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, _ := outer.Deadline()
+				if d, ok := ctx.Deadline(); !ok || !d.Equal(want) || ctx.Value(name{}) != "v" {
+					t.Errorf("Deadline = %v, %v, Value = %v, want the caller's", d, ok, ctx.Value(name{}))
+				}
+				synctest.Wait()
+				if ctx.Err() != nil || child.Err() != nil {
+					t.Fatalf("ended with the header: %v", ctx.Err())
+				}
+				end(res, cancel)
+				<-ended
+				<-ctx.Done()
+				if ctx.Err() == nil || child.Err() == nil {
+					t.Error("still alive")
+				}
+				res.Body.Close()
+			})
+		})
+	}
+	t.Run("no body", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var ctx context.Context
+			tr := &snubber.Transport{Base: wire(func(req *http.Request) (*http.Response, error) {
+				ctx = req.Context()
+				return reply(204, http.NoBody), nil
+			})}
+			if _, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "")); err != nil {
+				t.Fatal(err)
+			}
+			<-ctx.Done()
+		})
+	})
+}
+
+// After its body a call leaves nothing behind: no timer that fires, no verdict
+// that changes, no goroutine (which would keep the bubble from ending).
+func TestTimeoutLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var events []snubber.Event
+		body := newFlow(chunk{text: `{"choices":[]}`})
+		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body), nil }))
+		tr.Observe = func(e snubber.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, e)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if status, err := fetch(tr, chat(t).WithContext(ctx)); status != 200 {
+			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
+		}
+		closes := body.closes()
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if n := body.closes(); n != closes {
+			t.Errorf("closed %d times more after the end", n-closes)
+		}
+		if len(events) != 1 || events[0].Kind != snubber.EventAttempt || events[0].Outcome.Class != snubber.Success {
+			t.Errorf("events %+v, want one success", events)
+		}
+		if c := circuitOf(t, tr.Breaker); c.Failures != 0 {
+			t.Errorf("%d failures", c.Failures)
+		}
+	})
+}
+
+// One Transport may serve several bubbles, one after the other, and the world
+// outside: a program keeps it in a package's variable, and its tests are many.
+func TestTransportInManyBubbles(t *testing.T) {
+	var answer wire
+	tr := &snubber.Transport{
+		Base:    wire(func(req *http.Request) (*http.Response, error) { return answer(req) }),
+		Retry:   &snubber.Retry{},
+		Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
+		Limiter: &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 2},
+		Timeout: &snubber.Timeout{},
+	}
+	plain := func() {
+		answer = func(*http.Request) (*http.Response, error) { return reply(200, strings.NewReader("{}")), nil }
+		if status, err := fetch(tr, newReq(t, "GET", "https://outside.example.com/x", "")); status != 200 {
+			t.Errorf("outside: %d, %v, want 200", status, err)
+		}
+	}
+	for range 3 {
+		plain()
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			answer = func(req *http.Request) (*http.Response, error) {
+				if n++; n == 1 {
+					return reply(503, http.NoBody), nil
+				}
+				return reply(200, newFlow(chunk{at: time.Second, text: "{}"})), nil
+			}
+			if status, err := fetch(tr, chat(t)); status != 200 { // which waits for the circuit and the queue
+				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+			}
+			answer = hang
+			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
+			timedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
+			tr.Breaker.Close(chatKey)
+		})
+	}
+	plain()
+}

@@ -1,0 +1,188 @@
+package snubber_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// inFlight is the number of permits that are held.
+func inFlight(t testing.TB, l *snubber.Limiter) int {
+	t.Helper()
+	qs := l.Quotas()
+	if len(qs) != 1 {
+		t.Fatalf("%d queues, want 1", len(qs))
+	}
+	return qs[0].InFlight
+}
+
+// The terminal event of a stream gives the permit back, although neither EOF
+// nor Close have come, and what comes after it passes as before.
+func TestBodyTerminalEventReleases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const after = ": bye\n\n"
+		tr := &snubber.Transport{
+			Base:    sse(chunk{text: deltaEvent}, chunk{at: time.Second, text: doneEvent}, chunk{at: time.Minute, text: after}),
+			Breaker: &snubber.Breaker{},
+			Limiter: &snubber.Limiter{Concurrent: 1},
+		}
+		res, err := tr.RoundTrip(streamReq(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		take(t, res.Body)
+		if n := inFlight(t, tr.Limiter); n != 1 {
+			t.Fatalf("%d in flight in the middle of the stream, want 1", n)
+		}
+		take(t, res.Body)
+		if n := inFlight(t, tr.Limiter); n != 0 {
+			t.Errorf("%d in flight after the terminal event, want 0", n)
+		}
+		if c := circuitOf(t, tr.Breaker); c.Requests != 1 {
+			t.Errorf("%d outcomes after the terminal event, want 1", c.Requests)
+		}
+		start := time.Now()
+		next, err := tr.RoundTrip(streamReq(t))
+		if err != nil || time.Since(start) != 0 {
+			t.Fatalf("the next call: %v after %v, want at once", err, time.Since(start))
+		}
+		next.Body.Close()
+		if got := slurp(t, res); got != after {
+			t.Errorf("after the terminal event: %q, want %q", got, after)
+		}
+		if n := inFlight(t, tr.Limiter); n != 0 {
+			t.Errorf("%d in flight at the end, want 0: each permit is given back once", n)
+		}
+	})
+}
+
+// Whatever ends a body gives the permit back at that moment: its end, its
+// error, Close, the end of the caller's context.
+func TestBodyEndReleases(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  chunk
+		do   func(res *http.Response, cancel func())
+	}{
+		{"EOF", chunk{at: time.Second, err: io.EOF}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
+		{"error", chunk{at: time.Second, err: syscall.ECONNRESET}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
+		{"Close", chunk{at: -1}, func(res *http.Response, _ func()) { time.Sleep(time.Second); res.Body.Close() }},
+		{"context", chunk{at: -1}, func(_ *http.Response, cancel func()) { time.Sleep(time.Second); cancel(); synctest.Wait() }},
+		{"context in a Read", chunk{at: -1}, func(res *http.Response, cancel func()) {
+			time.AfterFunc(time.Second, cancel)
+			io.Copy(io.Discard, res.Body)
+		}},
+		{"Close in a Read", chunk{at: -1}, func(res *http.Response, _ func()) {
+			time.AfterFunc(time.Second, func() { res.Body.Close() })
+			io.Copy(io.Discard, res.Body)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := newFlow(chunk{text: "{"}, tt.end)
+				tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+					return reply(200, body), nil
+				})}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				start := time.Now()
+				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				take(t, res.Body)
+				if n := inFlight(t, tr.Limiter); n != 1 {
+					t.Fatalf("%d in flight, want 1", n)
+				}
+				tt.do(res, cancel)
+				if n := inFlight(t, tr.Limiter); n != 0 || time.Since(start) != time.Second {
+					t.Errorf("%d in flight after %v, want 0 after 1s", n, time.Since(start))
+				}
+				res.Body.Close()
+				if n := inFlight(t, tr.Limiter); n != 0 {
+					t.Errorf("%d in flight after Close, want 0", n)
+				}
+				if body.closes() == 0 {
+					t.Error("the base's body is not closed")
+				}
+			})
+		})
+	}
+}
+
+// A body that nobody reads gives its permit back after the idle time, two
+// minutes where there is none, and can be read all the same. The time runs
+// from the last Read, and not while a Read waits.
+func TestBodyUnreadReleases(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		timeout *snubber.Timeout
+		want    time.Duration
+	}{
+		{"no Timeout", nil, 2 * time.Minute},
+		{"default", &snubber.Timeout{}, 2 * time.Minute},
+		{"10 s", &snubber.Timeout{Idle: 10 * time.Second}, 10 * time.Second},
+		{"no Idle", &snubber.Timeout{Idle: -1}, 2 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{
+					Base:    sse(chunk{text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: doneEvent}),
+					Timeout: tt.timeout, Limiter: &snubber.Limiter{Concurrent: 1}, Breaker: &snubber.Breaker{},
+				}
+				res, err := tr.RoundTrip(streamReq(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tt.want - 1)
+				got := take(t, res.Body) // which begins the time anew
+				time.Sleep(tt.want - 1)
+				if n := inFlight(t, tr.Limiter); n != 1 {
+					t.Fatalf("%d in flight, want 1", n)
+				}
+				got += take(t, res.Body) // waits past the end of that time
+				time.Sleep(tt.want - 1)
+				if n := inFlight(t, tr.Limiter); n != 1 {
+					t.Fatalf("%d in flight just before the idle time, want 1", n)
+				}
+				time.Sleep(1)
+				synctest.Wait()
+				if n := inFlight(t, tr.Limiter); n != 0 {
+					t.Fatalf("%d in flight after the idle time, want 0", n)
+				}
+				time.Sleep(time.Hour)
+				if got += slurp(t, res); got != deltaEvent+deltaEvent+doneEvent {
+					t.Errorf("read %q, want all of it", got)
+				}
+				if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {
+					t.Errorf("%d outcomes, %d failures, want a success", c.Requests, c.Failures)
+				}
+				if n := inFlight(t, tr.Limiter); n != 0 {
+					t.Errorf("%d in flight at the end, want 0", n)
+				}
+			})
+		})
+	}
+	t.Run("a Read that waits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Base: sse(chunk{at: time.Hour, text: doneEvent}), Limiter: &snubber.Limiter{Concurrent: 1}}
+			res, err := tr.RoundTrip(streamReq(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Hour-1, func() {
+				if n := inFlight(t, tr.Limiter); n != 1 {
+					t.Errorf("%d in flight while a Read waits, want 1", n)
+				}
+			})
+			slurp(t, res)
+		})
+	})
+}

@@ -1,0 +1,260 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"math/rand"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// chatKey names the circuit of the requests of chat.
+const chatKey = "https://api.example.com m"
+
+// A call that had an attempt already waits for the circuit that opened under
+// it. That costs neither an attempt nor the budget; the wait ends with the
+// circuit's open time and no later.
+func TestBreakerAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(append(slices.Repeat([]step{{status: 503}}, 5), step{body: "{}"})...)
+		tr := &snubber.Transport{
+			Base:    base,
+			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}}, // which pays for none
+			Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
+		}
+		ctx, report := snubber.WithReport(t.Context())
+		start := time.Now()
+		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
+		}
+		slurp(t, res)
+		tries := base.all()
+		for i, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 60 * time.Second} {
+			if got := tries[i+1].at.Sub(tries[i].at); got < want*4/5 || got > min(want*6/5, time.Minute) {
+				t.Errorf("wait %d took %v, want the open time of %v and a fifth", i+1, got, want)
+			}
+		}
+		if report.Attempts != 6 || report.Readmitted != 5 || report.Waited != time.Since(start) {
+			t.Errorf("report %+v, want 6 attempts, 5 of them readmitted, and %v of waiting", report, time.Since(start))
+		}
+	})
+}
+
+// Eight deferred admissions are the most; then an attempt has to be paid.
+func TestBreakerAwaitedEightTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 503})
+		tr := &snubber.Transport{
+			Base:    base,
+			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}},
+			Breaker: &snubber.Breaker{Failures: 1},
+		}
+		if status, err := fetch(tr, chat(t)); status != 503 {
+			t.Errorf("RoundTrip = %d, %v, want 503", status, err)
+		}
+		if n := base.sent(); n != 9 {
+			t.Errorf("%d wire calls, want 1 and 8 readmitted", n)
+		}
+	})
+}
+
+// A wait for a circuit that does not fit MaxWait or the deadline, or whose end
+// nobody knows, is not begun: the call gets the response it has.
+func TestBreakerNotAwaited(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		retry    *snubber.Retry
+		deadline time.Duration
+		byHand   bool
+	}{
+		{"MaxWait", &snubber.Retry{MaxWait: 3 * time.Second}, time.Hour, false},
+		{"deadline", &snubber.Retry{}, 3 * time.Second, false},
+		{"by hand", &snubber.Retry{}, time.Hour, true},
+		{"no Retry", nil, time.Hour, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Retry: tt.retry, Breaker: &snubber.Breaker{Failures: 1}}
+				base := play(step{do: func(*http.Request) (*http.Response, error) {
+					if tt.byHand {
+						tr.Breaker.Open(chatKey)
+					}
+					return reply(503, strings.NewReader("sorry")), nil
+				}}, step{})
+				tr.Base = base
+				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+				defer cancel()
+				start := time.Now()
+				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil || res.StatusCode != 503 {
+					t.Fatalf("RoundTrip = %v, %v, want the 503", res, err)
+				}
+				if body := slurp(t, res); body != "sorry" {
+					t.Errorf("body = %q, want it as it came", body)
+				}
+				if d := time.Since(start); d != 0 || base.sent() != 1 {
+					t.Errorf("%d wire calls in %v, want 1 in no time", base.sent(), d)
+				}
+			})
+		})
+	}
+}
+
+// A circuit that another call opens during a backoff is waited for when the
+// backoff ends, or, where that would take too long, not: then the call gets the
+// response it has, at the end of its backoff.
+func TestBreakerOpensDuringBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		maxWait  time.Duration
+		deadline time.Duration
+		want     int
+	}{
+		{"it fits", 0, time.Hour, 200},
+		{"MaxWait", 3 * time.Second, time.Hour, 503},
+		{"deadline", 0, 4 * time.Second, 503},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 503, body: "sorry"}, step{status: 500}, step{body: "{}"})
+				b := &snubber.Breaker{Failures: 2}
+				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxWait: tt.maxWait}, Breaker: b}
+				start := time.Now()
+				time.AfterFunc(100*time.Millisecond, func() { fetch(&snubber.Transport{Base: base, Breaker: b}, chat(t)) })
+				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+				defer cancel()
+				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil || res.StatusCode != tt.want {
+					t.Fatalf("RoundTrip = %v, %v, want %d", res, err, tt.want)
+				}
+				body := slurp(t, res)
+				switch d := time.Since(start); tt.want {
+				case 200:
+					if d < 4*time.Second || base.sent() != 3 {
+						t.Errorf("%d wire calls in %v, want 3 and the open time waited for", base.sent(), d)
+					}
+				default:
+					if d < 250*time.Millisecond || d > 500*time.Millisecond || body != "sorry" || base.sent() != 2 {
+						t.Errorf("%q after %v and %d wire calls, want the first response at the end of the backoff", body, d, base.sent())
+					}
+				}
+			})
+		})
+	}
+}
+
+// Who waits for a circuit can leave at any time, and goes on at once when it
+// is closed by hand; a call that comes meanwhile is refused at once.
+func TestBreakerAwaitEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(tr *snubber.Transport, cancel func())
+		want func(status int, err error) bool
+	}{
+		{"cancel", func(_ *snubber.Transport, cancel func()) { cancel() }, func(_ int, err error) bool { return errors.Is(err, context.Canceled) }},
+		{"close", func(tr *snubber.Transport, _ func()) { tr.Breaker.Close(chatKey) }, func(status int, err error) bool { return status == 200 }},
+		{"opened for good", func(tr *snubber.Transport, _ func()) { tr.Breaker.Open(chatKey) }, func(status int, err error) bool { return status == 503 && err == nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Base: play(step{status: 503}, step{}), Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				start := time.Now()
+				done := make(chan bool)
+				go func() {
+					status, err := fetch(tr, chat(t).WithContext(ctx))
+					t.Logf("RoundTrip = %d, %v", status, err)
+					done <- tt.want(status, err)
+				}()
+				time.Sleep(time.Second)
+				mustRefuse(t, tr, chat(t))
+				tt.end(tr, cancel)
+				if !<-done {
+					t.Error("which is not what was to be")
+				}
+				if d := time.Since(start); d != time.Second {
+					t.Errorf("ended after %v, want at once, after 1s", d)
+				}
+			})
+		})
+	}
+}
+
+// outage is a base that answers after a while, except that what is sent or on
+// its way in one bad second fails.
+type outage struct {
+	start time.Time
+	fail  func(ctx context.Context) (*http.Response, error)
+
+	mu  sync.Mutex
+	rnd *rand.Rand
+}
+
+func (o *outage) between(lo, hi time.Duration) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return lo + time.Duration(o.rnd.Int63n(int64(hi-lo)))
+}
+
+func (o *outage) answer(req *http.Request) (*http.Response, error) {
+	d := o.between(300*time.Millisecond, 3*time.Second)
+	end := o.start.Add(time.Second)
+	now := time.Now()
+	switch {
+	case now.Before(o.start) && now.Add(d).After(o.start):
+		time.Sleep(o.start.Sub(now) + o.between(0, 200*time.Millisecond))
+		return o.fail(req.Context())
+	case !now.Before(o.start) && now.Before(end):
+		time.Sleep(o.between(0, 50*time.Millisecond))
+		return o.fail(req.Context())
+	}
+	time.Sleep(d)
+	return reply(200, strings.NewReader(`{"choices":[]}`), "Content-Type", "application/json"), nil
+}
+
+// Of thirty calls in flight when an outage of one second begins none is lost,
+// whatever the outage looks like and however its failures fall.
+func TestBreakerOutageLosesNothing(t *testing.T) {
+	for name, fail := range map[string]func(context.Context) (*http.Response, error){
+		"503": func(context.Context) (*http.Response, error) { return reply(503, strings.NewReader("down")), nil },
+		"503 with Retry-After": func(context.Context) (*http.Response, error) {
+			return reply(503, strings.NewReader("down"), "Retry-After", "1"), nil
+		},
+		"reset": func(context.Context) (*http.Response, error) { return nil, syscall.ECONNRESET },
+		"dial": func(context.Context) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		},
+		"broken answer": func(context.Context) (*http.Response, error) { return reply(502, strings.NewReader("<html>")), nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range int64(25) {
+				synctest.Test(t, func(t *testing.T) {
+					o := &outage{start: time.Now().Add(290 * time.Millisecond), fail: fail, rnd: rand.New(rand.NewSource(seed))}
+					base := wire(o.answer)
+					tr := snubber.New(base)
+					var wg sync.WaitGroup
+					for range 30 {
+						wg.Go(func() {
+							time.Sleep(o.between(0, 280*time.Millisecond))
+							if status, err := fetch(tr, chat(t)); status != 200 {
+								t.Errorf("seed %d: lost a call: %d, %v", seed, status, err)
+							}
+						})
+					}
+					wg.Wait()
+				})
+			}
+		})
+	}
+}

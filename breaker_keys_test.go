@@ -1,0 +1,105 @@
+package snubber_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// Circuits can be read, opened and closed by their key, also one that no
+// request has had yet.
+func TestBreakerByHand(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		key  func(*http.Request) string
+		want string
+	}{
+		{"origin and model", nil, "https://api.example.com m"},
+		{"own key", func(*http.Request) string { return "mine://a b" }, "mine://a b"},
+		{"own plain key", func(*http.Request) string { return "mine" }, "mine"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{})
+				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Key: tt.key}}
+				tr.Breaker.Open(tt.want)
+				refusal := mustRefuse(t, tr, chat(t))
+				if refusal.Key != tt.want || refusal.RetryAfter != 0 {
+					t.Errorf("%+v, want key %q and no time to come back", refusal, tt.want)
+				}
+				time.Sleep(time.Hour)
+				mustRefuse(t, tr, chat(t))
+				if c := circuitOf(t, tr.Breaker); c.Key != tt.want || c.State != snubber.CircuitOpen || !c.ByHand {
+					t.Errorf("%+v, want %q open by hand", c, tt.want)
+				}
+				tr.Breaker.Close(tt.want)
+				if status, err := fetch(tr, chat(t)); status != 200 {
+					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+				}
+				if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed || c.ByHand {
+					t.Errorf("%+v, want closed", c)
+				}
+			})
+		})
+	}
+	t.Run("closing one that failed", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{}
+			tripped(t, tr, step{})
+			tr.Breaker.Close("https://api.example.com m")
+			if status, err := fetch(tr, chat(t)); status != 200 {
+				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+			}
+		})
+	})
+}
+
+// Two Transports with one Breaker share its circuits.
+func TestBreakerShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{}
+		tripped(t, tr)
+		mustRefuse(t, &snubber.Transport{Base: play(step{}), Breaker: tr.Breaker}, chat(t))
+	})
+}
+
+// The number of circuits is bounded whatever the keys, and an open one is
+// never forgotten for the sake of a new one.
+func TestBreakerKeysAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{
+			Base: wire(func(r *http.Request) (*http.Response, error) {
+				if strings.HasPrefix(r.Header.Get("Tenant"), "bad") {
+					return reply(500, http.NoBody), nil
+				}
+				return reply(200, http.NoBody), nil
+			}),
+			Breaker: &snubber.Breaker{Failures: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour, Key: func(r *http.Request) string { return r.Header.Get("Tenant") }},
+		}
+		req := newReq(t, "GET", "https://api.example.com/", "")
+		visit := func(tenant string) (int, error) {
+			req.Header["Tenant"] = []string{tenant}
+			return fetch(tr, req)
+		}
+		for i := range 50 {
+			visit(fmt.Sprint("bad", i))
+		}
+		for i := range 12_000 {
+			visit(fmt.Sprint("good", i))
+		}
+		if n := len(tr.Breaker.Circuits()); n > 10_000 {
+			t.Errorf("%d circuits, want 10 000 at most", n)
+		}
+		for i := range 50 {
+			if _, err := visit(fmt.Sprint("bad", i)); !errors.Is(err, snubber.ErrOpen) {
+				t.Fatalf("an open circuit was forgotten: %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,114 @@
+package snubber
+
+import (
+	"testing"
+	"time"
+)
+
+// The open time is five seconds, doubles with each further opening up to a
+// minute, and varies by a fifth.
+func TestCircuitOpenTime(t *testing.T) {
+	for _, tt := range []struct {
+		openFor, maxOpenFor time.Duration
+		want                []time.Duration // before jitter
+		max                 time.Duration
+	}{
+		{0, 0, []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 60 * time.Second, 60 * time.Second}, 60 * time.Second},
+		{time.Second, 3 * time.Second, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}, 3 * time.Second},
+		{time.Hour, 0, []time.Duration{60 * time.Second}, 60 * time.Second},
+		{-1, -1, []time.Duration{5 * time.Second, 10 * time.Second}, 60 * time.Second},
+		{1 << 62, 1<<63 - 1, []time.Duration{forever, forever}, forever},
+	} {
+		seen := make([]map[time.Duration]bool, len(tt.want))
+		for range 50 {
+			r := newRig(t, &Breaker{OpenFor: tt.openFor, MaxOpenFor: tt.maxOpenFor})
+			r.run("ffffffffff")
+			for i, want := range tt.want {
+				got := r.refused()
+				if lo, hi := want/5*4, min(want/5*6, tt.max); got < lo || got > hi {
+					t.Fatalf("%v: opening %d lasts %v, want %v to %v", tt.openFor, i+1, got, lo, hi)
+				}
+				if seen[i] == nil {
+					seen[i] = make(map[time.Duration]bool)
+				}
+				seen[i][got] = true
+				if want == forever {
+					break // and no clock goes there
+				}
+				r.after(got - 1).is(CircuitOpen).after(1).run("f").is(CircuitOpen)
+			}
+		}
+		for i, s := range seen {
+			if s != nil && len(s) < 10 {
+				t.Errorf("opening %d took only %d different times in 50", i+1, len(s))
+			}
+		}
+	}
+}
+
+// Each healthy minute takes one doubling of the open time back.
+func TestCircuitOpenTimeDecays(t *testing.T) {
+	for _, tt := range []struct {
+		healthy time.Duration
+		want    time.Duration
+	}{
+		{time.Second, 40 * time.Second},
+		{time.Minute - 1, 40 * time.Second},
+		{time.Minute, 20 * time.Second},
+		{2*time.Minute + 30*time.Second, 10 * time.Second},
+		{3 * time.Minute, 5 * time.Second},
+		{24 * time.Hour, 5 * time.Second},
+		{200 * 365 * 24 * time.Hour, 5 * time.Second},
+	} {
+		r := newRig(t, &Breaker{}).halfOpen()
+		for range 2 {
+			r.run("f").after(r.refused())
+		}
+		r.run("ss").is(CircuitClosed).after(tt.healthy).run("ffffffffff").is(CircuitOpen)
+		if got := r.refused(); got < tt.want*4/5 || got > tt.want*6/5 {
+			t.Errorf("after three openings and %v of health: open for %v, want %v and a fifth", tt.healthy, got, tt.want)
+		}
+	}
+}
+
+// A failing server's own time is a floor of the open time, up to MaxOpenFor;
+// an earlier and longer one is not forgotten for a later and shorter.
+func TestCircuitFloor(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		hints  []time.Duration // of the last failures
+		lo, hi time.Duration
+	}{
+		{"longer", []time.Duration{20 * time.Second}, 20 * time.Second, 20 * time.Second},
+		{"shorter", []time.Duration{time.Second}, 4 * time.Second, 6 * time.Second},
+		{"past", []time.Duration{-time.Hour}, 4 * time.Second, 6 * time.Second},
+		{"capped", []time.Duration{time.Hour}, time.Minute, time.Minute},
+		{"years", []time.Duration{forever}, time.Minute, time.Minute},
+		{"the longest", []time.Duration{30 * time.Second, 10 * time.Second}, 30 * time.Second, 30 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, &Breaker{Failures: len(tt.hints)})
+			for _, h := range tt.hints {
+				r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(h)}, r.now)
+			}
+			if got := r.refused(); got < tt.lo || got > tt.hi {
+				t.Errorf("open for %v, want %v to %v", got, tt.lo, tt.hi)
+			}
+		})
+	}
+	t.Run("of a probe", func(t *testing.T) {
+		r := newRig(t, &Breaker{}).halfOpen()
+		r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(45 * time.Second)}, r.now)
+		if got := r.refused(); got != 45*time.Second {
+			t.Errorf("open for %v, want 45s", got)
+		}
+	})
+	t.Run("of a closed circuit's past", func(t *testing.T) {
+		r := newRig(t, &Breaker{Failures: 1})
+		r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(50 * time.Second)}, r.now)
+		r.after(r.refused()).run("ss").is(CircuitClosed).after(time.Hour).run("f")
+		if got := r.refused(); got > 6*time.Second {
+			t.Errorf("open for %v, want 5s and a fifth", got)
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package snubber_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// Classify is asked once an attempt, about what has been read by then and no
+// more, and its verdict is what the layers decide from. Whatever it does with
+// the body, the caller gets all of it.
+func TestClassifyHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		big := strings.Repeat("x", 100<<10)
+		type seen struct {
+			status int
+			body   string
+			err    error
+			class  snubber.Class
+			model  string
+		}
+		var asked []seen
+		cause := errors.New("cause")
+		base := play(step{err: cause}, step{status: 500, body: "broken"}, step{status: 404, body: big}, step{status: 200, body: "fine"})
+		tr := &snubber.Transport{
+			Base:    base,
+			Retry:   &snubber.Retry{},
+			Breaker: &snubber.Breaker{},
+			Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
+				s := seen{err: err, model: snubber.Model(req)}
+				o := snubber.Classify(req, res, err)
+				s.class = o.Class
+				if res != nil {
+					s.status = res.StatusCode
+					if res.StatusCode >= 400 {
+						b, err := io.ReadAll(res.Body)
+						if err != nil {
+							t.Errorf("the hook's body: %v, want EOF", err)
+						}
+						s.body = string(b)
+					}
+					res.Body.Close()
+				}
+				asked = append(asked, s)
+				if s.status == 404 {
+					o = snubber.Outcome{Class: snubber.Transient, Reason: "mine"}
+				}
+				return o
+			},
+		}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
+		}
+		if body := slurp(t, res); body != "fine" {
+			t.Errorf("body = %q, want fine", body)
+		}
+		want := []seen{
+			{0, "", cause, snubber.Unreachable, "m"},
+			{500, "broken", nil, snubber.ServerError, "m"},
+			{404, big[:64<<10], nil, snubber.Invalid, "m"},
+			{200, "", nil, snubber.Success, "m"},
+		}
+		if len(asked) != len(want) {
+			t.Fatalf("asked %d times, want %d", len(asked), len(want))
+		}
+		for i := range want {
+			if asked[i] != want[i] {
+				t.Errorf("attempt %d: asked about %d, %d bytes, %v, %v, %q, want %d, %d bytes, %v, %v, %q", i+1,
+					asked[i].status, len(asked[i].body), asked[i].err, asked[i].class, asked[i].model,
+					want[i].status, len(want[i].body), want[i].err, want[i].class, want[i].model)
+			}
+		}
+	})
+}
+
+// The hook's verdict on an answer holds to the end of the body, which can only
+// make it worse.
+func TestClassifyHookDecides(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		step         step
+		class        snubber.Class
+		wire         int
+		counted, bad int
+		final        snubber.Class
+	}{
+		{"a 500 that is fine", step{status: 500, header: hdr("Content-Type", "text/plain"), body: "ok"}, snubber.Success, 1, 1, 0, snubber.Success},
+		{"a 200 that is not", step{header: hdr("Content-Type", "text/plain"), body: "no"}, snubber.ServerError, 2, 2, 2, snubber.ServerError},
+		{"a 200 that nobody may repeat", step{header: hdr("Content-Type", "text/plain"), body: "no"}, snubber.Filtered, 1, 1, 0, snubber.Filtered},
+		{"fine until it breaks off", step{header: hdr("Content-Type", "text/event-stream"), body: deltaEvent}, snubber.Success, 1, 1, 1, snubber.Unreachable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(tt.step)
+				tr := &snubber.Transport{
+					Base: base, Retry: &snubber.Retry{MaxAttempts: 2}, Breaker: &snubber.Breaker{},
+					Classify: func(*http.Request, *http.Response, error) snubber.Outcome {
+						return snubber.Outcome{Class: tt.class}
+					},
+				}
+				ctx, report := snubber.WithReport(t.Context())
+				res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if string(b) != tt.step.body || (err != nil) != (tt.final == snubber.Unreachable) {
+					t.Errorf("body = %q, %v, want %q", b, err, tt.step.body)
+				}
+				if n := base.sent(); n != tt.wire {
+					t.Errorf("%d wire calls, want %d", n, tt.wire)
+				}
+				for i, try := range base.all() {
+					if try.closed.IsZero() {
+						t.Errorf("the body of attempt %d is not closed", i+1)
+					}
+				}
+				if c := circuitOf(t, tr.Breaker); c.Requests != tt.counted || c.Failures != tt.bad {
+					t.Errorf("%d outcomes, %d failures, want %d and %d", c.Requests, c.Failures, tt.counted, tt.bad)
+				}
+				if got := report.Outcome.Class; got != tt.final {
+					t.Errorf("outcome %v, want %v", got, tt.final)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,126 @@
+package snubber_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// The circuit is looked at before the queue: while it is open a request
+// neither waits for a token nor takes one.
+func TestBreakerLooksBeforeQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{})
+		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 2, Burst: 2}}
+		if status, err := fetch(tr, chat(t)); status != 200 {
+			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
+		}
+		tr.Breaker.Open("https://api.example.com m")
+		for range 5 {
+			mustRefuse(t, tr, chat(t))
+		}
+		if q := tr.Limiter.Quotas()[0]; q.Requests != 1 || q.InFlight != 0 || q.Waiting != 0 {
+			t.Errorf("%+v, want one request left", q)
+		}
+		tr.Breaker.Close("https://api.example.com m")
+		start := time.Now()
+		if status, err := fetch(tr, chat(t)); status != 200 || time.Since(start) != 0 {
+			t.Errorf("RoundTrip = %d, %v after %v, want 200 at once", status, err, time.Since(start))
+		}
+		tr.Breaker.Open("https://api.example.com m")
+		mustRefuse(t, tr, chat(t)) // although the next token is half a minute away
+	})
+}
+
+// The circuit is asked again after the queue: a request that waited while it
+// opened is not sent, and what it took of the quota is given back.
+func TestBreakerAdmitsAfterQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{})
+		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 1000 }}}
+		fetch(tr, chat(t))
+		start := time.Now()
+		errs := make(chan error)
+		go func() {
+			_, err := fetch(tr, chat(t))
+			errs <- err
+		}()
+		time.Sleep(time.Second / 2)
+		tr.Breaker.Open("https://api.example.com m")
+		if err := <-errs; !errors.Is(err, snubber.ErrOpen) {
+			t.Fatalf("RoundTrip = %v, want ErrOpen", err)
+		}
+		if d := time.Since(start); d > time.Second+time.Millisecond {
+			t.Errorf("refused after %v, want with its token after 1s", d)
+		}
+		if n := base.sent(); n != 1 {
+			t.Errorf("%d wire calls, want 1", n)
+		}
+		if q := tr.Limiter.Quotas()[0]; q.Requests < 0.999 || q.Tokens < 999 || q.InFlight != 0 || q.Waiting != 0 {
+			t.Errorf("%+v, want the request and its tokens given back", q)
+		}
+	})
+}
+
+// A place in a half-open circuit is not held while queueing: the probe is the
+// request that has its token.
+func TestBreakerProbeIsNotHeldInQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 1}, Limiter: &snubber.Limiter{RequestsPerMinute: 6, Burst: 2, Key: func(r *http.Request) string { return r.Header.Get("Tenant") }}}
+		tripped(t, tr, step{})
+		sleepOpen(t, tr.Breaker)
+		errs := make(chan error)
+		go func() { // of the tenant whose quota is used up
+			_, err := fetch(tr, chat(t))
+			errs <- err
+		}()
+		synctest.Wait()
+		if status, err := fetch(tr, chat(t, "Tenant", "other")); status != 200 {
+			t.Errorf("another tenant's probe: %d, %v, want 200", status, err)
+		}
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Each attempt pays for its quota and is seen by the breaker: the retries of a
+// call leave the queue one token after the other, although they would be
+// ready earlier.
+func TestEachAttemptPays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxBackoff: 500 * time.Millisecond}, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60}}
+		if status, err := fetch(tr, chat(t)); status != 200 {
+			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
+		}
+		tries := base.all()
+		if len(tries) != 3 {
+			t.Fatalf("%d attempts, want 3", len(tries))
+		}
+		for i := range 2 {
+			if d := tries[i+1].at.Sub(tries[i].at); d < time.Second || d > time.Second+time.Microsecond {
+				t.Errorf("attempt %d came %v after the one before, want 1s", i+2, d)
+			}
+		}
+		if c := circuitOf(t, tr.Breaker); c.Requests != 3 || c.Failures != 2 {
+			t.Errorf("%d outcomes, %d failures, want 3 and 2", c.Requests, c.Failures)
+		}
+	})
+}
+
+// The limits of Timeout do not run while a request waits in the queue.
+func TestTimeoutIsInsideTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(step{delay: 2 * time.Second}), Limiter: &snubber.Limiter{RequestsPerMinute: 1}, Timeout: &snubber.Timeout{Headers: 3 * time.Second, Attempt: 4 * time.Second}}
+		for range 3 {
+			if status, err := fetch(tr, chat(t)); status != 200 {
+				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+			}
+		}
+	})
+}
