@@ -12,7 +12,7 @@ type asked struct {
 	model                         string
 	format                        dialect.Format
 	inference, stream, background bool
-	input, output                 int32 // tokens: estimated, and at most
+	input, output                 int32 // tokens: estimated, and at most; -1 where none will be made
 }
 
 func (a asked) route() dialect.Route {
@@ -44,6 +44,9 @@ func newAsked(route dialect.Route, p dialect.Prompt) asked {
 	}
 	if a.model == "" {
 		a.model = p.Model
+	}
+	if !route.Generates() {
+		a.output = -1
 	}
 	return a
 }

@@ -51,6 +51,7 @@ type ending uint8
 
 const (
 	running ending = iota
+	leaving        // aborted; its verdict is being given, and the context lives until then
 	finished
 	timedOut
 	callerLeft
@@ -83,7 +84,7 @@ func (a *attempt) Done() <-chan struct{} {
 	defer a.mu.Unlock()
 	if a.done == nil {
 		a.done = make(chan struct{})
-		if a.ended != running {
+		if a.ended > leaving {
 			close(a.done)
 		}
 	}
@@ -98,7 +99,7 @@ func (a *attempt) Err() error {
 
 func (a *attempt) errLocked() error {
 	switch a.ended {
-	case running:
+	case running, leaving:
 		return nil
 	case timedOut:
 		return context.DeadlineExceeded
@@ -113,9 +114,9 @@ func (a *attempt) errLocked() error {
 // and net/http derives one for each request.
 func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	a.mu.Lock()
-	if a.ended != running {
+	if a.ended > leaving {
 		a.mu.Unlock()
-		f()
+		go f() // and not f(): the context package holds a lock here that f takes
 		return func() bool { return false }
 	}
 	cb := &callback{f, a.after}
@@ -151,7 +152,7 @@ func (a *attempt) start() {
 	if ctx := a.call.ctx(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { a.abort(callerLeft, nil) })
 		a.mu.Lock()
-		if a.ended == running {
+		if a.ended <= leaving {
 			a.unhook = unhook
 		}
 		a.mu.Unlock()
@@ -230,6 +231,9 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	a.late = late
 	rc := a.body.rc
+	if rc != nil {
+		a.ended = leaving
+	}
 	a.mu.Unlock()
 	if rc != nil {
 		// The verdict comes before the error: who reads the error may close at
@@ -254,7 +258,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 // end ends the attempt's context, once.
 func (a *attempt) end(why ending) bool {
 	a.mu.Lock()
-	if a.ended != running {
+	if a.ended > leaving {
 		a.mu.Unlock()
 		return false
 	}
@@ -374,15 +378,18 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	}
 	a.body.open(a.call, res)
 	a.watch.first = a.body.meter != nil && a.body.meter.Streaming()
-	a.rearmLocked(a.watch.mark)
 	if d := a.call.detour; d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
 		d.copy = a.call.t.Cache.copying(d.key, res, time.Now())
 		res.Header = res.Header.Clone()
 		res.Header.Set("Cache-Status", "snubber; fwd=uri-miss")
 	}
 	res.Body = answer{a}
-	if w, ok := a.body.rc.(io.Writer); ok && res.StatusCode == http.StatusSwitchingProtocols {
-		res.Body = duplex{answer{a}, w}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		a.watch.upgraded = true
+		if w, ok := a.body.rc.(io.Writer); ok {
+			res.Body = duplex{answer{a}, w}
+		}
 	}
+	a.rearmLocked(a.watch.mark)
 	return true
 }

@@ -2,6 +2,7 @@ package snubber_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -106,6 +107,53 @@ func TestTimeoutLeavesNothing(t *testing.T) {
 	})
 }
 
+// hooked is a context that counts who watches it.
+type hooked struct {
+	context.Context
+	mu       sync.Mutex
+	watchers int
+}
+
+// Value hides that there is a context of the standard library below, which
+// would be asked directly.
+func (h *hooked) Value(any) any { return nil }
+
+func (h *hooked) AfterFunc(f func()) func() bool {
+	h.mu.Lock()
+	h.watchers++
+	h.mu.Unlock()
+	stop := context.AfterFunc(h.Context, f)
+	return sync.OnceValue(func() bool {
+		h.mu.Lock()
+		h.watchers--
+		h.mu.Unlock()
+		return stop()
+	})
+}
+
+// A context that outlives its calls, a server's or a program's own, does not
+// remember them.
+func TestCallerContextForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ctx := &hooked{Context: inner}
+		tr := snubber.New(play(step{status: 500}, step{err: io.EOF}, step{do: hang}, step{body: "{}"}))
+		tr.Timeout.Headers = time.Second
+		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil || res.StatusCode != 200 {
+			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
+		}
+		if ctx.watchers != 1 {
+			t.Errorf("watched %d times while the body is open, want once", ctx.watchers)
+		}
+		slurp(t, res)
+		if ctx.watchers != 0 {
+			t.Errorf("watched %d times after the call, want no more", ctx.watchers)
+		}
+	})
+}
+
 // One Transport may serve several bubbles, one after the other, and the world
 // outside: a program keeps it in a package's variable, and its tests are many.
 func TestTransportInManyBubbles(t *testing.T) {
@@ -117,14 +165,14 @@ func TestTransportInManyBubbles(t *testing.T) {
 		Limiter: &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 2},
 		Timeout: &snubber.Timeout{},
 	}
-	plain := func() {
+	plain := func(host string) { // another each time: nothing may wait in real time
 		answer = func(*http.Request) (*http.Response, error) { return reply(200, strings.NewReader("{}")), nil }
-		if status, err := fetch(tr, newReq(t, "GET", "https://outside.example.com/x", "")); status != 200 {
+		if status, err := fetch(tr, newReq(t, "GET", "https://"+host+".example.com/x", "")); status != 200 {
 			t.Errorf("outside: %d, %v, want 200", status, err)
 		}
 	}
-	for range 3 {
-		plain()
+	for i := range 3 {
+		plain(fmt.Sprint("outside", i))
 		synctest.Test(t, func(t *testing.T) {
 			n := 0
 			answer = func(req *http.Request) (*http.Response, error) {
@@ -133,8 +181,13 @@ func TestTransportInManyBubbles(t *testing.T) {
 				}
 				return reply(200, newFlow(chunk{at: time.Second, text: "{}"})), nil
 			}
-			if status, err := fetch(tr, chat(t)); status != 200 { // which waits for the circuit and the queue
+			if status, err := fetch(tr, chat(t)); status != 200 { // which waits for the circuit
 				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+			}
+			for range 2 {
+				if status, err := fetch(tr, newReq(t, "GET", "https://inside.example.com/x", "")); status != 200 { // and for the queue
+					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
+				}
 			}
 			answer = hang
 			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
@@ -142,5 +195,5 @@ func TestTransportInManyBubbles(t *testing.T) {
 			tr.Breaker.Close(chatKey)
 		})
 	}
-	plain()
+	plain("outside")
 }

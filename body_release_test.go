@@ -152,7 +152,7 @@ func TestBodyUnreadReleases(t *testing.T) {
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight just before the idle time, want 1", n)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				if n := inFlight(t, tr.Limiter); n != 0 {
 					t.Fatalf("%d in flight after the idle time, want 0", n)

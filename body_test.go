@@ -212,6 +212,41 @@ func TestBodyClose(t *testing.T) {
 	})
 }
 
+// A body that the caller closes early counts for what was seen of it: a stream
+// that had not begun says nothing, and content has proved the service alive.
+func TestBodyClosedEarly(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		base wire
+		read bool
+		want int
+	}{
+		{"before a stream's content", sse(chunk{text: pingEvent}, chunk{at: -1}), true, 0},
+		{"before all of a stream", sse(chunk{at: -1}), false, 0},
+		{"after a stream's content", sse(chunk{text: textDelta}, chunk{at: -1}), true, 1},
+		{"before all of an answer", func(*http.Request) (*http.Response, error) {
+			return reply(200, strings.NewReader("{}"), "Content-Type", "application/json"), nil
+		}, false, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Base: tt.base, Breaker: &snubber.Breaker{}}
+				res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tt.read {
+					take(t, res.Body)
+				}
+				res.Body.Close()
+				if c := circuitOf(t, tr.Breaker); c.Requests != tt.want || c.Failures != 0 {
+					t.Errorf("%d outcomes, %d failures, want %d and none", c.Requests, c.Failures, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // socket is the body of an upgrade.
 type socket struct {
 	*flow

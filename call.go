@@ -161,7 +161,6 @@ func (a *attempt) prepare(c *call) {
 
 // try sends one attempt and gives the provisional verdict.
 func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
-	r.a = a
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
 	var err error
@@ -171,17 +170,28 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
 		return result{a: a, err: err, o: classifyError(c.in, err)}
 	}
 	c.count(a)
-	returned := false
+	var res *http.Response
+	done := false
 	defer func() {
-		if !returned { // Base panicked: give everything back
+		if !done { // Base or a function of the user panicked: give everything back
+			if res != nil && res.Body != nil {
+				res.Body.Close()
+			}
 			a.conclude(Outcome{Class: Canceled, Reason: "panic"})
 			a.end(finished)
 			c.replay.end(c.in.Body)
 		}
 	}()
 	a.start()
-	res, err := base.RoundTrip(&a.req)
-	returned = true
+	res, err = base.RoundTrip(&a.req)
+	r = c.judge(a, res, err)
+	done = true
+	return r
+}
+
+// judge gives the provisional verdict on what Base returned.
+func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
+	r.a = a
 	now := time.Now()
 	if res != nil && err != nil { // which no RoundTripper may return
 		if res.Body != nil {
@@ -195,6 +205,9 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody
+	}
+	if res.Header == nil {
+		res.Header = make(http.Header)
 	}
 	if res.Body != http.NoBody && bodiless(c.in, res) {
 		res.Body.Close() // nobody needs to read it to its end first
@@ -359,7 +372,7 @@ func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Tim
 		}
 	}
 	c.root().settle(o)
-	if c.t.Observe != nil {
+	if c.t.Observe != nil && o.Class != Rejected { // which is no attempt
 		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: o, Took: took})
 	}
 }

@@ -112,8 +112,11 @@ func (e *TimeoutError) Error() string {
 	return "timed out after " + e.After.String() + " (" + strings.ReplaceAll(string(e.Phase), "_", " ") + ")"
 }
 
-// Timeout is true, as net.Error has it.
+// Timeout is true. With Temporary it makes the error a net.Error.
 func (e *TimeoutError) Timeout() bool { return true }
+
+// Temporary is true: the next attempt may be in time.
+func (e *TimeoutError) Temporary() bool { return true }
 
 // Is makes errors.Is(err, os.ErrDeadlineExceeded) true. It is not
 // context.DeadlineExceeded: the caller's own deadline has not passed.

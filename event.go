@@ -23,7 +23,8 @@ const (
 	// EventFallback is a route of the Fallback that is tried: Route is which, from
 	// 1, Outcome what the one before came to.
 	EventFallback
-	// EventRefused is a call that was not sent: Outcome.Reason says why.
+	// EventRefused is a call that was not sent, by this Transport or one below:
+	// Key is what refused it, Outcome.Reason says why.
 	EventRefused
 )
 

@@ -46,7 +46,7 @@ func TestGateHoldsTheWholeKey(t *testing.T) {
 				if e := <-launch(rt, chat(t)); e.status != 429 || e.body != limited || e.took != 0 {
 					t.Fatalf("%+v, want the 429 at once: without Retry it is the caller's", e)
 				}
-				until := only(t, l).GatedUntil.Sub(time.Now())
+				until := time.Until(only(t, l).GatedUntil)
 				if until < tt.from || until > tt.to {
 					t.Errorf("gated for %v, want %v to %v", until, tt.from, tt.to)
 				}
@@ -157,7 +157,7 @@ func TestGateIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &snubber.Limiter{}
 			<-launch(&snubber.Transport{Base: play(tooMany(after)), Limiter: l}, chat(t))
-			if d := only(t, l).GatedUntil.Sub(time.Now()); d > 15*time.Minute {
+			if d := time.Until(only(t, l).GatedUntil); d > 15*time.Minute {
 				t.Errorf("Retry-After %s gates for %v", after, d)
 			}
 		})

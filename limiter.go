@@ -19,7 +19,9 @@ import (
 // an estimate and settled from the usage that the answer reports; a place of
 // Concurrent is held to the end of the response's body.
 //
-// The zero value limits nothing by itself, gates and latches.
+// The zero value limits nothing by itself, gates and latches: behind a gate
+// without a configured rate all that waited go at once. Give it the quota if
+// you know it.
 //
 // It is safe for concurrent use and must not be copied after first use.
 type Limiter struct {
@@ -29,7 +31,8 @@ type Limiter struct {
 	RequestsPerMinute, TokensPerMinute int
 	// Burst is the number of requests that may start at once after a pause; the
 	// token bucket holds as many seconds' worth. With TokensPerMinute alone it
-	// is in tokens. If zero or negative, one second's worth, at least 1. A token
+	// is in tokens. If zero, one second's worth, at least 1; if negative, a
+	// minute's worth, which is all there ever is. A token
 	// bucket lets a request larger than itself pass alone when it is full, and
 	// those behind it wait for the rest.
 	Burst int
@@ -110,7 +113,10 @@ func (l *Limiter) line(k key, now time.Time) *line {
 // burst is how many of perMinute may start at once, given Burst in units of
 // unitPerMinute.
 func (l *Limiter) burst(perMinute, unitPerMinute int) int {
-	if l.Burst <= 0 {
+	switch {
+	case l.Burst < 0:
+		return perMinute
+	case l.Burst == 0:
 		return max(1, perMinute/60)
 	}
 	n := float64(l.Burst) / float64(unitPerMinute) * float64(perMinute)

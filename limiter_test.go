@@ -78,7 +78,7 @@ func TestLimiterPacesRequests(t *testing.T) {
 		{perMinute: 600, first: 10},
 		{perMinute: 7, first: 1},
 		{perMinute: 60, burst: 5, first: 5},
-		{perMinute: 60, burst: -1, first: 1},
+		{perMinute: 6, burst: -1, first: 6},
 		{perMinute: 600, burst: 1, first: 1},
 	} {
 		t.Run(fmt.Sprint(tt.perMinute, " burst ", tt.burst), func(t *testing.T) {

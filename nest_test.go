@@ -132,7 +132,7 @@ func TestNestConvertsRefusalsOnce(t *testing.T) {
 			outer := &snubber.Transport{
 				Base: wrap(spy), Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1},
 				Observe: func(e snubber.Event) {
-					if e.Kind == snubber.EventAttempt {
+					if e.Kind == snubber.EventAttempt || e.Kind == snubber.EventRefused {
 						verdicts = append(verdicts, e.Outcome)
 					}
 				},

@@ -437,8 +437,12 @@ func (q *line) snapshot(now time.Time) Queue {
 }
 
 // likelyOutput is the reservation for an answer: what was asked for, but no
-// more than nine in ten of this key's answers have billed.
+// more than nine in ten of this key's answers have billed. asked is 0 where no
+// number was, -1 where the answer has no tokens.
 func (q *line) likelyOutput(asked int) int {
+	if asked < 0 {
+		return 0
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	likely := q.billed.p90(1000)

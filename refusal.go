@@ -17,6 +17,10 @@ import (
 // understands.
 func (c *call) deliver(r result) (*http.Response, error) {
 	c.replay.end(c.in.Body)
+	var refusal *RejectedError
+	if errors.As(r.err, &refusal) && c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
+	}
 	if c.outer != nil {
 		return r.res, r.err
 	}
@@ -33,12 +37,8 @@ func (c *call) deliver(r result) (*http.Response, error) {
 		c.adopt(r.res)
 		return r.res, nil
 	}
-	var refusal *RejectedError
-	if errors.As(r.err, &refusal) {
+	if refusal != nil {
 		c.settle(r.o)
-		if c.t.Observe != nil {
-			c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
-		}
 		return c.t.refuse(c, refusal)
 	}
 	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
@@ -75,10 +75,20 @@ func retriesErrors(h http.Header) bool {
 func (t *Transport) refuse(c *call, e *RejectedError) (*http.Response, error) {
 	if t.Reject != nil {
 		res, err := t.Reject(c.in, e)
-		if res != nil && err == nil {
+		switch {
+		case err != nil:
+			if res != nil && res.Body != nil {
+				res.Body.Close()
+			}
+			return nil, err
+		case res != nil:
+			if res.Body == nil {
+				res.Body = http.NoBody
+			}
 			c.adopt(res)
+			return res, nil
 		}
-		return res, err
+		return nil, e
 	}
 	if !retriesErrors(c.in.Header) {
 		return nil, e

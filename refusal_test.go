@@ -137,7 +137,11 @@ func TestRefusalIsAnError(t *testing.T) {
 						error
 						RetryableError() bool
 					}
-					network net.Error
+					network interface { // net.Error, but for the mark that Temporary is deprecated
+						error
+						Timeout() bool
+						Temporary() bool
+					}
 				)
 				if !errors.As(err, &azure) {
 					t.Error("no NonRetriable in the chain")
@@ -153,6 +157,9 @@ func TestRefusalIsAnError(t *testing.T) {
 		})
 	}
 }
+
+// mine is the key of a value in a caller's context.
+type mine struct{}
 
 // stainless is a header that marks a client that retries every error.
 const stainless = "X-Stainless-Lang"
@@ -172,7 +179,7 @@ func TestRefusalIsAResponseForStainless(t *testing.T) {
 					}
 					slurp(t, res)
 				}
-				ctx := context.WithValue(context.Background(), struct{}{}, "mine")
+				ctx := context.WithValue(context.Background(), mine{}, "mine")
 				if tt.deadline > 0 {
 					var cancel func()
 					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
@@ -202,7 +209,7 @@ func TestRefusalIsAResponseForStainless(t *testing.T) {
 				if !strings.Contains(body, `"code":"`+tt.code+`"`) {
 					t.Errorf("body %s, want code %s", body, tt.code)
 				}
-				if res.Request == nil || res.Request.URL != req.URL || res.Request.Context().Value(struct{}{}) != "mine" {
+				if res.Request == nil || res.Request.URL != req.URL || res.Request.Context().Value(mine{}) != "mine" {
 					t.Error("Request is not the caller's")
 				}
 				if base.sent() != tt.calls {

@@ -12,8 +12,8 @@ import (
 // returned an error.
 type Report struct {
 	// Calls is the number of round trips made with a context of [WithReport]: an
-	// SDK's retries and redirects each are one. The rest of the Report is about
-	// the one that started last.
+	// SDK's retries and redirects each are one. The rest of that Report is about
+	// the one that started last. A Report of [ReportOf] is about one call.
 	Calls int
 	// Attempts is the number of requests sent, those of nested Transports
 	// included.
@@ -34,11 +34,13 @@ type Report struct {
 }
 
 // ledger is where a Report is kept: one that a context brought, for its calls
-// one after the other, or one made when ReportOf first asked for it.
+// one after the other, or one call's own, made when ReportOf first asked for it.
 type ledger struct {
 	mu     sync.Mutex
 	report *Report
 	latest *call
+	own    bool    // made for latest
+	shared *ledger // of the context, beside a call's own; nil if there is none
 }
 
 type ledgerKey struct{}
@@ -64,6 +66,9 @@ func (l *ledger) write(c *call, r Report) {
 	if l.latest == c {
 		r.Calls = l.report.Calls
 		*l.report = r
+	}
+	if l.shared != nil {
+		l.shared.write(c, r)
 	}
 }
 
@@ -184,9 +189,9 @@ func (c *call) reportLocked() Report {
 func (c *call) reportNow() *Report {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ledger == nil {
-		c.ledger = &ledger{latest: c, report: &Report{Calls: 1}}
+	if l := c.ledger; l == nil || !l.own {
+		c.ledger = &ledger{own: true, latest: c, report: &Report{Calls: 1}, shared: l}
+		c.ledger.write(c, c.reportLocked())
 	}
-	c.ledger.write(c, c.reportLocked())
 	return c.ledger.report
 }

@@ -222,3 +222,29 @@ func TestReportIsReadableAfterTheBody(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// ReportOf is about the call that the response answers, also where a later one
+// of the same context has begun.
+func TestReportOfIsThisCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, shared := snubber.WithReport(t.Context())
+		rt := &snubber.Transport{Base: play(step{status: 400, body: "no"}, step{body: "yes"})}
+		first, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		one, two := snubber.ReportOf(first), snubber.ReportOf(second)
+		slurp(t, first)
+		slurp(t, second)
+		if one.Outcome.Class != snubber.Invalid || two.Outcome.Class != snubber.Success {
+			t.Errorf("reports %v and %v, want invalid and success", one.Outcome.Class, two.Outcome.Class)
+		}
+		if shared.Calls != 2 || shared.Outcome.Class != snubber.Success {
+			t.Errorf("the context's report: %d calls, %v; want 2, success", shared.Calls, shared.Outcome.Class)
+		}
+	})
+}

@@ -14,7 +14,7 @@ import (
 // Each limit that passes ends the attempt with a [*TimeoutError], which
 // [Retry] may follow with one more attempt. After the response's header it is
 // an error of the body's Read. A stream is never cut for its total length
-// unless Attempt says so.
+// unless Attempt says so, and an upgraded connection (101) never.
 //
 // It is safe for concurrent use.
 type Timeout struct {
@@ -58,16 +58,17 @@ func (t *Timeout) keep() time.Duration {
 // force; a limit that moves away is noticed when the timer fires, so that a
 // Read costs no timer operation.
 type watch struct {
-	alarm   *alarm
-	started instant
-	armed   instant // when the alarm rings
-	header  instant // moved on by the pauses between Reads
-	mark    instant // when the Read that runs began, or the last one ended
-	ringing bool    // the alarm is armed
-	served  bool    // the header is there
-	reading bool
-	first   bool // waiting for the first event
-	holding bool // a permit is held that an unread body must give back
+	alarm    *alarm
+	started  instant
+	armed    instant // when the alarm rings
+	header   instant // moved on by the pauses between Reads
+	mark     instant // when the Read that runs began, or the last one ended
+	ringing  bool    // the alarm is armed
+	served   bool    // the header is there
+	reading  bool
+	first    bool // waiting for the first event
+	upgraded bool // 101: no answer any more, but a connection, which may be silent
+	holding  bool // a permit is held that an unread body must give back
 }
 
 // instant is a time on the monotonic clock in a third of a time.Time's size.
@@ -106,7 +107,7 @@ func (w *watch) nearest(limits *Timeout) (at instant, phase TimeoutPhase, limit 
 			at, phase, limit = end, p, d
 		}
 	}
-	if limits != nil {
+	if limits != nil && !w.upgraded {
 		consider(w.started, limits.attempt(), PhaseAttempt)
 		if !w.served {
 			consider(w.started, limits.headers(), PhaseHeaders)

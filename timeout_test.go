@@ -233,7 +233,7 @@ func TestTimeoutAttemptUnread(t *testing.T) {
 		if n := inFlight(t, tr.Limiter); n != 1 || body.closes() != 0 {
 			t.Errorf("%d in flight, closed %d times before the limit, want 1 and open", n, body.closes())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n := inFlight(t, tr.Limiter); n != 0 || body.closes() == 0 {
 			t.Errorf("%d in flight, closed %d times after the limit, want 0 and closed", n, body.closes())

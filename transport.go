@@ -75,7 +75,8 @@ type Transport struct {
 	// then: up to 64 KiB of an error, nothing of an answer. The verdict at the
 	// end of the body can only be worse.
 	Classify func(*http.Request, *http.Response, error) Outcome
-	// Reject turns a refusal into what the caller gets. If nil, the error itself,
+	// Reject turns a refusal into what the caller gets; with neither a response
+	// nor an error that is the refusal. If nil, the error itself,
 	// or to SDKs that retry every error a response in their provider's shape. It
 	// is called by the outermost Transport of a call.
 	Reject func(*http.Request, *RejectedError) (*http.Response, error)
@@ -139,6 +140,9 @@ func (t *Transport) CloseIdleConnections() {
 // it would be sent, zero for at once, and err the [*RejectedError] that it
 // would return. It takes nothing, and reads the body only through GetBody.
 func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
+	if req.URL == nil {
+		return at, errNoURL
+	}
 	now := time.Now()
 	asked := askedBy(req)
 	if b := t.Breaker; b != nil {
@@ -391,6 +395,7 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			l, s, at, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
 			if !ok {
 				a.permit.refund()
+				a.permit = permit{}
 				if err := c.await(at, now, &giveUp, how, had); err != nil {
 					return nil, err
 				}

@@ -144,15 +144,6 @@ func (f *failure) say(s string) {
 	f.text += s
 }
 
-func (f *failure) has(word string) bool {
-	for _, w := range f.words {
-		if w == word {
-			return true
-		}
-	}
-	return false
-}
-
 // hasError reports whether the answer of a 200 is an error all the same, as
 // OpenRouter's can be. Answers pass here at each call: the scan is for the bytes
 // that such a body cannot do without, quotes inside strings are escaped and

@@ -89,6 +89,13 @@ func (r Route) Asks(p Prompt) bool {
 	return r.Inference && (r.Format != Anthropic || r.Model != "" || p.Model != "")
 }
 
+// Generates reports whether the answer is made of tokens that are billed:
+// embeddings, ranks, pictures and verdicts are not.
+func (r Route) Generates() bool {
+	return r.Inference && r.Format != Unknown && r.Format != OpenAIEmbeddings &&
+		!strings.Contains(r.Suffix, "embed") && !strings.Contains(r.Suffix, "Embed") && !strings.HasSuffix(r.Suffix, "rerank")
+}
+
 // cutLast splits a path at its last slash, which is in neither part.
 func cutLast(path string) (head, last string) {
 	i := strings.LastIndexByte(path, '/')

@@ -107,6 +107,20 @@ func BenchmarkRouteOf(b *testing.B) {
 	}
 }
 
+// Only some answers are made of tokens.
+func TestGenerates(t *testing.T) {
+	for path, want := range map[string]bool{
+		"/v1/chat/completions": true, "/v1/responses": true, "/v1/messages": true, "/api/chat": true, "/api/generate": true,
+		"/v1beta/models/g:generateContent": true, "/v1beta/models/g:streamGenerateContent": true, "/v2/chat": true, "/model/m/converse": true,
+		"/v1/embeddings": false, "/v1beta/models/g:embedContent": false, "/v1beta/models/g:batchEmbedContents": false,
+		"/v2/embed": false, "/v2/rerank": false, "/api/embed": false, "/v1/moderations": false, "/v1/images/generations": false, "/v1/files": false,
+	} {
+		if r := RouteOf("POST", &url.URL{Path: path}); r.Generates() != want {
+			t.Errorf("POST %s generates = %v, want %v (%+v)", path, !want, want, r)
+		}
+	}
+}
+
 // A path that another service could have is inference only where the body
 // names a model.
 func TestAsks(t *testing.T) {

@@ -98,7 +98,8 @@ func (s *Scanner) Feed(p []byte, v Visitor) {
 func (s *Scanner) walk(p []byte, i int, v Visitor) int {
 	for i < len(p) {
 		c, start := p[i], i
-		kind, text := String, p[:0]
+		kind := String
+		var text []byte
 		switch c {
 		case '"':
 			if !s.key {
