@@ -322,6 +322,7 @@ func (a *attempt) concludeAt(o Outcome, now time.Time) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
+	a.call.root().settle(o) // under mu: whoever finds the verdict given may read the Report
 	held := a.stopHoldingLocked()
 	took := instantOf(now).sub(a.watch.started)
 	a.mu.Unlock()
@@ -365,6 +366,16 @@ func (a *attempt) header(now instant) bool {
 	return a.ended == running
 }
 
+// supersede forgets what only the final attempt of a call may leave behind: its
+// answer in the cache.
+func (a *attempt) supersede() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := a.call.detour.Load(); d != nil {
+		d.copy = nil
+	}
+}
+
 // serve makes the attempt the body of res, unless it has ended meanwhile.
 func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	a.mu.Lock()
@@ -378,7 +389,7 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	}
 	a.body.open(a.call, res)
 	a.watch.first = a.body.meter != nil && a.body.meter.Streaming()
-	if d := a.call.detour; d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
+	if d := a.call.detour.Load(); d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
 		d.copy = a.call.t.Cache.copying(d.key, res, time.Now())
 		res.Header = res.Header.Clone()
 		res.Header.Set("Cache-Status", "snubber; fwd=uri-miss")

@@ -87,7 +87,7 @@ func (b answer) Read(p []byte) (int, error) {
 	default:
 		final = false
 	}
-	if d := a.call.detour; d != nil && d.copy != nil {
+	if d := a.call.detour.Load(); d != nil && d.copy != nil {
 		d.copy.write(p[:n])
 		if err != nil {
 			d.copy.done(o, m, err)
@@ -139,7 +139,7 @@ func (b answer) Close() error {
 	if a.watch.first {
 		o = Outcome{Class: Canceled, Reason: "closed"}
 	}
-	if d := a.call.detour; d != nil && d.copy != nil {
+	if d := a.call.detour.Load(); d != nil && d.copy != nil {
 		d.copy.done(o, a.body.meter, nil)
 		d.copy = nil
 	}

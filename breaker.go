@@ -52,9 +52,9 @@ type Breaker struct {
 type CircuitState uint8
 
 const (
-	CircuitClosed CircuitState = iota
-	CircuitHalfOpen
-	CircuitOpen
+	CircuitClosed   CircuitState = iota // requests pass
+	CircuitHalfOpen                     // a few pass, to find out
+	CircuitOpen                         // none passes
 )
 
 // String is "closed", "half-open" or "open".
@@ -70,7 +70,7 @@ func (s CircuitState) String() string {
 
 // Circuit is a snapshot of one circuit.
 type Circuit struct {
-	Key         string
+	Key         string // as Open and Close take it
 	State       CircuitState
 	Until       time.Time // when an open circuit will let probes through; zero if it is not open or opened by hand
 	ByHand      bool      // opened by [Breaker.Open]

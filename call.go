@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
@@ -25,7 +26,7 @@ type call struct {
 
 	circuit *circuit
 	line    *line
-	detour  *detour
+	detour  atomic.Pointer[detour]
 	tried   int32 // attempts of this Transport
 
 	// Of the root, for all Transports of the call.
@@ -42,16 +43,19 @@ type call struct {
 	first attempt
 }
 
-// detour is what a call needs only when it does not go straight through.
+// detour is what a call needs only when it does not go straight through. The
+// first part is the call's own; the second is the root's, which calls below may
+// write to at the same time, under its mu.
 type detour struct {
-	pause          *pause
-	owed           bool          // a retry that the budget paid for was sent back by a limit
-	gated          time.Time     // until when this call's own 429 has shut the gate
-	queued, waited time.Duration // of the root, under its mu
-	route          int           // likewise
-	cache          cacheStatus   // likewise
-	key            cacheKey
-	copy           *copying // of the answer that passes
+	pause *pause
+	gated time.Time // until when this call's own 429 has shut the gate
+	owed  bool      // a retry that the budget paid for was sent back by a limit
+	key   cacheKey
+	copy  *copying // of the answer that passes; under the attempt's mu
+
+	queued, waited time.Duration
+	route          int
+	cache          cacheStatus
 }
 
 var (
@@ -73,26 +77,22 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 		return nil, err
 	}
 	c := &call{t: t, in: req, outer: enclosing(ctx)}
+	record := t.Retry != nil || t.Fallback != nil
 	var err error
 	if o := c.outer; o != nil && o.req.URL == req.URL {
 		c.asked = o.call.asked
-		c.replay, _, err = newReplay(req, dialect.Route{}, t.Retry != nil)
+		c.replay, _, err = newReplay(req, dialect.Route{}, record)
 	} else {
 		var p dialect.Prompt
 		route := dialect.RouteOf(req.Method, req.URL)
-		c.replay, p, err = newReplay(req, route, t.Retry != nil)
+		c.replay, p, err = newReplay(req, route, record)
 		c.asked = newAsked(route, p)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if t.Retry != nil {
-		if root := c.root(); root.limit == 0 {
-			root.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32-1000))
-			if t.Fallback != nil {
-				root.limit += int32(len(t.Fallback.Routes))
-			}
-		}
+		c.root().bound(t)
 	}
 	if c.outer == nil {
 		if c.ledger, _ = ctx.Value(ledgerKey{}).(*ledger); c.ledger != nil {
@@ -128,9 +128,9 @@ func (c *call) recall() (r result, ok bool) {
 	}
 	now := time.Now()
 	a := cache.find(k, now)
-	c.mu.Lock()
 	d := c.detours()
 	d.key = k
+	c.mu.Lock()
 	if d.cache = cacheMiss; a != nil {
 		d.cache = cacheHit
 	}
@@ -309,10 +309,11 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 }
 
 func (c *call) detours() *detour {
-	if c.detour == nil {
-		c.detour = new(detour)
+	if d := c.detour.Load(); d != nil {
+		return d
 	}
-	return c.detour
+	c.detour.CompareAndSwap(nil, new(detour)) // a Transport below may be as far
+	return c.detour.Load()
 }
 
 func (c *call) pauses() *pause {
@@ -331,11 +332,11 @@ func (c *call) pauses() *pause {
 // context ended first.
 func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
 	ctx := c.ctx()
-	if ctx.Err() != nil {
-		return false
-	}
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventRetry, Time: time.Now(), Key: c.serviceKey().String(), Attempt: attempts, Outcome: o, Wait: d})
+	}
+	if d <= 0 || ctx.Err() != nil {
+		return ctx.Err() == nil
 	}
 	began := time.Now()
 	defer func() { c.root().delayed(0, time.Since(began)) }()
@@ -366,12 +367,11 @@ func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Tim
 	}
 	c.shifted(a.lease.done(seen, now), now)
 	if rt := c.t.Retry; rt != nil && o.Class == Success {
-		retried := a.how == paid || a.how == deferred && c.detour.owed
+		retried := a.how == paid || a.how == deferred && c.detours().owed
 		if retried || a.number == 1 && a.how == first {
 			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
 		}
 	}
-	c.root().settle(o)
 	if c.t.Observe != nil && o.Class != Rejected { // which is no attempt
 		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: o, Took: took})
 	}

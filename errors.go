@@ -37,6 +37,7 @@ type RejectedError struct {
 	late bool
 }
 
+// Error says which condition, for which key, why and when to come back.
 func (e *RejectedError) Error() string {
 	s := "not sent: " + e.Err.Error() + " (" + e.Key + ")"
 	if e.Reason != "" && e.Reason != e.Err.Error() {
@@ -94,7 +95,7 @@ func (e *bodyError) Unwrap() error { return e.err }
 
 // TimeoutError is an attempt that one of [Timeout]'s timers ended.
 type TimeoutError struct {
-	Phase TimeoutPhase
+	Phase TimeoutPhase  // what it was waiting for
 	After time.Duration // the limit that passed
 }
 
@@ -108,6 +109,7 @@ const (
 	PhaseAttempt    TimeoutPhase = "attempt"     // the whole attempt
 )
 
+// Error says which limit passed.
 func (e *TimeoutError) Error() string {
 	return "timed out after " + e.After.String() + " (" + strings.ReplaceAll(string(e.Phase), "_", " ") + ")"
 }

@@ -42,14 +42,14 @@ func (k EventKind) String() string {
 // holds no credential, prompt or answer. Fields that its Kind does not name
 // are zero, and more kinds and fields may come.
 type Event struct {
-	Kind     EventKind
-	Time     time.Time
-	Key      string // the circuit's or the queue's; origin and model where there is neither
-	Attempt  int    // which of the call's, from 1
-	Outcome  Outcome
-	Wait     time.Duration
-	Took     time.Duration
-	From, To CircuitState
-	Until    time.Time
-	Route    int
+	Kind     EventKind     // what it is about, and which of the fields below are set
+	Time     time.Time     // when it happened
+	Key      string        // the circuit's or the queue's; origin and model where there is neither
+	Attempt  int           // which of the call's, from 1
+	Outcome  Outcome       // the verdict that it is about
+	Wait     time.Duration // how long something waited, or will
+	Took     time.Duration // how long an attempt ran
+	From, To CircuitState  // a circuit's
+	Until    time.Time     // the end of a gate or of an open time; zero if nobody knows
+	Route    int           // of the Fallback, from 1
 }

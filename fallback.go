@@ -13,6 +13,7 @@ import "net/http"
 //
 // It is safe for concurrent use.
 type Fallback struct {
+	// Routes are asked in this order. If empty, there is no fallback.
 	Routes []Route
 }
 

@@ -29,7 +29,7 @@ func originKey(req *http.Request, model string) key {
 // String is the key as events, errors and snapshots show it:
 // "https://api.example.com gpt-4o", with the credential's hash behind a '#'.
 func (k key) String() string {
-	if k.scheme == "" {
+	if k.scheme == "" && k.host == "" {
 		return k.custom
 	}
 	s := k.scheme + "://" + k.host
@@ -132,8 +132,10 @@ func (r *registry[V]) get(k key, now time.Time, fresh func(key) V) V {
 			if r.m == nil {
 				r.m = make(map[key]*entry[V])
 			}
-			if len(r.m) >= maxKeys {
-				r.evictLocked(now)
+			for range 2 { // so that a registry that had to grow shrinks again
+				if len(r.m) >= maxKeys {
+					r.evictLocked(now)
+				}
 			}
 			e = &entry[V]{value: fresh(k)}
 			r.m[k] = e

@@ -63,9 +63,9 @@ type Limiter struct {
 
 // Queue is a snapshot of one key of a [Limiter].
 type Queue struct {
-	Key              string
-	Waiting          int
-	InFlight         int
+	Key              string    // origin, model and the credential's hash, or what Limiter.Key returned
+	Waiting          int       // requests in the queue
+	InFlight         int       // requests that hold a permit, to the end of their bodies
 	Requests, Tokens float64   // left in the buckets now, negative for a debt; +Inf without a limit
 	GatedUntil       time.Time // no request before; zero if none is held back
 	Exhausted        bool      // the gate is a quota that waiting does not restore

@@ -207,7 +207,8 @@ func TestLineIsEvictable(t *testing.T) {
 		{"waiter", func(q *line) { q.joinLocked(1, 0, false, time.Time{}, now) }, false},
 		{"gated", func(q *line) { q.gate = now.Add(1) }, false},
 		{"gate has passed", func(q *line) { q.gate = now }, true},
-		{"latched", func(q *line) { q.latch = time.Minute }, false},
+		{"latched", func(q *line) { q.latch, q.gate = time.Minute, now.Add(-maxGate) }, false},
+		{"latched, and nobody asked since", func(q *line) { q.latch, q.gate = time.Minute, now.Add(-maxGate-1) }, true},
 	} {
 		q := l.newLine(key{})
 		tt.hold(q)

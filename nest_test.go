@@ -167,16 +167,12 @@ func TestNestConvertsRefusalsOnce(t *testing.T) {
 
 // spyOn notes the errors that come out of a layer.
 func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
+	return roundTrip(func(req *http.Request) (*http.Response, error) {
 		res, err := next.RoundTrip(req)
 		*errs = append(*errs, err)
 		return res, err
 	})
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // An inner refusal that follows a real response hands that response back.
 func TestNestKeepsTheResponseBeforeARefusal(t *testing.T) {

@@ -74,6 +74,7 @@ func (c Class) alive() bool {
 
 // Outcome is what is known of one attempt.
 type Outcome struct {
+	// Class is the verdict.
 	Class Class
 	// Unsent says that the request certainly reached no server: a failed dial, a
 	// refused stream. It may be sent again whatever it asks for.
@@ -101,9 +102,9 @@ type Outcome struct {
 type Advice int8
 
 const (
-	NoAdvice Advice = Advice(dialect.NoAdvice)
-	Again    Advice = Advice(dialect.Again) // x-should-retry: true
-	Stop     Advice = Advice(dialect.Stop)  // x-should-retry: false
+	NoAdvice Advice = Advice(dialect.NoAdvice) // it said nothing
+	Again    Advice = Advice(dialect.Again)    // x-should-retry: true
+	Stop     Advice = Advice(dialect.Stop)     // x-should-retry: false
 )
 
 // Quota is one bucket of a quota as a server reported it.

@@ -24,7 +24,7 @@ func (p permit) hold(until, now time.Time) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.gateLocked(until, now)
+	q.gateLocked(until, q.nowLocked(now))
 }
 
 // exhausted latches the key: a first probe after a minute, each further one
@@ -63,8 +63,11 @@ func (p permit) answered() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.latch, q.gate = 0, time.Time{}
-	q.pumpLocked(time.Now())
+	q.latch = 0
+	if q.gate.Equal(q.probing) { // and not one that another answer has shut meanwhile
+		q.gate = time.Time{}
+	}
+	q.pumpLocked(q.nowLocked(time.Now()))
 }
 
 // free ends the holding of a place in Concurrent.
@@ -77,7 +80,7 @@ func (p permit) free() {
 	defer q.mu.Unlock()
 	q.inFlight--
 	if q.waiting > 0 {
-		q.pumpLocked(time.Now())
+		q.pumpLocked(q.nowLocked(time.Now()))
 	}
 }
 
@@ -97,6 +100,7 @@ func (p permit) settle(o Outcome, format dialect.Format, held bool, now time.Tim
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now = q.nowLocked(now)
 	q.pending--
 	if held {
 		q.inFlight--
@@ -124,7 +128,7 @@ func (p permit) refund() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.giveBackLocked(p, time.Now())
+	q.giveBackLocked(p, q.nowLocked(time.Now()))
 }
 
 // quantile keeps the latest values for their 90th percentile.

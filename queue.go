@@ -36,6 +36,8 @@ type line struct {
 	seq      uint64
 	passed   int // grants in a row past a waiter of lower priority
 	gate     time.Time
+	probing  time.Time     // the gate that a probe of the latch has shut behind itself
+	last     time.Time     // the latest now
 	latch    time.Duration // of an exhausted quota, zero if it is not
 	timer    *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
 	billed   quantile
@@ -80,7 +82,7 @@ func (q *line) evictable(now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	full := func(b *rate.Limiter) bool { return b == nil || b.TokensAt(now) >= float64(b.Burst()) }
-	return q.waiting == 0 && q.pending == 0 && !now.Before(q.gate) && q.latch == 0 && full(q.requests) && full(q.tokens)
+	return q.waiting == 0 && q.pending == 0 && !now.Before(q.gate) && (q.latch == 0 || now.Sub(q.gate) > maxGate) && full(q.requests) && full(q.tokens)
 }
 
 // enter takes what a request of the cost needs, waiting for its turn; waited
@@ -91,11 +93,12 @@ func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (
 	deadline, _ := ctx.Deadline()
 
 	q.mu.Lock()
+	now = q.nowLocked(now)
 	if r := q.refusalLocked(cost, priority, front, deadline, now); r != nil {
 		q.mu.Unlock()
 		return p, 0, r
 	}
-	if q.aheadLocked(priority, front) == 0 && q.delayLocked(cost, now) == 0 {
+	if q.waiting == 0 && q.delayLocked(cost, now) == 0 {
 		p = q.takeLocked(cost, now)
 		q.mu.Unlock()
 		return p, 0, nil
@@ -124,11 +127,11 @@ func (q *line) leave(w *waiter) {
 	select {
 	case <-w.ready:
 		if w.refused == nil {
-			q.giveBackLocked(w.permit, time.Now())
+			q.giveBackLocked(w.permit, q.nowLocked(time.Now()))
 		}
 	default:
 		q.leaveLocked(w)
-		q.pumpLocked(time.Now())
+		q.pumpLocked(q.nowLocked(time.Now()))
 	}
 }
 
@@ -170,7 +173,7 @@ func (q *line) unfitLocked(wait time.Duration, deadline, since, now time.Time) *
 // predictLocked is the wait of a request that would join now: the gate, then
 // the slower bucket with all the costs before it. Places are not predicted.
 func (q *line) predictLocked(cost, priority int, front bool, now time.Time) time.Duration {
-	n, tokens := 1, cost
+	n, tokens := 1, q.ownLocked(cost)
 	for _, lv := range q.levels {
 		if lv.priority > priority || lv.priority == priority && !front {
 			n, tokens = n+lv.queue.Len(), tokens+lv.tokens
@@ -187,8 +190,7 @@ func (q *line) untilLocked(n, tokens int, now time.Time) time.Duration {
 		lack(q.tokens, float64(tokens), now))
 }
 
-// lack is the time until the bucket holds n, n capped to what it can hold plus
-// what it gains meanwhile.
+// lack is the time in which the bucket gains what it lacks of n.
 func lack(b *rate.Limiter, n float64, now time.Time) time.Duration {
 	if b == nil {
 		return 0
@@ -207,15 +209,32 @@ func (q *line) delayLocked(cost int, now time.Time) time.Duration {
 	if c := q.l.Concurrent; c > 0 && q.inFlight >= c {
 		return -1
 	}
-	if q.tokens != nil {
-		cost = min(cost, q.tokens.Burst()) // a larger one goes when the bucket is full
+	return q.untilLocked(1, q.ownLocked(cost), now)
+}
+
+// ownLocked is what the bucket must hold for a request of the cost to go: one
+// larger than the bucket goes when it is full.
+func (q *line) ownLocked(cost int) int {
+	if q.tokens == nil {
+		return cost
 	}
-	return q.untilLocked(1, cost, now)
+	return min(cost, q.tokens.Burst())
+}
+
+// nowLocked is now, but never before the last: calls took theirs before they
+// waited for the lock.
+func (q *line) nowLocked(now time.Time) time.Time {
+	if now.Before(q.last) {
+		return q.last
+	}
+	q.last = now
+	return now
 }
 
 func (q *line) takeLocked(cost int, now time.Time) permit {
 	if q.latch > 0 {
-		q.gate = now.Add(q.latch) // this one finds out, the others wait for what it finds
+		q.probing = now.Add(q.latch)
+		q.gate = q.probing // this one finds out, the others wait for what it finds
 	}
 	q.inFlight++
 	q.pending++
@@ -247,20 +266,6 @@ func creditLocked(b *rate.Limiter, n int, now time.Time) {
 	if b != nil && n > 0 {
 		b.ReserveN(now, -n)
 	}
-}
-
-// aheadLocked counts those who go before a request that would join now.
-func (q *line) aheadLocked(priority int, front bool) int {
-	if q.waiting == 0 {
-		return 0
-	}
-	n := 0
-	for _, lv := range q.levels {
-		if lv.priority > priority || lv.priority == priority && !front {
-			n += lv.queue.Len()
-		}
-	}
-	return n
 }
 
 func (q *line) joinLocked(cost, priority int, front bool, deadline, now time.Time) *waiter {
@@ -350,7 +355,7 @@ func (q *line) armLocked(d time.Duration) {
 		q.timer = time.AfterFunc(d, func() {
 			q.mu.Lock()
 			defer q.mu.Unlock()
-			q.pumpLocked(time.Now())
+			q.pumpLocked(q.nowLocked(time.Now()))
 		})
 		return
 	}
@@ -375,7 +380,7 @@ func (q *line) gateLocked(until, now time.Time) {
 		for e := lv.queue.Front(); e != nil; {
 			w := e.Value.(*waiter)
 			e = e.Next()
-			refusal := q.unfitLocked(q.untilLocked(n+1, tokens+w.cost, now), w.deadline, w.since, now)
+			refusal := q.unfitLocked(q.untilLocked(n+1, tokens+q.ownLocked(w.cost), now), w.deadline, w.since, now)
 			if q.latch > 0 {
 				refusal = &RejectedError{Err: ErrQuota, Key: q.key.String(), Reason: "quota exhausted", RetryAfter: q.gate.Sub(now)}
 			}
@@ -394,7 +399,7 @@ func (q *line) gateLocked(until, now time.Time) {
 func (q *line) giveBackLocked(p permit, now time.Time) {
 	q.pending--
 	q.inFlight--
-	if p.probe {
+	if p.probe && q.gate.Equal(q.probing) {
 		q.gate = now // it found out nothing: the next may
 	}
 	creditLocked(q.requests, 1, now)

@@ -37,8 +37,10 @@ func (c *call) deliver(r result) (*http.Response, error) {
 		c.adopt(r.res)
 		return r.res, nil
 	}
+	if refusal != nil || c.tried == 0 {
+		c.settle(r.o) // no attempt has
+	}
 	if refusal != nil {
-		c.settle(r.o)
 		return c.t.refuse(c, refusal)
 	}
 	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
@@ -51,7 +53,10 @@ func (c *call) deliver(r result) (*http.Response, error) {
 // and a Retry of ours had the verdict. Where repeating was only not safe, that
 // is for the SDK to decide, which may know better.
 func (c *call) stops(o Outcome) bool {
-	return c.judged && !c.unsafe && o.Class != Success && retriesErrors(c.in.Header)
+	c.mu.Lock()
+	decided := c.judged && !c.unsafe
+	c.mu.Unlock()
+	return decided && o.Class != Success && retriesErrors(c.in.Header)
 }
 
 // adopt makes res the answer to the caller's request.

@@ -2,10 +2,12 @@ package snubber
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
@@ -53,8 +55,8 @@ func (r *replay) body(own io.ReadCloser) (io.ReadCloser, error) {
 }
 
 // ready reports whether another attempt could have the body now.
-func (r *replay) ready() bool {
-	return r.state == noBody || r.state == unsent || r.again != nil || r.rec != nil && r.rec.ready()
+func (r *replay) ready(ctx context.Context) bool {
+	return r.state == noBody || r.state == unsent || r.again != nil || r.rec != nil && r.rec.ready(ctx)
 }
 
 // end closes what no attempt will close.
@@ -99,9 +101,15 @@ func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p
 			p = readPrompt(req, route)
 		}
 	case route.Inference && req.ContentLength > 0 && req.ContentLength <= maxRecorded:
+		ctx := req.Context()
+		stop := context.AfterFunc(ctx, func() { req.Body.Close() }) // wakes a Read that hangs
 		body, err := io.ReadAll(io.LimitReader(req.Body, req.ContentLength+1))
+		stop()
+		if ctx.Err() != nil {
+			return replay{}, p, ctx.Err() // and RoundTrip closes it
+		}
 		if err != nil {
-			return replay{}, p, &bodyError{err} // and RoundTrip closes it
+			return replay{}, p, &bodyError{err}
 		}
 		req.Body.Close()
 		r.again, r.state = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }, rewound
@@ -170,9 +178,10 @@ type recorder struct {
 	buf      []byte
 	err      error // what ended src, io.EOF when all of it was read
 	overflow bool
-	reading  bool // a view is inside src.Read
-	open     int  // views not yet closed
-	ended    bool // no more views
+	reading  bool          // a view is inside src.Read
+	open     int           // views not yet closed
+	ended    bool          // no more views
+	moved    chan struct{} // closed when a view was read or closed; nil while nobody waits
 }
 
 type view struct {
@@ -181,10 +190,39 @@ type view struct {
 	closed bool
 }
 
-func (r *recorder) ready() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.readyLocked()
+// ready reports whether another view could begin. It waits a moment for the
+// last one to be let go: a transport that got its response early closes the
+// request's body after it, in a goroutine of its own.
+func (r *recorder) ready(ctx context.Context) bool {
+	patience := time.NewTimer(holdTime)
+	defer patience.Stop()
+	for {
+		r.mu.Lock()
+		ok := r.readyLocked()
+		if ok || r.overflow {
+			r.mu.Unlock()
+			return ok
+		}
+		if r.moved == nil {
+			r.moved = make(chan struct{})
+		}
+		moved := r.moved
+		r.mu.Unlock()
+		select {
+		case <-moved:
+		case <-patience.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (r *recorder) movedLocked() {
+	if r.moved != nil {
+		close(r.moved)
+		r.moved = nil
+	}
 }
 
 func (r *recorder) lost() bool {
@@ -249,9 +287,10 @@ func (v *view) Read(p []byte) (int, error) {
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.movedLocked()
 	r.reading = false
 	r.err = err
-	if r.overflow = r.overflow || len(r.buf)+n > maxRecorded; r.overflow {
+	if r.overflow = r.overflow || r.ended || len(r.buf)+n > maxRecorded; r.overflow {
 		r.buf = nil
 		v.off = 0
 	} else {
@@ -269,6 +308,7 @@ func (v *view) Close() error {
 		v.closed = true
 		r.open--
 		r.closeLocked()
+		r.movedLocked()
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package snubber
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -137,6 +138,27 @@ func (c *call) allows() bool {
 	return c.sent-int32(c.free) < c.limit
 }
 
+// bound sets the limit of attempts: the outermost Retry's, and one for each
+// route.
+func (c *call) bound(t *Transport) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit == 0 {
+		c.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32-1000))
+		if t.Fallback != nil {
+			c.limit += int32(len(t.Fallback.Routes))
+		}
+	}
+}
+
+// verdict notes that a Retry has decided about a failure, and whether against
+// repeating it only because that was not safe.
+func (c *call) verdict(unsafe bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.judged, c.unsafe = true, unsafe
+}
+
 // maxReadmissions bounds how often a call may be deferred instead of failed.
 const maxReadmissions = 8
 
@@ -179,7 +201,7 @@ func (c *call) reportLocked() Report {
 	if c.final != nil {
 		r.Outcome = *c.final
 	}
-	if d := c.detour; d != nil {
+	if d := c.detour.Load(); d != nil {
 		r.Queued, r.Waited, r.Route, r.Cache = d.queued, d.waited, d.route, string(d.cache)
 	}
 	return r

@@ -63,12 +63,14 @@ type Transport struct {
 	// works.
 	Base http.RoundTripper
 
-	Cache    *Cache
-	Fallback *Fallback
-	Retry    *Retry
-	Breaker  *Breaker
-	Limiter  *Limiter
-	Timeout  *Timeout
+	// The layers, from the outside in. A nil one is off.
+
+	Cache    *Cache    // answers from memory what was answered before
+	Fallback *Fallback // sends elsewhere what failed here
+	Retry    *Retry    // sends again what failed
+	Breaker  *Breaker  // sends nothing to what is down
+	Limiter  *Limiter  // sends no faster than the quota allows
+	Timeout  *Timeout  // ends what hangs
 
 	// Classify gives the verdict on an attempt. If nil, [Classify] is used. It is
 	// called once an attempt, and the body that it sees is what has been read by
@@ -193,6 +195,7 @@ func (r *result) keep() {
 		r.rest = nil
 	}
 	if r.a != nil {
+		r.a.supersede()
 		r.a.conclude(r.o)
 		r.a.end(finished)
 	}
@@ -207,8 +210,9 @@ func (c *call) send() result {
 		next     turn // how the coming attempt was come by
 	)
 	for {
-		a, err := c.admit(&next, last.some())
+		a, err := c.admit(next, last.some())
 		if err != nil {
+			c.unsent(next)
 			if last.some() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
 				return last
 			}
@@ -233,16 +237,25 @@ func (c *call) send() result {
 		}
 		r.keep()
 		last, next = r, how
-		if wait > 0 && !c.pauseFor(wait, r.o, attempts) {
+		if how == paid && !c.pauseFor(wait, r.o, attempts) {
+			c.unsent(how)
 			if isDeadline(c.ctx()) {
 				return last
 			}
 			err := c.ctx().Err()
 			return result{err: err, o: classifyError(c.in, err)}
 		}
-		if !c.replay.ready() {
+		if !c.replay.ready(c.ctx()) {
+			c.unsent(how)
 			return last
 		}
+	}
+}
+
+// unsent pays back a retry that was paid for and is not sent after all.
+func (c *call) unsent(how turn) {
+	if how == paid {
+		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, time.Now())
 	}
 }
 
@@ -262,7 +275,7 @@ func (c *call) fall(r result) result {
 			continue
 		}
 		r.keep()
-		if !c.replay.ready() {
+		if !c.replay.ready(c.ctx()) {
 			break
 		}
 		now := time.Now()
@@ -270,7 +283,7 @@ func (c *call) fall(r result) result {
 		a := c.newAttempt()
 		a.watch.started = instantOf(now)
 		alt := c.try(a, rerouted, route.Transport)
-		if o = alt.o; o.Class == Success || o.Class == Canceled {
+		if o = alt.o; !o.Class.wanting() && o.Class != Rejected {
 			return alt
 		}
 		alt.keep()
@@ -289,7 +302,7 @@ const (
 	stop          // there is none
 )
 
-// wanting reports whether an outcome is one that another attempt could better.
+// wanting reports whether an outcome is one that Retry or a route may act on.
 func (c Class) wanting() bool {
 	return c != Success && c != Unclassified && c != Canceled && c != Rejected
 }
@@ -300,21 +313,21 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if rt == nil {
 		return 0, stop
 	}
-	c.root().judged = true
 	now := time.Now()
 	if !rt.wants(c.view(), r.o) {
-		c.root().unsafe = rt.If == nil && repeatable(r.o) // it only could not be repeated
+		c.root().verdict(rt.If == nil && repeatable(r.o))
 		return 0, stop
 	}
+	c.root().verdict(false)
 	if sdkRetry(c.in.Header) || c.replay.lost() {
 		return 0, stop
 	}
 	if r.o.Class == RateLimited && c.line != nil && c.root().mayReadmit() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
-		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detour.gated.Sub(now), now) {
+		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detours().gated.Sub(now), now) {
 			c.root().readmit()
-			c.detour.owed = c.detour.owed || r.a.how == paid
+			c.detours().owed = c.detours().owed || r.a.how == paid
 			return 0, deferred
 		}
 		return 0, stop
@@ -358,8 +371,15 @@ func (c *call) inTime(wait time.Duration, now time.Time) bool {
 // admit waits for the circuit, the queue and the circuit again, and returns an
 // attempt that may be sent now. had says that the call has a response already,
 // so that an open circuit defers it; a call without is refused at once.
-func (c *call) admit(how *turn, had bool) (*attempt, error) {
+func (c *call) admit(how turn, had bool) (*attempt, error) {
 	a := c.newAttempt()
+	admitted := false
+	defer func() {
+		if !admitted { // a function of the user may have panicked
+			a.permit.refund()
+			a.lease.done(Outcome{Class: Canceled}, time.Now())
+		}
+	}()
 	var giveUp time.Time // of waiting for the circuit
 	for {
 		if err := c.ctx().Err(); err != nil {
@@ -381,7 +401,12 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			if c.line == nil {
 				c.line = l.line(l.keyOf(c.view(), c.asked.model), now)
 			}
-			p, waited, err := c.line.enter(c.ctx(), l.cost(c.line, c.view(), c.asked, &c.replay), *how == deferred, now)
+			cost := l.cost(c.line, c.view(), c.asked, &c.replay)
+			if l.Tokens != nil {
+				now = time.Now() // counting may take its time
+			}
+			p, waited, err := c.line.enter(c.ctx(), cost, how == deferred, now)
+			a.permit = p
 			if waited > 0 {
 				now = now.Add(waited)
 				c.queued(waited, now)
@@ -389,7 +414,6 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			if err != nil {
 				return nil, err
 			}
-			a.permit = p
 		}
 		if c.circuit != nil {
 			l, s, at, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
@@ -405,19 +429,20 @@ func (c *call) admit(how *turn, had bool) (*attempt, error) {
 			c.shifted(s, now)
 		}
 		a.watch.started = instantOf(now)
+		admitted = true
 		return a, nil
 	}
 }
 
 // await waits for an open circuit, if the call may and the wait fits.
-func (c *call) await(at, now time.Time, giveUp *time.Time, how *turn, had bool) error {
+func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) error {
 	refusal := open(c.circuit.key, at, now)
 	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.takes(c.view(), Outcome{Class: Rejected}) {
 		return refusal
 	}
 	if giveUp.IsZero() {
 		*giveUp = now.Add(c.t.Retry.maxWait())
-		if *how == paid {
+		if how == paid {
 			if !c.root().mayReadmit() {
 				return refusal
 			}

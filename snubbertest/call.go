@@ -8,12 +8,12 @@ import (
 // A Call is the record of one request that reached the provider, refused
 // connections included.
 type Call struct {
-	Time   time.Time
-	Method string
-	Path   string
-	Query  string
-	Header http.Header
-	Body   []byte // all of it; must not be modified
+	Time   time.Time   // when it arrived
+	Method string      // as sent
+	Path   string      // unescaped
+	Query  string      // raw, without the question mark
+	Header http.Header // a copy
+	Body   []byte      // all of it; must not be modified
 
 	Model  string // "" if the path has no known dialect or the body names none
 	Stream bool   // a stream was asked for

@@ -1,0 +1,44 @@
+package snubber
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// endsBetween is an attempt that ends between the context package's look at Done
+// and its call of AfterFunc.
+type endsBetween struct {
+	*attempt
+}
+
+func (e endsBetween) Value(k any) any {
+	e.attempt.end(finished)
+	return e.attempt.Value(k)
+}
+
+// A context derived from an attempt that ends in the same moment ends too. The
+// context package holds a lock of the new context when it asks for AfterFunc,
+// so that calling the function in place would wait for itself.
+func TestAttemptEndsWhileDerived(t *testing.T) {
+	req, err := http.NewRequest("GET", "http://x.test/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &call{t: &Transport{}, in: req}
+	c.first.prepare(c)
+	derived := make(chan context.Context)
+	go func() {
+		ctx, cancel := context.WithCancel(endsBetween{&c.first})
+		defer cancel()
+		derived <- ctx
+		<-ctx.Done()
+	}()
+	select {
+	case ctx := <-derived:
+		<-ctx.Done()
+	case <-time.After(time.Minute):
+		t.Fatal("context.WithCancel hangs")
+	}
+}

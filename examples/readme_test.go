@@ -1,0 +1,87 @@
+package examples
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/anthropics/anthropic-sdk-go"
+	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	openaioption "github.com/openai/openai-go/v3/option"
+	"google.golang.org/genai"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// The functions below hold the README's code, so that it compiles.
+
+func readmeFirst() openai.Client {
+	client := openai.NewClient(
+		option.WithHTTPClient(&http.Client{Transport: snubber.New(nil)}),
+	)
+	return client
+}
+
+func readmeSDKs(ctx context.Context, key string) (openai.Client, anthropic.Client, *genai.Client, error) {
+	c := &http.Client{Transport: snubber.New(nil)} // one for all SDKs; leave Timeout at zero
+
+	openaiClient := openai.NewClient(openaioption.WithHTTPClient(c))
+	claudeClient := anthropic.NewClient(anthropicoption.WithHTTPClient(c))
+	geminiClient, err := genai.NewClient(ctx, &genai.ClientConfig{APIKey: key, Backend: genai.BackendGeminiAPI, HTTPClient: c})
+	return openaiClient, claudeClient, geminiClient, err
+}
+
+func readmeQuota() *snubber.Transport {
+	t := snubber.New(nil)
+	t.Limiter = &snubber.Limiter{RequestsPerMinute: 500, TokensPerMinute: 200_000}
+	t.Observe = func(e snubber.Event) { slog.Info("snubber", "kind", e.Kind, "key", e.Key, "class", e.Outcome.Class) }
+	return t
+}
+
+func readmeErrors(err error) {
+	var rejected *snubber.RejectedError
+	switch {
+	case errors.Is(err, snubber.ErrOpen): // the circuit is open: use another model
+	case errors.Is(err, snubber.ErrQuota): // billing or a daily quota: tell someone
+	case errors.As(err, &rejected): // also ErrLimited: come back after rejected.RetryAfter
+	}
+}
+
+var _ = []any{readmeFirst, readmeSDKs, readmeQuota, readmeErrors}
+
+// Every line of Go in the README stands in this file.
+func TestReadmeCompiles(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.ReadFile("readme_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiled := map[string]bool{}
+	for line := range strings.Lines(string(here)) {
+		compiled[strings.TrimSpace(line)] = true
+	}
+	lines, inside := 0, false
+	for line := range strings.Lines(string(readme)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = line == "```go"
+		case inside && line != "":
+			if lines++; !compiled[line] {
+				t.Errorf("not compiled: %s", line)
+			}
+		}
+	}
+	if lines == 0 {
+		t.Error("no Go in the README")
+	}
+}
