@@ -64,7 +64,7 @@ func TestModelInsideATransport(t *testing.T) {
 				note := func(req *http.Request) { got = append(got, snubber.Model(req)) }
 				tr := &snubber.Transport{
 					Retry: rt,
-					Base: roundTripper(func(req *http.Request) (*http.Response, error) {
+					Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 						note(req)
 						b, _ := io.ReadAll(req.Body)
 						req.Body.Close()

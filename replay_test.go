@@ -178,7 +178,7 @@ func TestReplayWithoutGetBody(t *testing.T) {
 				var sent [][]byte
 				var lengths []int64
 				attempts := 0
-				tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTripper(func(req *http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 					attempts++
 					lengths = append(lengths, req.ContentLength)
 					if attempts == 1 {
@@ -227,7 +227,7 @@ func TestReplayWithoutGetBody(t *testing.T) {
 func TestLargeBodyIsNotHeldBack(t *testing.T) {
 	own := &tracked{r: io.LimitReader(boundless{}, 5<<20)}
 	req := once(t, "PUT", filesURL, own, 5<<20)
-	tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTripper(func(req *http.Request) (*http.Response, error) {
+	tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 		if n := own.read.Load(); n != 0 {
 			t.Errorf("%d bytes were read before the first attempt", n)
 		}
@@ -252,7 +252,7 @@ func TestBodyStillBeingReadIsNotShared(t *testing.T) {
 		own := &tracked{r: &trickleReader{left: 10, gap: time.Second}}
 		req := once(t, "PUT", filesURL, own, -1)
 		attempts := 0
-		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTripper(func(req *http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 			attempts++
 			go func() {
 				io.Copy(io.Discard, req.Body)
@@ -283,7 +283,7 @@ func TestBodyStillBeingReadIsNotShared(t *testing.T) {
 		var old io.ReadCloser
 		attempts := 0
 		var wg sync.WaitGroup
-		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTripper(func(req *http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 			attempts++
 			if attempts == 1 {
 				io.Copy(io.Discard, req.Body)

@@ -114,7 +114,7 @@ func TestNoBodyStaysNone(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
 		req := newReq(t, "GET", "https://api.example.com/v1/models", "")
 		req.Body = body
-		res, err := snubber.New(roundTripper(func(r *http.Request) (*http.Response, error) {
+		res, err := snubber.New(roundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.Body != body {
 				t.Errorf("Body = %v, want %v", r.Body, body)
 			}

@@ -12,7 +12,6 @@ import (
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
 	"github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
 	openaioption "github.com/openai/openai-go/v3/option"
 	"google.golang.org/genai"
 
@@ -23,7 +22,7 @@ import (
 
 func readmeFirst() openai.Client {
 	client := openai.NewClient(
-		option.WithHTTPClient(&http.Client{Transport: snubber.New(nil)}),
+		openaioption.WithHTTPClient(&http.Client{Transport: snubber.New(nil)}),
 	)
 	return client
 }
