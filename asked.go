@@ -12,6 +12,7 @@ type asked struct {
 	model                         string
 	format                        dialect.Format
 	inference, stream, background bool
+	counted                       bool  // whether input is known
 	input, output                 int32 // tokens: estimated, and at most; -1 where none will be made
 }
 
@@ -20,9 +21,10 @@ func (a asked) route() dialect.Route {
 }
 
 // askedBy reads what req wants: from the call that it belongs to, which works
-// after the body was sent, else from path and replayable body.
-func askedBy(req *http.Request) asked {
-	if a := enclosing(req.Context()); a != nil && a.req.URL == req.URL {
+// after the body was sent, else from path and replayable body; with count, the
+// tokens too.
+func askedBy(req *http.Request, count bool) asked {
+	if a := enclosing(req.Context()); a != nil && a.req.URL == req.URL && (a.call.asked.counted || !count) {
 		return a.call.asked
 	}
 	if req.URL == nil {
@@ -31,15 +33,15 @@ func askedBy(req *http.Request) asked {
 	route := dialect.RouteOf(req.Method, req.URL)
 	var p dialect.Prompt
 	if route.Inference && req.Body != nil && req.GetBody != nil {
-		p = readPrompt(req, route)
+		p = readPrompt(req, route, count)
 	}
-	return newAsked(route, p)
+	return newAsked(route, p, count)
 }
 
-func newAsked(route dialect.Route, p dialect.Prompt) asked {
+func newAsked(route dialect.Route, p dialect.Prompt, count bool) asked {
 	a := asked{
 		model: route.Model, format: route.Format, inference: route.Asks(p),
-		stream: route.Stream || p.Stream, background: p.Background,
+		stream: route.Stream || p.Stream, background: p.Background, counted: count,
 		input: int32(min(p.Input, math.MaxInt32)), output: int32(min(p.MaxOutput, math.MaxInt32)),
 	}
 	if a.model == "" {
@@ -54,4 +56,4 @@ func newAsked(route dialect.Route, p dialect.Prompt) asked {
 // Model returns the name of the model that req asks for, from its path or its
 // body, or "" where neither the path nor a replayable body tells. Within a
 // Transport's functions and below it, it works also after the body was sent.
-func Model(req *http.Request) string { return askedBy(req).model }
+func Model(req *http.Request) string { return askedBy(req, false).model }

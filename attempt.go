@@ -251,7 +251,6 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	if a.end(why) && rc != nil {
 		rc.Close() // wakes a Read that does not watch the context
-		a.release()
 	}
 }
 
@@ -269,6 +268,10 @@ func (a *attempt) end(why ending) bool {
 	if alarm := a.watch.alarm; alarm != nil {
 		a.watch.alarm = nil
 		a.call.t.alarms.drop(alarm, a)
+	}
+	if m := a.body.meter; m != nil { // after the verdict, which reads it
+		a.body.meter = nil
+		m.Free()
 	}
 	after, unhook := a.after, a.unhook
 	a.after, a.unhook = nil, nil
@@ -307,9 +310,16 @@ func (a *attempt) verdictLocked() Outcome {
 }
 
 // conclude gives the final verdict, once, to all who wait for it.
-func (a *attempt) conclude(o Outcome) { a.concludeAt(o, time.Now()) }
+func (a *attempt) conclude(o Outcome) {
+	a.mu.Lock()
+	concluded := a.concluded
+	a.mu.Unlock()
+	if !concluded {
+		a.concludeAt(o, clock())
+	}
+}
 
-func (a *attempt) concludeAt(o Outcome, now time.Time) {
+func (a *attempt) concludeAt(o Outcome, at instant) {
 	a.mu.Lock()
 	if a.concluded {
 		a.mu.Unlock()
@@ -322,17 +332,18 @@ func (a *attempt) concludeAt(o Outcome, now time.Time) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
-	a.call.root().settle(o) // under mu: whoever finds the verdict given may read the Report
+	a.call.root().settle(&o) // under mu: whoever finds the verdict given may read the Report
 	held := a.stopHoldingLocked()
-	took := instantOf(now).sub(a.watch.started)
+	took := at.sub(a.watch.started)
 	a.mu.Unlock()
 
+	now := at.time()
 	if held && o.Unsent {
 		a.permit.refund()
 	} else {
-		a.permit.settle(o, a.call.asked.format, held, now)
+		a.permit.settle(&o, a.call.asked.format, held, now)
 	}
-	a.call.concluded(a, o, took, now)
+	a.call.concluded(a, &o, took, now)
 }
 
 // translate says what an error of Base means: it is our timer's, or the

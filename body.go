@@ -3,7 +3,6 @@ package snubber
 import (
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
@@ -60,9 +59,9 @@ func (b answer) Read(p []byte) (int, error) {
 	if err != nil && err != io.EOF {
 		err = a.translate(err)
 	}
-	now := time.Now()
+	now := clock()
 	a.mu.Lock()
-	a.watch.end(instantOf(now))
+	a.watch.end(now)
 	if !a.watch.ringing { // the Read was longer than what the alarm was set for
 		a.rearmLocked(a.watch.mark)
 	}
@@ -104,20 +103,8 @@ func (b answer) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		a.end(finished)
-		a.release()
 	}
 	return n, err
-}
-
-// release lets go of what was needed to watch the body. It comes after the
-// verdict, which reads it.
-func (a *attempt) release() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if m := a.body.meter; m != nil {
-		a.body.meter = nil
-		m.Free()
-	}
 }
 
 // errTruncated is a stream that ended before its terminal event. To the SDKs
@@ -135,6 +122,10 @@ func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
 func (b answer) Close() error {
 	a := b.a
 	a.mu.Lock()
+	if a.concluded && a.ended > leaving { // read to its end
+		a.mu.Unlock()
+		return a.body.rc.Close()
+	}
 	o := a.verdictLocked()
 	if a.watch.first {
 		o = Outcome{Class: Canceled, Reason: "closed"}
@@ -150,6 +141,5 @@ func (b answer) Close() error {
 	a.conclude(o)
 	err := a.body.rc.Close()
 	a.end(finished)
-	a.release()
 	return err
 }

@@ -77,22 +77,26 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 		return nil, err
 	}
 	c := &call{t: t, in: req, outer: enclosing(ctx)}
-	record := t.Retry != nil || t.Fallback != nil
+	record, count := t.Retry != nil || t.Fallback != nil, t.Limiter.counts()
 	var err error
-	if o := c.outer; o != nil && o.req.URL == req.URL {
+	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {
 		c.asked = o.call.asked
-		c.replay, _, err = newReplay(req, dialect.Route{}, record)
+		c.replay, _, err = newReplay(req, dialect.Route{}, record, false)
 	} else {
 		var p dialect.Prompt
 		route := dialect.RouteOf(req.Method, req.URL)
-		c.replay, p, err = newReplay(req, route, record)
-		c.asked = newAsked(route, p)
+		c.replay, p, err = newReplay(req, route, record, count)
+		c.asked = newAsked(route, p, count)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if t.Retry != nil {
-		c.root().bound(t)
+		if c.outer == nil {
+			c.limit = t.attempts() // nobody else has c yet
+		} else {
+			c.root().bound(t)
+		}
 	}
 	if c.outer == nil {
 		if c.ledger, _ = ctx.Value(ledgerKey{}).(*ledger); c.ledger != nil {
@@ -138,7 +142,7 @@ func (c *call) recall() (r result, ok bool) {
 	if a == nil {
 		return r, false
 	}
-	c.settle(Outcome{Class: Success})
+	c.settle(&Outcome{Class: Success})
 	return result{res: a.response(now), o: Outcome{Class: Success}}, true
 }
 
@@ -192,7 +196,8 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
 // judge gives the provisional verdict on what Base returned.
 func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 	r.a = a
-	now := time.Now()
+	at := clock()
+	now := at.time()
 	if res != nil && err != nil { // which no RoundTripper may return
 		if res.Body != nil {
 			res.Body.Close()
@@ -213,7 +218,7 @@ func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 		res.Body.Close() // nobody needs to read it to its end first
 		res.Body = http.NoBody
 	}
-	if !a.header(instantOf(now)) {
+	if !a.header(at) {
 		res.Body.Close()
 		return c.failed(a, a.Err(), now)
 	}
@@ -360,10 +365,10 @@ func (c *call) serviceKey() key {
 }
 
 // concluded passes the final verdict on an attempt to everyone who counts.
-func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Time) {
+func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Time) {
 	seen := o
 	if a.swallowed {
-		seen = Outcome{Class: TimedOut, Reason: "black_hole"}
+		seen = &Outcome{Class: TimedOut, Reason: "black_hole"}
 	}
 	c.shifted(a.lease.done(seen, now), now)
 	if rt := c.t.Retry; rt != nil && o.Class == Success {
@@ -373,7 +378,7 @@ func (c *call) concluded(a *attempt, o Outcome, took time.Duration, now time.Tim
 		}
 	}
 	if c.t.Observe != nil && o.Class != Rejected { // which is no attempt
-		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: o, Took: took})
+		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took})
 	}
 }
 

@@ -180,7 +180,7 @@ func (l lease) swallowed(ran time.Duration) bool {
 }
 
 // done reports how the admitted request ended, once.
-func (l lease) done(o Outcome, now time.Time) (s shift) {
+func (l lease) done(o *Outcome, now time.Time) (s shift) {
 	c := l.c
 	if c == nil {
 		return s

@@ -161,7 +161,7 @@ func TestCircuitModel(t *testing.T) {
 					o.NotBefore = r.now.Add(time.Duration(rnd.Intn(100)) * time.Second)
 				}
 				log = append(log, fmt.Sprint("done ", o.Class, " of ", f.gen))
-				f.l.done(o, r.now)
+				f.l.done(&o, r.now)
 				if lo, hi := m.done(f.id, f.gen, o, r.now); hi > 0 {
 					at, ok := r.c.look(r.now)
 					if got := at.Sub(r.now); ok || got < lo || got > hi {

@@ -50,7 +50,7 @@ func (r *rig) refused() time.Duration {
 	return at.Sub(r.now)
 }
 
-func (r *rig) end(l lease, class Class) { l.done(Outcome{Class: class}, r.now) }
+func (r *rig) end(l lease, class Class) { l.done(&Outcome{Class: class}, r.now) }
 
 // run sends requests that end at once: f fails, s succeeds, n is neutral.
 func (r *rig) run(outcomes string) *rig {
@@ -316,7 +316,7 @@ func TestCircuitStaleOutcomes(t *testing.T) {
 		r.run("ffffffffff")
 		want := r.refused()
 		r.after(time.Second)
-		old.done(Outcome{Class: Overloaded, NotBefore: r.now.Add(time.Minute)}, r.now)
+		old.done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(time.Minute)}, r.now)
 		if got := r.refused(); got != want-time.Second {
 			t.Errorf("refused for %v, want %v", got, want-time.Second)
 		}

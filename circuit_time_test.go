@@ -89,7 +89,7 @@ func TestCircuitFloor(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, &Breaker{Failures: len(tt.hints)})
 			for _, h := range tt.hints {
-				r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(h)}, r.now)
+				r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(h)}, r.now)
 			}
 			if got := r.refused(); got < tt.lo || got > tt.hi {
 				t.Errorf("open for %v, want %v to %v", got, tt.lo, tt.hi)
@@ -98,14 +98,14 @@ func TestCircuitFloor(t *testing.T) {
 	}
 	t.Run("of a probe", func(t *testing.T) {
 		r := newRig(t, &Breaker{}).halfOpen()
-		r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(45 * time.Second)}, r.now)
+		r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(45 * time.Second)}, r.now)
 		if got := r.refused(); got != 45*time.Second {
 			t.Errorf("open for %v, want 45s", got)
 		}
 	})
 	t.Run("of a closed circuit's past", func(t *testing.T) {
 		r := newRig(t, &Breaker{Failures: 1})
-		r.send().done(Outcome{Class: Overloaded, NotBefore: r.now.Add(50 * time.Second)}, r.now)
+		r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(50 * time.Second)}, r.now)
 		r.after(r.refused()).run("ss").is(CircuitClosed).after(time.Hour).run("f")
 		if got := r.refused(); got > 6*time.Second {
 			t.Errorf("open for %v, want 5s and a fifth", got)

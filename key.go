@@ -103,11 +103,17 @@ const maxKeys = 10_000
 
 // registry holds one state a key, made when it is first needed.
 type registry[V interface{ evictable(time.Time) bool }] struct {
+	// last is the entry that was asked for last. Most programs call one model
+	// most of the time, and comparing a key with itself takes a fraction of the
+	// time of hashing it.
+	last atomic.Pointer[entry[V]]
+
 	mu sync.RWMutex
 	m  map[key]*entry[V]
 }
 
 type entry[V any] struct {
+	key   key
 	value V
 	used  atomic.Int64 // unix seconds
 }
@@ -123,9 +129,15 @@ func (r *registry[V]) find(k key) (v V, ok bool) {
 }
 
 func (r *registry[V]) get(k key, now time.Time, fresh func(key) V) V {
-	r.mu.RLock()
-	e := r.m[k]
-	r.mu.RUnlock()
+	e := r.last.Load()
+	if e == nil || e.key != k {
+		r.mu.RLock()
+		e = r.m[k]
+		r.mu.RUnlock()
+		if e != nil {
+			r.last.Store(e)
+		}
+	}
 	if e == nil {
 		r.mu.Lock()
 		if e = r.m[k]; e == nil {
@@ -137,7 +149,7 @@ func (r *registry[V]) get(k key, now time.Time, fresh func(key) V) V {
 					r.evictLocked(now)
 				}
 			}
-			e = &entry[V]{value: fresh(k)}
+			e = &entry[V]{key: k, value: fresh(k)}
 			r.m[k] = e
 		}
 		r.mu.Unlock()
@@ -167,6 +179,7 @@ func (r *registry[V]) evictLocked(now time.Time) {
 		}
 	}
 	if found > 0 {
+		r.last.Store(nil)
 		delete(r.m, oldest)
 	}
 }

@@ -145,6 +145,9 @@ func (l *Limiter) longestWait() (wait, gate time.Duration) {
 	return l.MaxWait, forever
 }
 
+// counts reports whether anybody asks for the tokens of a prompt.
+func (l *Limiter) counts() bool { return l != nil && l.TokensPerMinute > 0 && l.Tokens == nil }
+
 // cost is what a request will be charged in tokens, as far as anyone can say
 // before.
 func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) int {

@@ -92,14 +92,14 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			first.settle(Outcome{}, 0, false, time.Now())
+			first.settle(&Outcome{}, 0, false, time.Now())
 			time.Sleep(time.Minute) // the buckets are full again, only the place is taken
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
 				p, _, err := q.enter(ctx, 100, false, time.Now())
 				if err == nil {
-					p.settle(Outcome{}, 0, true, time.Now())
+					p.settle(&Outcome{}, 0, true, time.Now())
 				}
 				done <- err
 			}()
@@ -172,7 +172,7 @@ func TestLineHasOneTimer(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				p.settle(Outcome{}, 0, true, time.Now())
+				p.settle(&Outcome{}, 0, true, time.Now())
 			}()
 		}
 		synctest.Wait()

@@ -86,7 +86,7 @@ func (p permit) free() {
 
 // settle replaces the estimate by what was used, where the outcome tells, and
 // frees the place if it is still held.
-func (p permit) settle(o Outcome, format dialect.Format, held bool, now time.Time) {
+func (p permit) settle(o *Outcome, format dialect.Format, held bool, now time.Time) {
 	q := p.line
 	if q == nil {
 		return

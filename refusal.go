@@ -15,10 +15,13 @@ import (
 
 // deliver gives the result to the caller in the form that the caller
 // understands.
-func (c *call) deliver(r result) (*http.Response, error) {
+func (c *call) deliver(r *result) (*http.Response, error) {
 	c.replay.end(c.in.Body)
 	var refusal *RejectedError
-	if errors.As(r.err, &refusal) && c.t.Observe != nil {
+	if r.err != nil {
+		refusal = refusalIn(r.err)
+	}
+	if refusal != nil && c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
 	}
 	if c.outer != nil {
@@ -38,7 +41,7 @@ func (c *call) deliver(r result) (*http.Response, error) {
 		return r.res, nil
 	}
 	if refusal != nil || c.tried == 0 {
-		c.settle(r.o) // no attempt has
+		c.settle(&r.o) // no attempt has
 	}
 	if refusal != nil {
 		return c.t.refuse(c, refusal)
@@ -47,6 +50,11 @@ func (c *call) deliver(r result) (*http.Response, error) {
 		return c.unanswered(r.o), nil
 	}
 	return nil, r.err
+}
+
+func refusalIn(err error) (refusal *RejectedError) {
+	errors.As(err, &refusal)
+	return refusal
 }
 
 // stops reports whether the SDK above must be told not to try again: it would,

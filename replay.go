@@ -90,7 +90,7 @@ func (r *replay) lost() bool { return r.again == nil && r.rec != nil && r.rec.lo
 // an inference body of known and modest length first. Any other body without
 // GetBody is recorded while it is sent, if record says that it may be needed
 // again.
-func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p dialect.Prompt, err error) {
+func newReplay(req *http.Request, route dialect.Route, record, count bool) (r replay, p dialect.Prompt, err error) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return r, p, nil
 	}
@@ -98,7 +98,7 @@ func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p
 	switch {
 	case req.GetBody != nil:
 		if route.Inference {
-			p = readPrompt(req, route)
+			p = readPrompt(req, route, count)
 		}
 	case route.Inference && req.ContentLength > 0 && req.ContentLength <= maxRecorded:
 		ctx := req.Context()
@@ -113,7 +113,7 @@ func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p
 		}
 		req.Body.Close()
 		r.again, r.state = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }, rewound
-		p = route.ReadPrompt(body)
+		p = route.ReadPrompt(body, count)
 	case record:
 		r.rec = &recorder{src: req.Body}
 	}
@@ -122,14 +122,14 @@ func newReplay(req *http.Request, route dialect.Route, record bool) (r replay, p
 
 // readPrompt reads a body that GetBody gives, in place where it can be had in
 // one piece. An error of GetBody is left for the attempt that needs the body.
-func readPrompt(req *http.Request, route dialect.Route) dialect.Prompt {
+func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prompt {
 	body, err := req.GetBody()
 	if err != nil {
 		return dialect.Prompt{}
 	}
 	defer body.Close()
 	c := collectors.Get().(*collector)
-	c.route, c.length = route, req.ContentLength
+	c.route, c.length, c.count = route, req.ContentLength, count
 	if w, ok := body.(io.WriterTo); ok {
 		w.WriteTo(c)
 	} else {
@@ -137,7 +137,7 @@ func readPrompt(req *http.Request, route dialect.Route) dialect.Prompt {
 	}
 	p := c.prompt
 	if !c.done {
-		p = route.ReadPrompt(c.buf)
+		p = route.ReadPrompt(c.buf, count)
 	}
 	*c = collector{} // the pool keeps no prompt
 	collectors.Put(c)
@@ -151,6 +151,7 @@ var collectors = sync.Pool{New: func() any { return new(collector) }}
 type collector struct {
 	route  dialect.Route
 	length int64
+	count  bool // the tokens too
 	done   bool
 	prompt dialect.Prompt
 	buf    []byte
@@ -158,7 +159,7 @@ type collector struct {
 
 func (c *collector) Write(p []byte) (int, error) {
 	if c.buf == nil && int64(len(p)) == c.length {
-		c.prompt, c.done = c.route.ReadPrompt(p), true
+		c.prompt, c.done = c.route.ReadPrompt(p, c.count), true
 		return len(p), nil
 	}
 	if len(c.buf)+len(p) > maxRecorded {

@@ -138,16 +138,21 @@ func (c *call) allows() bool {
 	return c.sent-int32(c.free) < c.limit
 }
 
-// bound sets the limit of attempts: the outermost Retry's, and one for each
-// route.
+// attempts is the limit of attempts: the Retry's, and one for each route.
+func (t *Transport) attempts() int32 {
+	n := min(t.Retry.maxAttempts(), math.MaxInt32-1000)
+	if t.Fallback != nil {
+		n += len(t.Fallback.Routes)
+	}
+	return int32(n)
+}
+
+// bound sets the limit where no Transport further out has a Retry.
 func (c *call) bound(t *Transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.limit == 0 {
-		c.limit = int32(min(t.Retry.maxAttempts(), math.MaxInt32-1000))
-		if t.Fallback != nil {
-			c.limit += int32(len(t.Fallback.Routes))
-		}
+		c.limit = t.attempts()
 	}
 }
 
@@ -183,13 +188,13 @@ func (c *call) delayed(queued, waited time.Duration) {
 }
 
 // settle books the latest verdict for the report.
-func (c *call) settle(o Outcome) {
+func (c *call) settle(o *Outcome) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.final = nil
 	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
 		c.final = new(Outcome)
-		*c.final = o
+		*c.final = *o
 	}
 	if c.ledger != nil {
 		c.ledger.write(c, c.reportLocked())

@@ -175,7 +175,7 @@ func safe(req *http.Request) bool {
 	if req.Context().Value(idempotentKey{}) != nil {
 		return true
 	}
-	asked := askedBy(req)
+	asked := askedBy(req, false)
 	return asked.inference && !asked.background
 }
 

@@ -81,6 +81,11 @@ func clock() instant { return instant(time.Since(epoch)) }
 
 func instantOf(t time.Time) instant { return instant(t.Sub(epoch)) }
 
+// time is the instant as a time.Time, for half the price of asking for both.
+// Its wall clock is epoch's, so that a clock set meanwhile shows in nothing but
+// the time of an event.
+func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }
+
 func (i instant) sub(j instant) time.Duration { return time.Duration(i - j) }
 
 // fake reports whether the instant is of a synctest bubble's clock. That is of

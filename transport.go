@@ -116,10 +116,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if r, ok := c.recall(); ok {
-		return c.deliver(r)
+	r, ok := c.recall()
+	if !ok {
+		r = c.send()
+		c.fall(&r)
 	}
-	return c.deliver(c.fall(c.send()))
+	return c.deliver(&r)
 }
 
 // CloseIdleConnections closes the idle connections of Base and of every route.
@@ -146,7 +148,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 		return at, errNoURL
 	}
 	now := time.Now()
-	asked := askedBy(req)
+	asked := askedBy(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
 		k := b.keyOf(req, asked.model)
 		if c, ok := b.circuits.find(k); ok {
@@ -261,9 +263,9 @@ func (c *call) unsent(how turn) {
 
 // fall asks the fallback's routes, each with the caller's request afresh, until
 // one has an answer. If none has, r stands.
-func (c *call) fall(r result) result {
+func (c *call) fall(r *result) {
 	if c.t.Fallback == nil {
-		return r
+		return
 	}
 	o := r.o
 	for i := range c.t.Fallback.Routes {
@@ -284,11 +286,11 @@ func (c *call) fall(r result) result {
 		a.watch.started = instantOf(now)
 		alt := c.try(a, rerouted, route.Transport)
 		if o = alt.o; !o.Class.wanting() && o.Class != Rejected {
-			return alt
+			*r = alt
+			return
 		}
 		alt.keep()
 	}
-	return r
 }
 
 // turn is how an attempt came by its turn.
@@ -377,7 +379,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 	defer func() {
 		if !admitted { // a function of the user may have panicked
 			a.permit.refund()
-			a.lease.done(Outcome{Class: Canceled}, time.Now())
+			a.lease.done(&Outcome{Class: Canceled}, time.Now())
 		}
 	}()
 	var giveUp time.Time // of waiting for the circuit
@@ -385,7 +387,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		if err := c.ctx().Err(); err != nil {
 			return nil, err
 		}
-		now := time.Now()
+		now := clock().time()
 		if b := c.t.Breaker; b != nil {
 			if c.circuit == nil {
 				c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)

@@ -30,8 +30,10 @@ const (
 // stand for where there are many, else as they are written ([jsonscan.TextSize]);
 // that and UTF-8, for Chinese or Japanese, err on the safe side. Numbers in an
 // input are token ids and count one each. Encoded media count 1000 each.
-func (r Route) ReadPrompt(body []byte) Prompt {
-	s := promptScan{Cursor: jsonscan.NewCursor(body)}
+//
+// Without count, Input is 0: passing over the texts takes less than reading them.
+func (r Route) ReadPrompt(body []byte, count bool) Prompt {
+	s := promptScan{Cursor: jsonscan.NewCursor(body), skim: !count}
 	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
 	if t := s.Next(); t.Kind != jsonscan.Object {
 		return p
@@ -86,6 +88,7 @@ func (r Route) streamsUnasked() bool {
 
 type promptScan struct {
 	jsonscan.Cursor
+	skim  bool
 	bytes int // of text
 	media int
 }
@@ -139,6 +142,10 @@ func (s *promptScan) limits(output, times *int) {
 // text counts the text in the next value, the member name. keys: the names of
 // the members in it count too.
 func (s *promptScan) text(name []byte, keys bool) {
+	if s.skim {
+		s.Skip()
+		return
+	}
 	sum := s.Sum(name, minMedia, func(name, text []byte) bool {
 		media := isMedia(name, text)
 		if media {

@@ -80,7 +80,7 @@ func TestReadPrompt(t *testing.T) {
 		{"unbalanced", openai, `{"messages":]}}}`, Prompt{}},
 		{"deep", openai, `{"messages":` + strings.Repeat("[", 1<<20), Prompt{}},
 	} {
-		if got := tt.route.ReadPrompt([]byte(tt.body)); got != tt.want {
+		if got := tt.route.ReadPrompt([]byte(tt.body), true); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -96,7 +96,7 @@ func FuzzPrompt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
-		p := Route{Format: OpenAIChat}.ReadPrompt(body)
+		p := Route{Format: OpenAIChat}.ReadPrompt(body, true)
 		if !bytes.Equal(body, before) {
 			t.Fatal("the body has changed")
 		}
@@ -143,7 +143,7 @@ func TestReadPromptAllocates(t *testing.T) {
 		if !json.Valid(body) {
 			t.Fatalf("%s is no JSON", name)
 		}
-		if n := testing.AllocsPerRun(100, func() { Route{Format: OpenAIChat}.ReadPrompt(body) }); n > 1 { // the model
+		if n := testing.AllocsPerRun(100, func() { Route{Format: OpenAIChat}.ReadPrompt(body, true) }); n > 1 { // the model
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
@@ -155,7 +155,7 @@ func BenchmarkReadPrompt(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				Route{Format: OpenAIChat}.ReadPrompt(body)
+				Route{Format: OpenAIChat}.ReadPrompt(body, true)
 			}
 		})
 	}
