@@ -39,6 +39,9 @@ func askedBy(req *http.Request, count bool) asked {
 }
 
 func newAsked(route dialect.Route, p dialect.Prompt, count bool) asked {
+	if !route.Inference {
+		return asked{counted: count, output: -1}
+	}
 	a := asked{
 		model: route.Model, format: route.Format, inference: route.Asks(p),
 		stream: route.Stream || p.Stream, background: p.Background, counted: count,

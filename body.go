@@ -20,10 +20,15 @@ type body struct {
 // caller negotiated itself.
 func (b *body) open(c *call, res *http.Response) {
 	b.rc = res.Body
-	if c.asked.inference && res.StatusCode >= 200 && res.StatusCode < 300 && res.Header.Get("Content-Encoding") == "" {
-		b.meter = new(dialect.Meter)
-		b.meter.Start(c.asked.route(), res.Header.Get("Content-Type"), c.asked.stream)
+	if !c.asked.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
+		return
 	}
+	var media string
+	if v := res.Header["Content-Type"]; len(v) > 0 {
+		media = v[0]
+	}
+	b.meter = new(dialect.Meter)
+	b.meter.Start(c.asked.route(), media, c.asked.stream)
 }
 
 func (b *body) usage() (dialect.Usage, bool) {

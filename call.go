@@ -164,14 +164,16 @@ func (a *attempt) prepare(c *call) {
 }
 
 // try sends one attempt and gives the provisional verdict.
-func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
+func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
+	*r = result{a: a}
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
 	var err error
 	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
 		a.watch.holding = a.permit.line != nil
 		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
-		return result{a: a, err: err, o: classifyError(c.in, err)}
+		r.err, r.o = err, classifyError(c.in, err)
+		return
 	}
 	c.count(a)
 	var res *http.Response
@@ -188,15 +190,13 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper) (r result) {
 	}()
 	a.start()
 	res, err = base.RoundTrip(&a.req)
-	r = c.judge(a, res, err)
+	c.judge(r, res, err)
 	done = true
-	return r
 }
 
 // judge gives the provisional verdict on what Base returned.
-func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
-	r.a = a
-	at := clock()
+func (c *call) judge(r *result, res *http.Response, err error) {
+	a, at := r.a, clock()
 	now := at.time()
 	if res != nil && err != nil { // which no RoundTripper may return
 		if res.Body != nil {
@@ -206,7 +206,8 @@ func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 		err = errNothing
 	}
 	if err != nil {
-		return c.failed(a, err, now)
+		c.failed(r, err, now)
+		return
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody
@@ -220,7 +221,8 @@ func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 	}
 	if !a.header(at) {
 		res.Body.Close()
-		return c.failed(a, a.Err(), now)
+		c.failed(r, a.Err(), now)
+		return
 	}
 
 	var prefix []byte
@@ -229,7 +231,8 @@ func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 		res.Body, prefix = r.rest, r.rest.prefix()
 		if err := a.Err(); err != nil {
 			res.Body.Close()
-			return c.failed(a, err, now)
+			c.failed(r, err, now)
+			return
 		}
 	}
 	r.res = res
@@ -244,9 +247,8 @@ func (c *call) judge(a *attempt, res *http.Response, err error) (r result) {
 		r.keep()
 	case !a.serve(res, r.o):
 		res.Body.Close()
-		return c.failed(a, a.Err(), now)
+		c.failed(r, a.Err(), now)
 	}
-	return r
 }
 
 // bodiless reports whether res has no body by definition (RFC 9110 §6.4.1).
@@ -255,9 +257,9 @@ func bodiless(req *http.Request, res *http.Response) bool {
 }
 
 // failed is the result of an attempt without a response.
-func (c *call) failed(a *attempt, err error, now time.Time) result {
+func (c *call) failed(r *result, err error, now time.Time) {
+	a, o := r.a, Outcome{}
 	err = a.translate(err)
-	var o Outcome
 	if c.t.Classify != nil {
 		o = c.t.Classify(&a.req, nil, err)
 	} else {
@@ -270,7 +272,7 @@ func (c *call) failed(a *attempt, err error, now time.Time) result {
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)
-	return result{a: a, err: err, o: o}
+	*r = result{a: a, err: err, o: o}
 }
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }

@@ -89,19 +89,18 @@ func (q *line) evictable(now time.Time) bool {
 // is zero if it went straight through. A call that the server sent back enters
 // at the front of its priority. The error is a *RejectedError or the context's.
 func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (p permit, waited time.Duration, err error) {
-	priority := priorityOf(ctx)
-	deadline, _ := ctx.Deadline()
-
 	q.mu.Lock()
 	now = q.nowLocked(now)
-	if r := q.refusalLocked(cost, priority, front, deadline, now); r != nil {
-		q.mu.Unlock()
-		return p, 0, r
-	}
-	if q.waiting == 0 && q.delayLocked(cost, now) == 0 {
+	if q.waiting == 0 && !q.tooLargeLocked(cost) && q.delayLocked(cost, now) == 0 {
 		p = q.takeLocked(cost, now)
 		q.mu.Unlock()
 		return p, 0, nil
+	}
+	priority := priorityOf(ctx)
+	deadline, _ := ctx.Deadline()
+	if r := q.refusalLocked(cost, priority, front, deadline, now); r != nil {
+		q.mu.Unlock()
+		return p, 0, r
 	}
 	w := q.joinLocked(cost, priority, front, deadline, now)
 	q.pumpLocked(now)
@@ -135,9 +134,14 @@ func (q *line) leave(w *waiter) {
 	}
 }
 
+// tooLargeLocked reports whether a request of the cost can never pass.
+func (q *line) tooLargeLocked(cost int) bool {
+	return q.tokens != nil && cost > q.l.TokensPerMinute
+}
+
 // refusalLocked decides whether a request may join at all.
 func (q *line) refusalLocked(cost, priority int, front bool, deadline, now time.Time) *RejectedError {
-	if q.tokens != nil && cost > q.l.TokensPerMinute {
+	if q.tooLargeLocked(cost) {
 		return &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: "the request is larger than TokensPerMinute"}
 	}
 	if q.latch > 0 && now.Before(q.gate) {

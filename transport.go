@@ -118,7 +118,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	r, ok := c.recall()
 	if !ok {
-		r = c.send()
+		c.send(&r)
 		c.fall(&r)
 	}
 	return c.deliver(&r)
@@ -204,7 +204,7 @@ func (r *result) keep() {
 }
 
 // send is the loop that all layers are called from.
-func (c *call) send() result {
+func (c *call) send(r *result) {
 	var (
 		last     result
 		attempts int  // that counted
@@ -216,40 +216,42 @@ func (c *call) send() result {
 		if err != nil {
 			c.unsent(next)
 			if last.some() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
-				return last
+				*r = last
+			} else {
+				*r = result{err: err, o: classifyError(c.in, err)}
 			}
-			return result{err: err, o: classifyError(c.in, err)}
+			return
 		}
 		if next != deferred {
 			attempts++
 		}
-		r := c.try(a, next, c.t.base())
+		c.try(a, next, c.t.base(), r)
 		if r.o.Class == Rejected && last.some() {
-			return last // a Transport below refused what we would send again
+			*r = last // a Transport below refused what we would send again
+			return
 		}
 		if !r.o.Class.wanting() {
-			return r
+			return
 		}
 		if r.o.Class == TimedOut {
 			timeouts++
 		}
-		wait, how := c.again(&r, attempts, timeouts)
+		wait, how := c.again(r, attempts, timeouts)
 		if how == stop {
-			return r
+			return
 		}
 		r.keep()
-		last, next = r, how
+		last, next = *r, how
 		if how == paid && !c.pauseFor(wait, r.o, attempts) {
 			c.unsent(how)
-			if isDeadline(c.ctx()) {
-				return last
+			if err := c.ctx().Err(); !isDeadline(c.ctx()) {
+				*r = result{err: err, o: classifyError(c.in, err)}
 			}
-			err := c.ctx().Err()
-			return result{err: err, o: classifyError(c.in, err)}
+			return
 		}
 		if !c.replay.ready(c.ctx()) {
 			c.unsent(how)
-			return last
+			return
 		}
 	}
 }
@@ -284,7 +286,8 @@ func (c *call) fall(r *result) {
 		c.fellBack(i+1, o, now)
 		a := c.newAttempt()
 		a.watch.started = instantOf(now)
-		alt := c.try(a, rerouted, route.Transport)
+		var alt result
+		c.try(a, rerouted, route.Transport, &alt)
 		if o = alt.o; !o.Class.wanting() && o.Class != Rejected {
 			*r = alt
 			return
@@ -376,12 +379,14 @@ func (c *call) inTime(wait time.Duration, now time.Time) bool {
 func (c *call) admit(how turn, had bool) (*attempt, error) {
 	a := c.newAttempt()
 	admitted := false
-	defer func() {
-		if !admitted { // a function of the user may have panicked
-			a.permit.refund()
-			a.lease.done(&Outcome{Class: Canceled}, time.Now())
-		}
-	}()
+	if c.t.Observe != nil { // which may panic
+		defer func() {
+			if !admitted {
+				a.permit.refund()
+				a.lease.done(&Outcome{Class: Canceled}, time.Now())
+			}
+		}()
+	}
 	var giveUp time.Time // of waiting for the circuit
 	for {
 		if err := c.ctx().Err(); err != nil {
