@@ -110,6 +110,7 @@ type registry[V interface{ evictable(time.Time) bool }] struct {
 
 	mu sync.RWMutex
 	m  map[key]*entry[V]
+	n  atomic.Int32 // len(m)
 }
 
 type entry[V any] struct {
@@ -119,6 +120,9 @@ type entry[V any] struct {
 }
 
 func (r *registry[V]) find(k key) (v V, ok bool) {
+	if r.n.Load() == 0 {
+		return v, false
+	}
 	r.mu.RLock()
 	e := r.m[k]
 	r.mu.RUnlock()
@@ -151,6 +155,7 @@ func (r *registry[V]) get(k key, now time.Time, fresh func(key) V) V {
 			}
 			e = &entry[V]{key: k, value: fresh(k)}
 			r.m[k] = e
+			r.n.Store(int32(len(r.m)))
 		}
 		r.mu.Unlock()
 	}

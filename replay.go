@@ -113,7 +113,7 @@ func newReplay(req *http.Request, route dialect.Route, record, count bool) (r re
 		}
 		req.Body.Close()
 		r.again, r.state = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }, rewound
-		p = route.ReadPrompt(body, count)
+		p = promptOf(route, body, count)
 	case record:
 		r.rec = &recorder{src: req.Body}
 	}
@@ -137,7 +137,7 @@ func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prom
 	}
 	p := c.prompt
 	if !c.done {
-		p = route.ReadPrompt(c.buf, count)
+		p = promptOf(route, c.buf, count)
 	}
 	*c = collector{} // the pool keeps no prompt
 	collectors.Put(c)
@@ -145,6 +145,13 @@ func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prom
 }
 
 var collectors = sync.Pool{New: func() any { return new(collector) }}
+
+func promptOf(route dialect.Route, body []byte, count bool) dialect.Prompt {
+	if count {
+		return route.ReadPrompt(body)
+	}
+	return route.SkimPrompt(body)
+}
 
 // collector reads the prompt from what is written to it. bytes.Reader and its
 // kin write all they have at once, and then nothing is copied.
@@ -159,7 +166,7 @@ type collector struct {
 
 func (c *collector) Write(p []byte) (int, error) {
 	if c.buf == nil && int64(len(p)) == c.length {
-		c.prompt, c.done = c.route.ReadPrompt(p, c.count), true
+		c.prompt, c.done = promptOf(c.route, p, c.count), true
 		return len(p), nil
 	}
 	if len(c.buf)+len(p) > maxRecorded {

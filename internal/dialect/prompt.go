@@ -30,10 +30,8 @@ const (
 // stand for where there are many, else as they are written ([jsonscan.TextSize]);
 // that and UTF-8, for Chinese or Japanese, err on the safe side. Numbers in an
 // input are token ids and count one each. Encoded media count 1000 each.
-//
-// Without count, Input is 0: passing over the texts takes less than reading them.
-func (r Route) ReadPrompt(body []byte, count bool) Prompt {
-	s := promptScan{Cursor: jsonscan.NewCursor(body), skim: !count}
+func (r Route) ReadPrompt(body []byte) Prompt {
+	s := promptScan{Cursor: jsonscan.NewCursor(body)}
 	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
 	if t := s.Next(); t.Kind != jsonscan.Object {
 		return p
@@ -80,6 +78,71 @@ func (r Route) ReadPrompt(body []byte, count bool) Prompt {
 	return p
 }
 
+// SkimPrompt is ReadPrompt for who needs no tokens: Input and MaxOutput are 0.
+// Nearly all of a body are texts, and it finds the model without passing over
+// them, before the first or close to the end. Stream is false where it is said
+// elsewhere; only for an answer without a Content-Type is it missed.
+func (r Route) SkimPrompt(body []byte) Prompt {
+	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
+	all := r.Format == OpenAIResponses || r.streamsUnasked() // background and Ollama's stream are not to be missed
+	if p.Model != "" && !all {
+		return p
+	}
+	if r.skim(body, &p, all); p.Model != "" || all {
+		return p
+	}
+	// Inside of a string a name could only stand with its quotes escaped, so that
+	// this is a member; and it is the document's own if what follows closes one
+	// object and no more.
+	tail := body[max(0, len(body)-maxTail):]
+	if i := bytes.LastIndex(tail, []byte(`"model"`)); i >= 0 {
+		s := promptScan{Cursor: jsonscan.NewCursor(tail[i:])}
+		s.Depth = 1
+		if r.members(&s, &p, true); p.Model != "" && s.Depth == 0 && s.Next().Kind == jsonscan.None {
+			return p
+		}
+		p.Model = ""
+	}
+	r.skim(body, &p, true)
+	return p
+}
+
+const maxTail = 256 // bytes of a body in which the model is looked for backwards
+
+func (r Route) skim(body []byte, p *Prompt, all bool) {
+	if s := (promptScan{Cursor: jsonscan.NewCursor(body)}); s.Next().Kind == jsonscan.Object {
+		r.members(&s, p, all)
+	}
+}
+
+// members reads the members of an object: all, or those before the first text.
+func (r Route) members(s *promptScan, p *Prompt, all bool) {
+	for {
+		key := s.Next()
+		if !key.Key {
+			return
+		}
+		switch string(jsonscan.Unquote(key.Raw)) {
+		case "model":
+			if t := s.scalar(); t.Kind == jsonscan.String && len(t.Raw) <= maxModel && r.Model == "" {
+				p.Model = string(jsonscan.Unquote(t.Raw))
+			}
+			continue
+		case "stream":
+			p.Stream = s.scalar().Kind == jsonscan.True || r.Stream
+			continue
+		case "background":
+			p.Background = s.scalar().Kind == jsonscan.True
+			continue
+		case "messages", "input", "prompt", "contents", "system", "tools":
+			if !all {
+				return
+			}
+		}
+		s.Skip()
+	}
+}
+
 // streamsUnasked: Ollama streams unless "stream" is false, where there is
 // anything to stream.
 func (r Route) streamsUnasked() bool {
@@ -88,7 +151,6 @@ func (r Route) streamsUnasked() bool {
 
 type promptScan struct {
 	jsonscan.Cursor
-	skim  bool
 	bytes int // of text
 	media int
 }
@@ -142,10 +204,6 @@ func (s *promptScan) limits(output, times *int) {
 // text counts the text in the next value, the member name. keys: the names of
 // the members in it count too.
 func (s *promptScan) text(name []byte, keys bool) {
-	if s.skim {
-		s.Skip()
-		return
-	}
 	sum := s.Sum(name, minMedia, func(name, text []byte) bool {
 		media := isMedia(name, text)
 		if media {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestReadPrompt(t *testing.T) {
@@ -80,7 +82,7 @@ func TestReadPrompt(t *testing.T) {
 		{"unbalanced", openai, `{"messages":]}}}`, Prompt{}},
 		{"deep", openai, `{"messages":` + strings.Repeat("[", 1<<20), Prompt{}},
 	} {
-		if got := tt.route.ReadPrompt([]byte(tt.body), true); got != tt.want {
+		if got := tt.route.ReadPrompt([]byte(tt.body)); got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -96,7 +98,7 @@ func FuzzPrompt(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		before := bytes.Clone(body)
-		p := Route{Format: OpenAIChat}.ReadPrompt(body, true)
+		p := Route{Format: OpenAIChat}.ReadPrompt(body)
 		if !bytes.Equal(body, before) {
 			t.Fatal("the body has changed")
 		}
@@ -104,13 +106,16 @@ func FuzzPrompt(f *testing.F) {
 			t.Fatalf("%+v", p)
 		}
 		var doc map[string]any
-		if json.Unmarshal(body, &doc) != nil {
+		if !utf8.Valid(body) || json.Unmarshal(body, &doc) != nil {
 			return
 		}
 		// The last string wins here, the last value of any type there.
 		model, ok := doc["model"].(string)
 		if ok && len(model) < maxModel/6 && p.Model != model {
 			t.Fatalf("model %q, want %q", p.Model, model)
+		}
+		if q := (Route{Format: OpenAIChat}).SkimPrompt(body); bytes.Count(body, []byte("odel")) == 1 && q.Model != p.Model {
+			t.Fatalf("skimmed model %q, want %q", q.Model, p.Model)
 		}
 		if stream, ok := doc["stream"].(bool); ok && p.Stream != stream {
 			t.Fatalf("stream %v, want %v", p.Stream, stream)
@@ -143,7 +148,7 @@ func TestReadPromptAllocates(t *testing.T) {
 		if !json.Valid(body) {
 			t.Fatalf("%s is no JSON", name)
 		}
-		if n := testing.AllocsPerRun(100, func() { Route{Format: OpenAIChat}.ReadPrompt(body, true) }); n > 1 { // the model
+		if n := testing.AllocsPerRun(100, func() { Route{Format: OpenAIChat}.ReadPrompt(body) }); n > 1 { // the model
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
@@ -155,8 +160,46 @@ func BenchmarkReadPrompt(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(body)))
 			for b.Loop() {
-				Route{Format: OpenAIChat}.ReadPrompt(body, true)
+				Route{Format: OpenAIChat}.ReadPrompt(body)
 			}
 		})
+	}
+}
+
+// Skimming finds the same model, wherever it stands, and never one that is not
+// the document's own.
+func TestSkimPrompt(t *testing.T) {
+	long := strings.Repeat("x", 4*maxTail)
+	for _, tt := range []struct {
+		name, path, body string
+		model            string
+		stream           bool
+	}{
+		{"before the texts", "/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"hi"}]}`, "m", false},
+		{"behind them", "/v1/chat/completions", `{"messages":[{"role":"user","content":"hi"}],"model":"m"}`, "m", false},
+		{"stream before", "/v1/chat/completions", `{"stream":true,"model":"m","messages":[]}`, "m", true},
+		{"stream behind", "/v1/chat/completions", `{"messages":[],"model":"m","stream":true}`, "m", true},
+		{"tools behind it", "/v1/chat/completions", `{"messages":[],"model":"m","tools":[{"function":{"parameters":{"properties":{"a":{}}}}}] } `, "m", false},
+		{"far behind it", "/v1/chat/completions", `{"messages":[],"model":"m","tools":["` + long + `"]}`, "m", false},
+		{"a tool's parameter", "/v1/chat/completions", `{"messages":[],"model":"m","tools":[{"properties":{"model":"no"}}]}`, "m", false},
+		{"a tool's parameter and none", "/v1/chat/completions", `{"messages":[],"tools":[{"properties":{"model":"no"}}]}`, "", false},
+		{"in a string", "/v1/chat/completions", `{"model":"m2","messages":[{"content":"{\"model\":\"no\"}"}]}`, "m2", false},
+		{"in a string behind", "/v1/chat/completions", `{"messages":[{"content":"hi"}],"model":"m","user":"\"model\":\"no\"}"}`, "m", false},
+		{"a value", "/v1/chat/completions", `{"messages":[{"role":"model"}],"model":"m","user":"model"}`, "m", false},
+		{"escaped", "/v1/chat/completions", `{"messages":[],"model":"a\u002fb"}`, "a/b", false},
+		{"of another kind", "/v1/chat/completions", `{"messages":[],"model":{"id":"no"}}`, "", false},
+		{"none", "/v1/chat/completions", `{"messages":[]}`, "", false},
+		{"in the path", "/v1beta/models/g:generateContent", `{"contents":[{"role":"model"}]}`, "g", false},
+		{"Anthropic", "/v1/messages", `{"max_tokens":9,"messages":[{"role":"user","content":"hi"}],"model":"c","stream":true}`, "c", true},
+		{"Ollama streams", "/api/chat", `{"model":"l","messages":[]}`, "l", true},
+	} {
+		r := RouteOf("POST", &url.URL{Path: tt.path})
+		if p := r.SkimPrompt([]byte(tt.body)); p.Model != tt.model || p.Stream != tt.stream {
+			t.Errorf("%s: model %q, stream %v; want %q, %v", tt.name, p.Model, p.Stream, tt.model, tt.stream)
+		}
+	}
+	r := RouteOf("POST", &url.URL{Path: "/v1/responses"})
+	if p := r.SkimPrompt([]byte(`{"model":"m","input":"hi","background":true}`)); !p.Background {
+		t.Error("background is missed")
 	}
 }

@@ -134,7 +134,7 @@ func TestAsks(t *testing.T) {
 		{"/v1/files", `{"model":"gpt-4o"}`, false},
 	} {
 		r := RouteOf("POST", &url.URL{Path: tt.path})
-		if got := r.Asks(r.ReadPrompt([]byte(tt.body), true)); got != tt.want {
+		if got := r.Asks(r.ReadPrompt([]byte(tt.body))); got != tt.want {
 			t.Errorf("POST %s %s asks = %v, want %v", tt.path, tt.body, got, tt.want)
 		}
 	}
