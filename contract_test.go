@@ -28,6 +28,13 @@ func TestContract(t *testing.T) {
 		{"Timeout", func(base http.RoundTripper) http.RoundTripper {
 			return &snubber.Transport{Base: base, Timeout: &snubber.Timeout{}}
 		}},
+		{"Fallback", func(base http.RoundTripper) http.RoundTripper {
+			never := func(*http.Request, snubber.Outcome) bool { return false } // else the first response is what comes back
+			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: base, When: never}}}}
+		}},
+		{"Cache", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Cache: &snubber.Cache{}}
+		}},
 		{"New", func(base http.RoundTripper) http.RoundTripper { return snubber.New(base) }},
 		{"nest", func(base http.RoundTripper) http.RoundTripper { return snubber.New(snubber.New(base)) }},
 	} {

@@ -119,7 +119,7 @@ func (m *Meter) observeUnary(p []byte) {
 	if r.phase == Preamble {
 		// DeepSeek sends blank lines to keep the connection alive.
 		i := 0
-		for i < len(p) && (p[i] <= ' ' || p[i] >= 0x80) { // and a byte order mark
+		for i < len(p) && (p[i] <= ' ' || p[i] == 0xEF || p[i] == 0xBB || p[i] == 0xBF) { // and a byte order mark
 			i++
 		}
 		if i == len(p) {
@@ -127,6 +127,7 @@ func (m *Meter) observeUnary(p []byte) {
 		}
 		r.phase = Content
 		m.judged = p[i] == '{' || p[i] == '['
+		p = p[i:]
 	}
 	if !m.judged {
 		return

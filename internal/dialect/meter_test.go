@@ -592,6 +592,7 @@ func FuzzMeter(f *testing.F) {
 	}
 	f.Add(uint8(Bedrock), "", true, []byte(embedded(`{"type":"error","error":{"x":1}}`)+frame("error", "x", "")))
 	f.Add(uint8(OpenAIChat), "text/event-stream", true, []byte("\xEF\xBB\xBFdata: {\"choices\":[\rdata\r\ndata: {\"finish_reason\":\"stop\"}]}\r\n\r\nevent:x\n\n"))
+	f.Add(uint8(OpenAIChat), "", false, []byte("\xbc{")) // no byte order mark
 	f.Fuzz(func(t *testing.T, format uint8, contentType string, stream bool, body []byte) {
 		r := Route{Format: Format(format % (uint8(Ollama) + 1))}
 		whole := observe(r, contentType, stream, body, max(len(body), 1))
