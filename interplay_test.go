@@ -319,3 +319,19 @@ func TestCacheOfACallThatFellBack(t *testing.T) {
 		t.Errorf("the primary was asked %d times, want 2", n)
 	}
 }
+
+// A pause is not begun where the queue behind it cannot fit the deadline.
+func TestNoPauseBeforeAQueueThatIsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, body: "no"}, step{body: "yes"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if e := <-launch(tr, chat(t).WithContext(ctx)); e.status != 500 || e.took != 0 || e.body != "no" {
+			t.Errorf("%+v, want the 500 at once", e)
+		}
+		if e := <-launch(tr, chat(t)); e.status != 200 || e.took.Round(time.Second) != time.Minute {
+			t.Errorf("%+v, want the answer of the next minute", e)
+		}
+	})
+}

@@ -356,6 +356,11 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
 		return 0, stop
 	}
+	if c.line != nil { // a pause before a queue that is too long would be for nothing
+		if _, refusal := c.line.ready(c.ctx(), c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now); refusal != nil {
+			return 0, stop
+		}
+	}
 	if !rt.budgetInUse().withdraw(c.serviceKey(), now) {
 		return 0, stop
 	}
