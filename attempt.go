@@ -231,25 +231,28 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	a.late = late
 	rc := a.body.rc
-	if rc != nil {
-		a.ended = leaving
+	if rc == nil { // end it in the same step: serve must not come between
+		after, unhook := a.endLocked(why)
+		a.mu.Unlock()
+		tell(after, unhook)
+		return
+	}
+	a.ended = leaving
+	a.mu.Unlock()
+
+	// The verdict comes before the error: who reads the error may close at once,
+	// and Close has a verdict of its own.
+	o, err := Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())}, a.call.ctx().Err()
+	if late != nil {
+		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
+	}
+	a.conclude(o)
+	a.mu.Lock()
+	if a.body.err == nil {
+		a.body.err = err
 	}
 	a.mu.Unlock()
-	if rc != nil {
-		// The verdict comes before the error: who reads the error may close at
-		// once, and Close has a verdict of its own.
-		o, err := Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())}, a.call.ctx().Err()
-		if late != nil {
-			o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
-		}
-		a.conclude(o)
-		a.mu.Lock()
-		if a.body.err == nil {
-			a.body.err = err
-		}
-		a.mu.Unlock()
-	}
-	if a.end(why) && rc != nil {
+	if a.end(why) {
 		rc.Close() // wakes a Read that does not watch the context
 	}
 }
@@ -261,6 +264,14 @@ func (a *attempt) end(why ending) bool {
 		a.mu.Unlock()
 		return false
 	}
+	after, unhook := a.endLocked(why)
+	a.mu.Unlock()
+	tell(after, unhook)
+	return true
+}
+
+// endLocked returns who is to be told after unlocking.
+func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
 	a.ended = why
 	if a.done != nil {
 		close(a.done)
@@ -273,16 +284,18 @@ func (a *attempt) end(why ending) bool {
 		a.body.meter = nil
 		m.Free()
 	}
-	after, unhook := a.after, a.unhook
+	after, unhook = a.after, a.unhook
 	a.after, a.unhook = nil, nil
-	a.mu.Unlock()
+	return after, unhook
+}
+
+func tell(after *callback, unhook func() bool) {
 	for ; after != nil; after = after.next {
 		after.f()
 	}
 	if unhook != nil {
 		unhook()
 	}
-	return true
 }
 
 // claim reports whether the caller, a nested Transport, is the first to send

@@ -324,7 +324,9 @@ func (c *circuit) snapshot(now time.Time) Circuit {
 	s.Requests, s.Failures = ok+failed, failed
 	switch {
 	case c.byHand, c.open.Load() && now.Before(c.until):
-		s.State, s.Until = CircuitOpen, c.until
+		if s.State = CircuitOpen; !c.until.IsZero() {
+			s.Until = now.Add(c.until.Sub(now)) // on today's wall clock
+		}
 	case c.open.Load():
 		s.State = CircuitHalfOpen
 	}
@@ -341,7 +343,7 @@ type window struct {
 }
 
 func (w *window) slot(now time.Time, width time.Duration) int64 {
-	return now.UnixNano() / int64(max(width/time.Duration(len(w.buckets)), 1))
+	return int64(instantOf(now)) / int64(max(width/time.Duration(len(w.buckets)), 1))
 }
 
 func (w *window) add(now time.Time, width time.Duration, failed bool) {

@@ -335,3 +335,37 @@ func TestNoPauseBeforeAQueueThatIsTooLong(t *testing.T) {
 		}
 	})
 }
+
+// Only the deadline is the same after a pause as before it: a queue that is
+// full or too long for MaxWait now may not be so then.
+func TestPauseBeforeAQueueThatMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 503, header: hdr("Retry-After", "1")}, step{body: "yes"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxWait: 500 * time.Millisecond}}
+		if e := <-launch(tr, chat(t)); e.status != 200 {
+			t.Errorf("%+v, want the retry's 200", e)
+		}
+	})
+}
+
+// A response that Classify calls Rejected, after an earlier failure, is closed.
+func TestResponseCalledRejected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, body: "first"}, step{body: "second"})
+		tr := &snubber.Transport{
+			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{Concurrent: 1},
+			Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
+				if res != nil && res.StatusCode == 200 {
+					return snubber.Outcome{Class: snubber.Rejected}
+				}
+				return snubber.Classify(r, res, err)
+			},
+		}
+		if e := <-launch(tr, chat(t)); e.status != 500 || e.body != "first" {
+			t.Errorf("%+v, want the first response", e)
+		}
+		if n := inFlight(t, tr.Limiter); n != 0 || base.all()[1].closed.IsZero() {
+			t.Errorf("%d in flight, the second body closed at %v", n, base.all()[1].closed)
+		}
+	})
+}

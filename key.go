@@ -136,11 +136,10 @@ func (r *registry[V]) get(k key, now time.Time, fresh func(key) V) V {
 	e := r.last.Load()
 	if e == nil || e.key != k {
 		r.mu.RLock()
-		e = r.m[k]
-		r.mu.RUnlock()
-		if e != nil {
-			r.last.Store(e)
+		if e = r.m[k]; e != nil {
+			r.last.Store(e) // under the lock, or it may come after the entry's eviction
 		}
+		r.mu.RUnlock()
 	}
 	if e == nil {
 		r.mu.Lock()

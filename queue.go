@@ -440,7 +440,7 @@ func (q *line) snapshot(now time.Time) Queue {
 		Requests: left(q.requests), Tokens: left(q.tokens), Exhausted: q.latch > 0,
 	}
 	if q.gate.After(now) {
-		s.GatedUntil = q.gate
+		s.GatedUntil = now.Add(q.gate.Sub(now)) // on today's wall clock
 	}
 	return s
 }

@@ -227,6 +227,9 @@ func (c *call) send(r *result) {
 		}
 		c.try(a, next, c.t.base(), r)
 		if r.o.Class == Rejected && last.some() {
+			if r.res != nil { // only a Classify of the user's calls a response that
+				r.res.Body.Close()
+			}
 			*r = last // a Transport below refused what we would send again
 			return
 		}
@@ -251,6 +254,9 @@ func (c *call) send(r *result) {
 		}
 		if !c.replay.ready(c.ctx()) {
 			c.unsent(how)
+			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
+				*r = result{err: err, o: classifyError(c.in, err)}
+			}
 			return
 		}
 	}
@@ -357,7 +363,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 		return 0, stop
 	}
 	if c.line != nil { // a pause before a queue that is too long would be for nothing
-		if _, refusal := c.line.ready(c.ctx(), c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now); refusal != nil {
+		if _, refusal := c.line.ready(c.ctx(), c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now); refusal != nil && refusal.late {
 			return 0, stop
 		}
 	}
