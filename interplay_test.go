@@ -369,3 +369,27 @@ func TestResponseCalledRejected(t *testing.T) {
 		}
 	})
 }
+
+// A function that decides about a failure and panics leaves nothing behind
+// either, also where the error body is longer than what is read of it.
+func TestDecidersThatPanic(t *testing.T) {
+	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
+	for name, tr := range map[string]*snubber.Transport{
+		"Retry.If":   {Retry: &snubber.Retry{If: boom}},
+		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(), When: boom}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 500, body: strings.Repeat("x", 200<<10)})
+				tr.Base, tr.Limiter = base, &snubber.Limiter{Concurrent: 1}
+				func() {
+					defer func() { recover() }()
+					tr.RoundTrip(chat(t))
+				}()
+				if n := inFlight(t, tr.Limiter); n != 0 || base.all()[0].closed.IsZero() {
+					t.Errorf("%d in flight, the body closed at %v", n, base.all()[0].closed)
+				}
+			})
+		})
+	}
+}

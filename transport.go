@@ -117,9 +117,17 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r, ok := c.recall()
+	decided := ok
+	defer func() {
+		if !decided { // Retry.If or a Route's When panicked, with a response in hand
+			r.drop()
+			c.replay.end(c.in.Body)
+		}
+	}()
 	if !ok {
 		c.send(&r)
 		c.fall(&r)
+		decided = true
 	}
 	return c.deliver(&r)
 }
@@ -200,6 +208,17 @@ func (r *result) keep() {
 		r.a.supersede()
 		r.a.conclude(r.o)
 		r.a.end(finished)
+	}
+}
+
+// drop closes a response that nobody will get.
+func (r *result) drop() {
+	if r.a != nil {
+		r.a.conclude(r.o)
+		r.a.end(finished)
+	}
+	if r.res != nil {
+		r.res.Body.Close()
 	}
 }
 
