@@ -1,0 +1,129 @@
+package main
+
+import (
+	"math"
+	"time"
+)
+
+// run is what became of a scenario in the hands of one contender.
+type run struct {
+	scenario           *scenario
+	ok, failed, never  int
+	wire               int // attempts that reached the provider
+	makespan           time.Duration
+	waits              []time.Duration // of the answered calls until they were let in, ascending
+	admitted, rejected []entry
+	calls              []*call
+}
+
+func (r *run) success() float64 {
+	return float64(r.ok) / math.Max(1, float64(r.ok+r.failed+r.never))
+}
+
+// waste is the share of calls on the wire that got nobody anything, of those
+// that did.
+func (r *run) waste() float64 {
+	return float64(len(r.rejected)) / math.Max(1, float64(len(r.admitted)))
+}
+
+// ratio is the makespan in terms of the shortest possible one.
+func (r *run) ratio() float64 { return r.makespan.Seconds() / r.optimum().Seconds() }
+
+// optimum is the shortest possible makespan: the time in which the quota
+// allows all the calls, and then an answer.
+func (r *run) optimum() time.Duration {
+	p := &r.scenario.provider
+	n, cost, service := 0.0, 0.0, time.Duration(0)
+	for _, c := range r.calls {
+		n++
+		cost += c.cost()
+		if p.refund {
+			cost -= float64(c.max - c.output)
+		}
+		service += c.service
+	}
+	if n == 0 {
+		return 0
+	}
+	mean := service / time.Duration(n)
+	workers, longest := 0, time.Duration(0)
+	for _, st := range r.scenario.load.streams {
+		workers += st.workers
+	}
+	for _, c := range r.calls {
+		longest = max(longest, c.service)
+	}
+	t := longest - mean
+	if places := r.scenario.provider.concurrent; places > 0 && places < workers {
+		workers = places
+	}
+	if workers > 0 {
+		t = max(t, service/time.Duration(workers)-mean)
+	}
+	if p.requests.perSecond > 0 {
+		t = max(t, p.spends(n-p.requests.burst))
+	}
+	if p.tokens.perSecond > 0 {
+		t = max(t, seconds((cost-p.tokens.burst)/p.tokens.perSecond))
+	}
+	return max(t, 0) + mean
+}
+
+// spends is the time in which the request bucket grants n.
+func (p *provider) spends(n float64) time.Duration {
+	from := p.closed
+	if n <= 0 {
+		return from
+	}
+	n -= p.granted(0, from) // it fills while nobody is let in, but only to the brim
+	if p.closed > 0 {
+		n += p.granted(0, from)
+	}
+	for {
+		b, until := p.requestsAt(from)
+		if need := seconds(n / b.perSecond); from+need <= until {
+			return from + need
+		}
+		n -= b.perSecond * (until - from).Seconds()
+		from = until
+	}
+}
+
+// wait is a quantile of the waits.
+func (r *run) wait(q float64) float64 {
+	if len(r.waits) == 0 {
+		return math.Inf(1)
+	}
+	return r.waits[int(math.Ceil(q*float64(len(r.waits))))-1].Seconds()
+}
+
+// used is the share of what the quota granted from one instant to another that
+// was used. What was in the bucket before is not counted, so it may be above 1.
+func (r *run) used(from, to time.Duration) float64 {
+	n := 0
+	for _, e := range r.admitted {
+		if from <= e.at && e.at < to {
+			n++
+		}
+	}
+	return float64(n) / r.scenario.provider.granted(from, to)
+}
+
+// jain is how evenly the clients shared what was let in: 1 for equal shares,
+// one over their number if one had all.
+func (r *run) jain(from, to time.Duration, clients ...int) float64 {
+	share := make([]float64, len(clients))
+	for _, e := range r.admitted {
+		for i, c := range clients {
+			if e.client == c && from <= e.at && e.at < to {
+				share[i]++
+			}
+		}
+	}
+	sum, squares := 0.0, 0.0
+	for _, x := range share {
+		sum += x
+		squares += x * x
+	}
+	return sum * sum / (float64(len(clients)) * squares)
+}
