@@ -36,6 +36,12 @@ var contenders = []*contender{
 		t.Limiter.Concurrent = s.told.concurrent
 		return through(s, w.watch(t))
 	}},
+	{name: "openai-go over snubber", make: sdk(func(w *world) http.RoundTripper { return w.watch(snubber.New(w)) })},
+	{name: "backoff + x/time/rate, told", knows: true, make: byHand},
+	{name: "failsafe-go, told", knows: true, make: failsafeTold},
+	{name: "go-retryablehttp", make: retryable},
+	{name: "openai-go", make: sdk(func(w *world) http.RoundTripper { return w })},
+	{name: "sleep(2**attempt)", make: doubling},
 	{name: "bare", make: func(w *world, s *scenario) ask { return through(s, w) }},
 }
 

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 // scenario is a provider, what is wanted of it, and what snubber promises to
 // make of the two.
@@ -12,6 +15,25 @@ type scenario struct {
 	load     load
 	horizon  time.Duration // when all is over, done or not
 	targets  []target
+}
+
+// callsPerSecond is the quota in calls, for those who count nothing else.
+func (s *scenario) callsPerSecond() float64 {
+	r := s.told.requests.perSecond
+	if t := s.told.tokens.perSecond; t > 0 {
+		const n = 10_000
+		cost := 0.0
+		for i := range n {
+			cost += s.load.work(i, rand.New(rand.NewPCG(0, uint64(i)))).cost() / n
+		}
+		if r == 0 || t/cost < r {
+			r = t / cost
+		}
+	}
+	if r == 0 {
+		return 1e6
+	}
+	return r
 }
 
 // target is a number that snubber, unconfigured, has to reach in the median
