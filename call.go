@@ -300,14 +300,15 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		} else {
 			d.gated = now.Add(c.pauses().next(o, now)) // without a hint one backoff step gates the key
 		}
-		a.permit.hold(d.gated, now)
+		a.permit.reported(&o, d.gated, now)
 	case QuotaExhausted:
 		d = c.detours()
 		d.gated = a.permit.exhausted(o.NotBefore, now)
-	case Success:
-		a.permit.answered()
-		return
 	default:
+		a.permit.reported(&o, time.Time{}, now)
+		if o.Class == Success {
+			a.permit.answered()
+		}
 		return
 	}
 	if c.t.Observe != nil {

@@ -57,8 +57,8 @@ func TestGateHoldsTheWholeKey(t *testing.T) {
 				if e.status != 200 || e.took < tt.from || e.took > tt.to {
 					t.Errorf("Retry-After %q (%d): went after %v (%d, %v), want %v to %v", tt.after, seed, e.took, e.status, e.err, tt.from, tt.to)
 				}
-				if f.status != 200 || !about(f.took, e.took-tt.from/2) {
-					t.Errorf("the second went after %v, want in the same instant as the first", f.took)
+				if d := f.took - (e.took - tt.from/2); f.status != 200 || d <= 0 || d > 2*time.Second {
+					t.Errorf("the second went %v after the first, want not at once: nobody knows how much the server will take", d)
 				}
 			})
 		}

@@ -5,7 +5,10 @@ import (
 	"math"
 	"net/http"
 	"sort"
+	"sync/atomic"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // Limiter holds requests back so that a quota is never exceeded, and spreads
@@ -57,8 +60,9 @@ type Limiter struct {
 	// every process.
 	Secret []byte
 
-	lines  registry[*line]
-	hasher hasher
+	lines    registry[*line]
+	hasher   hasher
+	counting atomic.Bool // some key's tokens are limited
 }
 
 // Queue is a snapshot of one key of a [Limiter].
@@ -145,19 +149,23 @@ func (l *Limiter) longestWait() (wait, gate time.Duration) {
 	return l.MaxWait, forever
 }
 
-// counts reports whether anybody asks for the tokens of a prompt.
-func (l *Limiter) counts() bool { return l != nil && l.TokensPerMinute > 0 && l.Tokens == nil }
+// counts reports whether the tokens of prompts are needed: where a quota of
+// tokens is configured, or a server has told of one.
+func (l *Limiter) counts() bool {
+	return l != nil && l.Tokens == nil && (l.TokensPerMinute > 0 || l.counting.Load())
+}
 
 // cost is what a request will be charged in tokens, as far as anyone can say
 // before.
-func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) int {
+func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) (c quota.Cost) {
 	switch {
-	case l.TokensPerMinute <= 0:
-		return 0
+	case l.TokensPerMinute <= 0 && !l.counting.Load():
 	case l.Tokens != nil:
-		return min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
-	case !asked.inference:
-		return 0
+		c.Input = min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
+	case asked.inference:
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		c = quota.Cost{Input: int(asked.input), Output: q.estimate.output(int(asked.output))}
 	}
-	return min(int(asked.input)+q.likelyOutput(int(asked.output)), math.MaxInt32)
+	return c
 }

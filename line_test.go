@@ -10,76 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
-
-// The line relies on what x/time/rate does and does not document: a negative
-// reservation credits, clipped at the burst at the next read; a reservation
-// books debt without waiting; a wider burst adds no tokens and the old one,
-// put back, takes away none but those above it.
-func TestNegativeReservationCredits(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	b := rate.NewLimiter(10, 100)
-	left := func(want float64) {
-		t.Helper()
-		if got := b.TokensAt(now); math.Abs(got-want) > 1e-9 {
-			t.Fatalf("%v left, want %v", got, want)
-		}
-	}
-	left(100)
-	b.ReserveN(now, 80)
-	left(20)
-	if !b.ReserveN(now, -30).OK() {
-		t.Error("a negative reservation is refused")
-	}
-	left(50)
-	b.ReserveN(now, -500)
-	now = now.Add(time.Nanosecond)
-	left(100)
-	b.ReserveN(now, 100)
-	b.ReserveN(now, 100)
-	left(-100)
-	b.ReserveN(now, -40)
-	left(-60)
-	now = now.Add(time.Second)
-	left(-50)
-	if b.ReserveN(now, 101).OK() {
-		t.Error("more than the burst is reserved: widening it is not needed any more")
-	}
-	b.SetBurstAt(now, 1000)
-	left(-50)
-	b.ReserveN(now, 1000)
-	b.SetBurstAt(now, 100)
-	left(-1050)
-	if b.Burst() != 100 || b.Limit() != 10 {
-		t.Errorf("burst %d and limit %v, want 100 and 10", b.Burst(), b.Limit())
-	}
-	now = now.Add(time.Hour)
-	left(100)
-}
-
-// A debt and a credit of any size neither overflow nor exceed the bucket.
-func TestLineChargesAndCredits(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	for _, cost := range []int{0, 1, 10, 11, 1000, math.MaxInt32} {
-		q := (&Limiter{TokensPerMinute: 600}).newLine(key{}) // 10 a second
-		q.chargeLocked(cost, now)
-		if got := q.tokens.TokensAt(now); math.Abs(got-float64(10-cost)) > 1e-3 {
-			t.Errorf("cost %d leaves %v, want %d", cost, got, 10-cost)
-		}
-		if q.tokens.Burst() != 10 {
-			t.Errorf("cost %d leaves a burst of %d, want 10", cost, q.tokens.Burst())
-		}
-		creditLocked(q.tokens, cost, now)
-		if got := q.tokens.TokensAt(now); math.Abs(got-10) > 1e-3 {
-			t.Errorf("cost %d given back leaves %v, want 10", cost, got)
-		}
-		creditLocked(q.tokens, math.MaxInt32, now)
-		if got := q.tokens.TokensAt(now); got > 10 {
-			t.Errorf("a credit leaves %v, more than the bucket holds", got)
-		}
-	}
-}
 
 // A waiter that is granted in the instant in which it gives up keeps the grant
 // if it saw that first, and else gives all of it back.
@@ -88,7 +20,7 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &Limiter{RequestsPerMinute: 60, TokensPerMinute: 6000, Concurrent: 1}
 			q := l.newLine(key{host: "h"})
-			first, _, err := q.enter(t.Context(), 100, false, time.Now())
+			first, _, err := q.enter(t.Context(), quota.Cost{Input: 100}, false, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +29,7 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
-				p, _, err := q.enter(ctx, 100, false, time.Now())
+				p, _, err := q.enter(ctx, quota.Cost{Input: 100}, false, time.Now())
 				if err == nil {
 					p.settle(&Outcome{}, 0, true, time.Now())
 				}
@@ -108,7 +40,7 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 			if canceledFirst {
 				cancel()
 			}
-			q.inFlight--
+			q.quota.Free(time.Now())
 			q.pumpLocked(time.Now())
 			cancel()
 			q.mu.Unlock()
@@ -121,8 +53,8 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 				t.Errorf("canceled first %v: %v", canceledFirst, err)
 			}
 			s := q.snapshot(time.Now())
-			if s.InFlight != 0 || s.Waiting != 0 || q.pending != 0 || q.timer != nil {
-				t.Errorf("%+v with %d pending after %v, want nothing left", s, q.pending, err)
+			if s.InFlight != 0 || s.Waiting != 0 || q.quota.Pending() != 0 || q.timer != nil {
+				t.Errorf("%+v with %d pending after %v, want nothing left", s, q.quota.Pending(), err)
 			}
 			if math.Abs(s.Requests-want) > 1e-6 || math.Abs(s.Tokens-100*want) > 1e-3 {
 				t.Errorf("%v requests and %v tokens left after %v, want %v of each share", s.Requests, s.Tokens, err, want)
@@ -139,13 +71,13 @@ func TestLineBoundsItsQueue(t *testing.T) {
 		q := l.newLine(key{host: "h"})
 		now := time.Now()
 		q.mu.Lock()
-		q.takeLocked(0, now)
+		q.takeLocked(quota.Cost{}, false, now)
 		var all []*waiter
 		for i := range 10_000 {
-			all = append(all, q.joinLocked(0, i%7, i%11 == 0, time.Time{}, now))
+			all = append(all, q.joinLocked(quota.Cost{}, i%7, i%11 == 0, time.Time{}, now))
 		}
 		q.mu.Unlock()
-		_, _, err := q.enter(t.Context(), 0, false, now)
+		_, _, err := q.enter(t.Context(), quota.Cost{}, false, now)
 		var r *RejectedError
 		if !errors.As(err, &r) || r.Err != ErrLimited || r.RetryAfter < time.Second {
 			t.Errorf("the 10001st waiter: %v, want ErrLimited", err)
@@ -168,7 +100,7 @@ func TestLineHasOneTimer(t *testing.T) {
 		q := (&Limiter{RequestsPerMinute: 60}).newLine(key{host: "h"})
 		for range 3 {
 			go func() {
-				p, _, err := q.enter(t.Context(), 0, false, time.Now())
+				p, _, err := q.enter(t.Context(), quota.Cost{}, false, time.Now())
 				if err != nil {
 					t.Error(err)
 				}
@@ -185,8 +117,8 @@ func TestLineHasOneTimer(t *testing.T) {
 		synctest.Wait()
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.timer != nil || q.waiting != 0 || q.inFlight != 0 {
-			t.Errorf("timer %v, %d waiting, %d in flight at the end, want none", q.timer, q.waiting, q.inFlight)
+		if q.timer != nil || q.waiting != 0 || q.quota.InFlight() != 0 {
+			t.Errorf("timer %v, %d waiting, %d in flight at the end, want none", q.timer, q.waiting, q.quota.InFlight())
 		}
 	})
 }
@@ -201,10 +133,14 @@ func TestLineIsEvictable(t *testing.T) {
 		want bool
 	}{
 		{"fresh", func(*line) {}, true},
-		{"in flight", func(q *line) { q.takeLocked(1, now) }, false},
-		{"bucket not full", func(q *line) { q.requests.ReserveN(now, 1) }, false},
-		{"in debt", func(q *line) { q.chargeLocked(1000, now) }, false},
-		{"waiter", func(q *line) { q.joinLocked(1, 0, false, time.Time{}, now) }, false},
+		{"in flight", func(q *line) { q.takeLocked(quota.Cost{Input: 1}, false, now) }, false},
+		{"bucket not full", func(q *line) {
+			q.takeLocked(quota.Cost{}, false, now).settle(&Outcome{}, 0, true, now)
+		}, false},
+		{"in debt", func(q *line) {
+			q.takeLocked(quota.Cost{Input: 1000}, false, now.Add(-time.Second)).settle(&Outcome{}, 0, true, now)
+		}, false},
+		{"waiter", func(q *line) { q.joinLocked(quota.Cost{Input: 1}, 0, false, time.Time{}, now) }, false},
 		{"gated", func(q *line) { q.gate = now.Add(1) }, false},
 		{"gate has passed", func(q *line) { q.gate = now }, true},
 		{"latched", func(q *line) { q.latch, q.gate = time.Minute, now.Add(-maxGate) }, false},

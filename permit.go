@@ -6,25 +6,14 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // permit is what one request has taken.
 type permit struct {
 	line  *line
-	cost  int32 // tokens reserved
+	id    int32 // of the line's quota
 	probe bool  // sent to find out whether an exhausted quota still is
-}
-
-// hold gates the key: nobody goes before until, and whoever cannot wait so
-// long is refused now instead of at its deadline.
-func (p permit) hold(until, now time.Time) {
-	q := p.line
-	if q == nil {
-		return
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.gateLocked(until, q.nowLocked(now))
 }
 
 // exhausted latches the key: a first probe after a minute, each further one
@@ -70,7 +59,47 @@ func (p permit) answered() {
 	q.pumpLocked(q.nowLocked(time.Now()))
 }
 
-// free ends the holding of a place in Concurrent.
+// reported takes in what a response said of the quota. A 429 gates the key too:
+// nobody goes before until, and whoever cannot wait so long is refused now
+// instead of at its deadline.
+func (p permit) reported(o *Outcome, until, now time.Time) {
+	q := p.line
+	if q == nil || o.Class != RateLimited && len(o.Quotas) == 0 {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now = q.nowLocked(now)
+	var buffer [4]quota.Reading
+	rs := buffer[:0]
+	over := quota.Unknown
+	for _, r := range o.Quotas {
+		kind, ok := quotaKinds[r.Kind]
+		if !ok {
+			continue
+		}
+		if r.Remaining == 0 && kind < quota.Concurrency {
+			over = kind
+		}
+		rs = append(rs, quota.Reading{Kind: kind, Window: r.Window, Limit: r.Limit, Remaining: r.Remaining, Reset: r.Reset})
+	}
+	q.quota.Answered(p.id, rs, now)
+	if o.Class == RateLimited {
+		q.quota.Rejected(p.id, over, until, now)
+		q.gateLocked(until, now)
+	} else if q.waiting > 0 {
+		q.pumpLocked(now)
+	}
+	if q.quota.Counting() {
+		q.l.counting.Store(true)
+	}
+}
+
+var quotaKinds = map[string]quota.Kind{
+	"requests": quota.Requests, "tokens": quota.Tokens, "input-tokens": quota.Input, "output-tokens": quota.Output, "concurrency": quota.Concurrency,
+}
+
+// free ends the holding of a place.
 func (p permit) free() {
 	q := p.line
 	if q == nil {
@@ -78,9 +107,10 @@ func (p permit) free() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.inFlight--
+	now := q.nowLocked(time.Now())
+	q.quota.Free(now)
 	if q.waiting > 0 {
-		q.pumpLocked(q.nowLocked(time.Now()))
+		q.pumpLocked(now)
 	}
 }
 
@@ -91,29 +121,25 @@ func (p permit) settle(o *Outcome, format dialect.Format, held bool, now time.Ti
 	if q == nil {
 		return
 	}
-	used := int(p.cost)
-	switch {
-	case o.Usage != (Usage{}):
-		used = dialect.Counted(format, dialect.Usage(o.Usage))
-	case o.Declined, o.Class == Invalid:
-		used = 0 // turned away before a model saw it
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now = q.nowLocked(now)
-	q.pending--
-	if held {
-		q.inFlight--
+	reserved := q.quota.Cost(p.id)
+	used := reserved
+	switch {
+	case o.Usage != (Usage{}):
+		input, output := dialect.Counted(format, dialect.Usage(o.Usage))
+		used = quota.Cost{Input: input, Output: output}
+		q.estimate.billed(reserved, used)
+	case o.Declined, o.Class == Invalid:
+		used = quota.Cost{} // turned away before a model saw it
 	}
-	if q.tokens != nil {
-		if o.Usage.Output > 0 {
-			q.billed.add(o.Usage.Output)
-		}
-		if d := used - int(p.cost); d > 0 {
-			q.chargeLocked(d, now)
-		} else {
-			creditLocked(q.tokens, -d, now)
-		}
+	if o.Class == Success {
+		q.quota.Succeeded(p.id, now)
+	}
+	q.quota.Settle(p.id, used, now)
+	if held {
+		q.quota.Free(now)
 	}
 	if q.waiting > 0 {
 		q.pumpLocked(now)
@@ -129,6 +155,31 @@ func (p permit) refund() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.giveBackLocked(p, q.nowLocked(time.Now()))
+}
+
+// estimate is how a key's bills compare with what was expected of them.
+type estimate struct {
+	outputs quantile
+}
+
+func (e *estimate) billed(reserved, used quota.Cost) {
+	if used.Output > 0 {
+		e.outputs.add(used.Output)
+	}
+}
+
+// output is the reservation for an answer: what was asked for, but no more than
+// nine in ten of this key's answers have billed. asked is 0 where no number
+// was, -1 where the answer has no tokens.
+func (e *estimate) output(asked int) int {
+	likely := e.outputs.p90(1000)
+	switch {
+	case asked < 0:
+		return 0
+	case asked > 0:
+		return min(asked, likely)
+	}
+	return likely
 }
 
 // quantile keeps the latest values for their 90th percentile.

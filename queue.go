@@ -3,12 +3,11 @@ package snubber
 import (
 	"container/list"
 	"context"
-	"math"
 	"slices"
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // maxGate bounds every gate, whatever a server says.
@@ -19,18 +18,15 @@ const maxGate = 15 * time.Minute
 // gate changed afterwards. One timer waits for the head, and is armed anew
 // whenever anything changes.
 //
-// The buckets are x/time/rate limiters used as arithmetic, under the lock and
-// with one now per step: an older now would rewind their clocks and credit the
-// time between twice.
+// How fast the buckets fill is for [quota.Control] to find out, which is told
+// of all that happens, under the lock and with a now that is never older than
+// the one before.
 type line struct {
 	l   *Limiter
 	key key
 
 	mu       sync.Mutex
-	requests *rate.Limiter // nil: no limit
-	tokens   *rate.Limiter
-	inFlight int
-	pending  int      // grants and permits whose tokens may still be settled
+	quota    *quota.Control
 	levels   []*level // of those priorities that have waiters, highest first
 	waiting  int
 	seq      uint64
@@ -40,17 +36,17 @@ type line struct {
 	last     time.Time     // the latest now
 	latch    time.Duration // of an exhausted quota, zero if it is not
 	timer    *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
-	billed   quantile
+	estimate estimate
 }
 
 type level struct {
 	priority int
-	queue    list.List // of *waiter, the front next
-	tokens   int       // sum of their costs
+	queue    list.List  // of *waiter, the front next
+	cost     quota.Cost // of all of them
 }
 
 type waiter struct {
-	cost     int
+	cost     quota.Cost
 	level    *level
 	place    *list.Element
 	seq      uint64
@@ -62,18 +58,18 @@ type waiter struct {
 }
 
 func (l *Limiter) newLine(k key) *line {
-	q := &line{l: l, key: k}
+	c := quota.Config{Concurrent: l.Concurrent}
 	if n := l.RequestsPerMinute; n > 0 {
-		q.requests = rate.NewLimiter(rate.Limit(float64(n)/60), l.burst(n, n))
+		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
 	}
 	if n := l.TokensPerMinute; n > 0 {
 		unit := n
 		if l.RequestsPerMinute > 0 {
 			unit = l.RequestsPerMinute
 		}
-		q.tokens = rate.NewLimiter(rate.Limit(float64(n)/60), l.burst(n, unit))
+		c.Tokens = quota.Ceiling{PerMinute: n, Burst: l.burst(n, unit)}
 	}
-	return q
+	return &line{l: l, key: k, quota: quota.New(c)}
 }
 
 // evictable: a key with waiters, permits, a gate or a bucket that is not full
@@ -81,18 +77,17 @@ func (l *Limiter) newLine(k key) *line {
 func (q *line) evictable(now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	full := func(b *rate.Limiter) bool { return b == nil || b.TokensAt(now) >= float64(b.Burst()) }
-	return q.waiting == 0 && q.pending == 0 && !now.Before(q.gate) && (q.latch == 0 || now.Sub(q.gate) > maxGate) && full(q.requests) && full(q.tokens)
+	return q.waiting == 0 && !now.Before(q.gate) && (q.latch == 0 || now.Sub(q.gate) > maxGate) && q.quota.Full(now)
 }
 
 // enter takes what a request of the cost needs, waiting for its turn; waited
 // is zero if it went straight through. A call that the server sent back enters
 // at the front of its priority. The error is a *RejectedError or the context's.
-func (q *line) enter(ctx context.Context, cost int, front bool, now time.Time) (p permit, waited time.Duration, err error) {
+func (q *line) enter(ctx context.Context, cost quota.Cost, front bool, now time.Time) (p permit, waited time.Duration, err error) {
 	q.mu.Lock()
 	now = q.nowLocked(now)
 	if q.waiting == 0 && !q.tooLargeLocked(cost) && q.delayLocked(cost, now) == 0 {
-		p = q.takeLocked(cost, now)
+		p = q.takeLocked(cost, false, now)
 		q.mu.Unlock()
 		return p, 0, nil
 	}
@@ -135,12 +130,12 @@ func (q *line) leave(w *waiter) {
 }
 
 // tooLargeLocked reports whether a request of the cost can never pass.
-func (q *line) tooLargeLocked(cost int) bool {
-	return q.tokens != nil && cost > q.l.TokensPerMinute
+func (q *line) tooLargeLocked(cost quota.Cost) bool {
+	return q.l.TokensPerMinute > 0 && cost.Input+cost.Output > q.l.TokensPerMinute
 }
 
 // refusalLocked decides whether a request may join at all.
-func (q *line) refusalLocked(cost, priority int, front bool, deadline, now time.Time) *RejectedError {
+func (q *line) refusalLocked(cost quota.Cost, priority int, front bool, deadline, now time.Time) *RejectedError {
 	if q.tooLargeLocked(cost) {
 		return &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: "the request is larger than TokensPerMinute"}
 	}
@@ -176,53 +171,31 @@ func (q *line) unfitLocked(wait time.Duration, deadline, since, now time.Time) *
 
 // predictLocked is the wait of a request that would join now: the gate, then
 // the slower bucket with all the costs before it. Places are not predicted.
-func (q *line) predictLocked(cost, priority int, front bool, now time.Time) time.Duration {
-	n, tokens := 1, q.ownLocked(cost)
+func (q *line) predictLocked(cost quota.Cost, priority int, front bool, now time.Time) time.Duration {
+	n, before := 1, quota.Cost{}
 	for _, lv := range q.levels {
 		if lv.priority > priority || lv.priority == priority && !front {
-			n, tokens = n+lv.queue.Len(), tokens+lv.tokens
+			n, before = n+lv.queue.Len(), before.Plus(lv.cost)
 		}
 	}
-	return q.untilLocked(n, tokens, now)
+	return q.untilLocked(n, before, cost, now)
 }
 
-// untilLocked is the time until n requests of so many tokens in all have gone.
-func (q *line) untilLocked(n, tokens int, now time.Time) time.Duration {
-	gate := max(0, q.gate.Sub(now))
-	return max(gate, // the buckets fill while the gate is shut
-		lack(q.requests, float64(n), now),
-		lack(q.tokens, float64(tokens), now))
-}
-
-// lack is the time in which the bucket gains what it lacks of n.
-func lack(b *rate.Limiter, n float64, now time.Time) time.Duration {
-	if b == nil {
-		return 0
-	}
-	missing := n - b.TokensAt(now)
-	if missing <= 0 {
-		return 0
-	}
-	s := missing / float64(b.Limit()) * float64(time.Second)
-	return time.Duration(min(math.Ceil(s)+1, float64(forever))) // +1 ns: a float short of a whole token
+// untilLocked is the time until n requests have gone, of which those before the
+// last cost so much.
+func (q *line) untilLocked(n int, before, last quota.Cost, now time.Time) time.Duration {
+	gate := max(0, q.gate.Sub(now)) // the buckets fill while it is shut
+	return max(gate, q.quota.Lack(n, before, last, now))
 }
 
 // delayLocked is the time until the head may go, 0 for now and -1 while all
 // places are taken, which no timer can predict.
-func (q *line) delayLocked(cost int, now time.Time) time.Duration {
-	if c := q.l.Concurrent; c > 0 && q.inFlight >= c {
-		return -1
+func (q *line) delayLocked(cost quota.Cost, now time.Time) time.Duration {
+	d := q.quota.Delay(cost, now)
+	if d < 0 {
+		return d
 	}
-	return q.untilLocked(1, q.ownLocked(cost), now)
-}
-
-// ownLocked is what the bucket must hold for a request of the cost to go: one
-// larger than the bucket goes when it is full.
-func (q *line) ownLocked(cost int) int {
-	if q.tokens == nil {
-		return cost
-	}
-	return min(cost, q.tokens.Burst())
+	return max(d, q.gate.Sub(now))
 }
 
 // nowLocked is now, but never before the last: calls took theirs before they
@@ -235,44 +208,16 @@ func (q *line) nowLocked(now time.Time) time.Time {
 	return now
 }
 
-func (q *line) takeLocked(cost int, now time.Time) permit {
-	if q.latch > 0 {
+func (q *line) takeLocked(cost quota.Cost, waited bool, now time.Time) permit {
+	probe := q.latch > 0
+	if probe {
 		q.probing = now.Add(q.latch)
 		q.gate = q.probing // this one finds out, the others wait for what it finds
 	}
-	q.inFlight++
-	q.pending++
-	if q.requests != nil {
-		q.requests.ReserveN(now, 1)
-	}
-	q.chargeLocked(cost, now)
-	return permit{line: q, cost: int32(cost), probe: q.latch > 0}
+	return permit{line: q, id: q.quota.Take(cost, waited, now), probe: probe}
 }
 
-// chargeLocked books tokens, into debt if need be. ReserveN allows a debt of
-// at most one burst, so the bucket is widened while it is booked; the tokens
-// in it stay what they are.
-func (q *line) chargeLocked(cost int, now time.Time) {
-	if q.tokens == nil || cost <= 0 {
-		return
-	}
-	burst := q.tokens.Burst()
-	if cost > burst {
-		q.tokens.SetBurstAt(now, cost)
-		defer q.tokens.SetBurstAt(now, burst)
-	}
-	q.tokens.ReserveN(now, cost)
-}
-
-// creditLocked gives tokens back: a negative reservation, clipped at the
-// burst. Nothing documents it; TestNegativeReservationCredits holds it.
-func creditLocked(b *rate.Limiter, n int, now time.Time) {
-	if b != nil && n > 0 {
-		b.ReserveN(now, -n)
-	}
-}
-
-func (q *line) joinLocked(cost, priority int, front bool, deadline, now time.Time) *waiter {
+func (q *line) joinLocked(cost quota.Cost, priority int, front bool, deadline, now time.Time) *waiter {
 	i, found := slices.BinarySearchFunc(q.levels, priority, func(lv *level, p int) int {
 		switch { // highest first
 		case lv.priority > p:
@@ -293,7 +238,7 @@ func (q *line) joinLocked(cost, priority int, front bool, deadline, now time.Tim
 	} else {
 		w.place = lv.queue.PushBack(w)
 	}
-	lv.tokens += cost
+	lv.cost = lv.cost.Plus(cost)
 	q.waiting++
 	return w
 }
@@ -301,7 +246,7 @@ func (q *line) joinLocked(cost, priority int, front bool, deadline, now time.Tim
 func (q *line) leaveLocked(w *waiter) {
 	lv := w.level
 	lv.queue.Remove(w.place)
-	lv.tokens -= w.cost
+	lv.cost = lv.cost.Minus(w.cost)
 	q.waiting--
 	if lv.queue.Len() == 0 {
 		q.levels = slices.DeleteFunc(q.levels, func(l *level) bool { return l == lv })
@@ -348,7 +293,7 @@ func (q *line) pumpLocked(now time.Time) {
 		} else {
 			q.passed = 0
 		}
-		w.permit = q.takeLocked(w.cost, now)
+		w.permit = q.takeLocked(w.cost, now.After(w.since), now)
 		q.leaveLocked(w)
 		close(w.ready)
 	}
@@ -376,20 +321,21 @@ func (q *line) disarmLocked() {
 func (q *line) gateLocked(until, now time.Time) {
 	until = earlier(until, now.Add(maxGate))
 	if !until.After(q.gate) {
+		q.pumpLocked(now)
 		return // the longer of two gates holds
 	}
 	q.gate = until
-	n, tokens := 0, 0
+	n, before := 0, quota.Cost{}
 	for _, lv := range slices.Clone(q.levels) {
 		for e := lv.queue.Front(); e != nil; {
 			w := e.Value.(*waiter)
 			e = e.Next()
-			refusal := q.unfitLocked(q.untilLocked(n+1, tokens+q.ownLocked(w.cost), now), w.deadline, w.since, now)
+			refusal := q.unfitLocked(q.untilLocked(n+1, before, w.cost, now), w.deadline, w.since, now)
 			if q.latch > 0 {
 				refusal = &RejectedError{Err: ErrQuota, Key: q.key.String(), Reason: "quota exhausted", RetryAfter: q.gate.Sub(now)}
 			}
 			if refusal == nil {
-				n, tokens = n+1, tokens+w.cost
+				n, before = n+1, before.Plus(w.cost)
 				continue
 			}
 			w.refused = refusal
@@ -401,18 +347,15 @@ func (q *line) gateLocked(until, now time.Time) {
 }
 
 func (q *line) giveBackLocked(p permit, now time.Time) {
-	q.pending--
-	q.inFlight--
+	q.quota.GiveBack(p.id, now)
 	if p.probe && q.gate.Equal(q.probing) {
 		q.gate = now // it found out nothing: the next may
 	}
-	creditLocked(q.requests, 1, now)
-	creditLocked(q.tokens, int(p.cost), now)
 	q.pumpLocked(now)
 }
 
 // ready predicts when a request that would join now could go.
-func (q *line) ready(ctx context.Context, cost int, now time.Time) (time.Time, *RejectedError) {
+func (q *line) ready(ctx context.Context, cost quota.Cost, now time.Time) (time.Time, *RejectedError) {
 	deadline, _ := ctx.Deadline()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -429,34 +372,10 @@ func (q *line) ready(ctx context.Context, cost int, now time.Time) (time.Time, *
 func (q *line) snapshot(now time.Time) Queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := func(b *rate.Limiter) float64 {
-		if b == nil {
-			return math.Inf(1)
-		}
-		return b.TokensAt(now)
-	}
-	s := Queue{
-		Key: q.key.String(), Waiting: q.waiting, InFlight: q.inFlight,
-		Requests: left(q.requests), Tokens: left(q.tokens), Exhausted: q.latch > 0,
-	}
+	s := Queue{Key: q.key.String(), Waiting: q.waiting, InFlight: q.quota.InFlight(), Exhausted: q.latch > 0}
+	s.Requests, s.Tokens = q.quota.Left(now)
 	if q.gate.After(now) {
 		s.GatedUntil = now.Add(q.gate.Sub(now)) // on today's wall clock
 	}
 	return s
-}
-
-// likelyOutput is the reservation for an answer: what was asked for, but no
-// more than nine in ten of this key's answers have billed. asked is 0 where no
-// number was, -1 where the answer has no tokens.
-func (q *line) likelyOutput(asked int) int {
-	if asked < 0 {
-		return 0
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	likely := q.billed.p90(1000)
-	if asked > 0 {
-		return min(asked, likely)
-	}
-	return likely
 }

@@ -447,6 +447,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			if waited > 0 {
 				now = now.Add(waited)
 				c.queued(waited, now)
+				had = true // the circuit opened while it waited for us, as under a call in flight
 			}
 			if err != nil {
 				return nil, err

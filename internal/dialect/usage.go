@@ -168,10 +168,9 @@ var bedrockCounts = map[string]uint8{
 
 // Counted is what a usage counts against a quota of tokens. Anthropic does not
 // count what was read from a prompt cache; most others do.
-func Counted(f Format, u Usage) int {
-	n := u.Input + u.Output
+func Counted(f Format, u Usage) (input, output int) {
 	if f == Anthropic {
-		n -= u.CacheRead
+		return max(u.Input-u.CacheRead, 0), u.Output
 	}
-	return max(n, 0)
+	return u.Input, u.Output
 }
