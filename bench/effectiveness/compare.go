@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -50,6 +51,9 @@ func play(t *testing.T, s *scenario, who *contender, o options, oracles []*run) 
 			synctest.Test(t, func(*testing.T) {
 				r.runs[i] = simulate(s, who, o.seed+uint64(i), o.trace && i == 0)
 			})
+			if s.alone != nil {
+				synctest.Test(t, func(*testing.T) { r.runs[i].alone = simulate(s.alone, who, o.seed+uint64(i), false) })
+			}
 		})
 	}
 	all.Wait()
@@ -69,7 +73,7 @@ func (o options) compare(t *testing.T, out io.Writer) {
 		best := play(t, s, contenders[0], options{seeds: o.seeds, seed: o.seed}, nil)
 		rows := []*row{best}
 		for _, c := range contenders[1:] {
-			if who.MatchString(c.name) {
+			if who.MatchString(c.name) && !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic) {
 				rows = append(rows, play(t, s, c, o, best.runs))
 			}
 		}
@@ -93,7 +97,7 @@ func (o options) compare(t *testing.T, out io.Writer) {
 		}
 		w.Flush()
 		for _, r := range rows {
-			if r.who.name != "snubber" {
+			if r.who.name != cmp.Or(s.subject, "snubber") {
 				continue
 			}
 			var parts []string

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
@@ -19,9 +22,11 @@ type ask func(context.Context, *call) error
 
 // contender is a way to call a provider.
 type contender struct {
-	name  string
-	knows bool // it was told the quota
-	make  func(*world, *scenario) ask
+	name    string
+	knows   bool // it was told the quota
+	openAI  bool // speaks to nobody else
+	batches bool // would only fail, many times a second, for as long as it is let
+	make    func(*world, *scenario) ask
 }
 
 var contenders = []*contender{
@@ -36,28 +41,22 @@ var contenders = []*contender{
 		t.Limiter.Concurrent = s.told.concurrent
 		return through(s, w.watch(t))
 	}},
-	{name: "openai-go over snubber", make: sdk(func(w *world) http.RoundTripper { return w.watch(snubber.New(w)) })},
+	{name: "openai-go over snubber", openAI: true, make: sdk(func(w *world) http.RoundTripper { return w.watch(snubber.New(w)) })},
 	{name: "backoff + x/time/rate, told", knows: true, make: byHand},
 	{name: "failsafe-go, told", knows: true, make: failsafeTold},
 	{name: "go-retryablehttp", make: retryable},
-	{name: "openai-go", make: sdk(func(w *world) http.RoundTripper { return w })},
+	{name: "openai-go", openAI: true, make: sdk(func(w *world) http.RoundTripper { return w })},
 	{name: "sleep(2**attempt)", make: doubling},
-	{name: "bare", make: func(w *world, s *scenario) ask { return through(s, w) }},
+	{name: "bare", batches: true, make: func(w *world, s *scenario) ask { return through(s, w) }},
 }
 
 // oracle knows the provider's rules and what is in its buckets, and lets the
-// calls in strictly in turn: no client can do better.
+// calls in strictly in turn, by priority and then by age: no client can do
+// better.
 func oracle(w *world, s *scenario) ask {
-	if w.turn == nil {
-		w.turn = make(chan struct{}, 1)
-	}
 	return func(ctx context.Context, c *call) error {
-		select {
-		case w.turn <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		for {
+		w.turn.take(c)
+		for ctx.Err() == nil {
 			d, freed := w.until(c)
 			if d == 0 {
 				break
@@ -72,19 +71,58 @@ func oracle(w *world, s *scenario) ask {
 			case <-ctx.Done():
 			}
 			t.Stop()
-			if ctx.Err() != nil {
-				<-w.turn
-				return ctx.Err()
-			}
+		}
+		if ctx.Err() != nil {
+			w.turn.give()
+			return ctx.Err()
 		}
 		v := w.arrive(c)
-		<-w.turn
+		for v.over == chance { // not even the oracle knows, but asking again costs nothing
+			v = w.arrive(c)
+		}
+		w.turn.give()
 		req, err := c.request(ctx, s)
 		if err != nil {
 			return err
 		}
-		res, err := w.serve(req, c, v)
-		return read(res, err)
+		return read(w.serve(req, c, v))
+	}
+}
+
+// turn is a lock that the first in line gets.
+type turn struct {
+	mu      sync.Mutex
+	taken   bool
+	waiting []place // the next one first
+}
+
+type place struct {
+	c     *call
+	ready chan struct{}
+}
+
+func (t *turn) take(c *call) {
+	t.mu.Lock()
+	if !t.taken {
+		t.taken = true
+		t.mu.Unlock()
+		return
+	}
+	p := place{c, make(chan struct{})}
+	i, _ := slices.BinarySearchFunc(t.waiting, p, func(a, b place) int {
+		return cmp.Or(cmp.Compare(b.c.priority, a.c.priority), cmp.Compare(a.c.id, b.c.id))
+	})
+	t.waiting = slices.Insert(t.waiting, i, p)
+	t.mu.Unlock()
+	<-p.ready
+}
+
+func (t *turn) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.taken = len(t.waiting) > 0; t.taken {
+		close(t.waiting[0].ready)
+		t.waiting = t.waiting[1:]
 	}
 }
 

@@ -38,7 +38,7 @@ func sdk(base func(*world) http.RoundTripper) func(*world, *scenario) ask {
 		client := openai.NewClient(option.WithAPIKey("sk-simulated"), option.WithHTTPClient(&http.Client{Transport: base(w)}))
 		return func(ctx context.Context, c *call) error {
 			_, err := client.Chat.Completions.New(ctx, openai.ChatCompletionNewParams{
-				Model:     openai.ChatModelGPT4o,
+				Model:     "gpt-4o",
 				MaxTokens: openai.Int(int64(c.max)),
 				Messages:  []openai.ChatCompletionMessageParamUnion{openai.UserMessage(c.prompt())},
 			})
@@ -85,7 +85,7 @@ func byHand(w *world, s *scenario) ask {
 			if err := requests.Wait(ctx); err != nil {
 				return backoff.Permanent(err)
 			}
-			if err := tokens.WaitN(ctx, int(c.cost())); err != nil {
+			if err := tokens.WaitN(ctx, int(s.provider.used(c))); err != nil {
 				return backoff.Permanent(err)
 			}
 			return once(ctx, c)

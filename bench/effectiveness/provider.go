@@ -18,16 +18,21 @@ type provider struct {
 	concurrent       int           // calls at a time; 0: any
 	charged          float64       // of its cost that a rejected call consumes (kappa)
 	refund           bool          // what was reserved and not used comes back when the call ends
+	later            bool          // the answer is charged when it ends, and nothing is reserved for it
 	closed           time.Duration // nobody is let in before
 	noise            float64       // share of calls rejected at random, whatever the load
 	says             dialect
 	hint             hint
 }
 
-// bucket fills evenly. The zero bucket limits nothing.
-type bucket struct{ perSecond, burst float64 }
+// bucket fills evenly, or with a window to the brim at each full one. The zero
+// bucket limits nothing.
+type bucket struct {
+	perSecond, burst float64
+	window           time.Duration
+}
 
-func perMinute(n float64) bucket { return bucket{n / 60, math.Max(1, n/60)} }
+func perMinute(n float64) bucket { return bucket{perSecond: n / 60, burst: math.Max(1, n/60)} }
 
 // step is another request bucket from a time on.
 type step struct {
@@ -70,6 +75,23 @@ func (p *provider) requestsAt(at time.Duration) (b bucket, until time.Duration) 
 	return b, until
 }
 
+// gain is what the bucket gains from one instant to another.
+func (b bucket) gain(from, to time.Duration) float64 {
+	if b.window > 0 {
+		return b.burst * float64(to/b.window-from/b.window)
+	}
+	return b.perSecond * (to - from).Seconds()
+}
+
+// lacks is the time in which the bucket gains n.
+func (b bucket) lacks(n float64, at time.Duration) time.Duration {
+	if b.window > 0 {
+		full := time.Duration(math.Ceil(n / b.burst))
+		return (at/b.window+full)*b.window - at
+	}
+	return seconds(n / b.perSecond)
+}
+
 // granted is how many requests the bucket allows from one instant to another,
 // without what was in it before.
 func (p *provider) granted(from, to time.Duration) float64 {
@@ -77,7 +99,7 @@ func (p *provider) granted(from, to time.Duration) float64 {
 	for from < to {
 		b, until := p.requestsAt(from)
 		until = min(until, to)
-		sum += b.perSecond * (until - from).Seconds()
+		sum += b.gain(from, until)
 		from = until
 	}
 	return sum
@@ -88,9 +110,8 @@ func (p *provider) advance(s state, at time.Duration) state {
 	for s.at < at {
 		b, until := p.requestsAt(s.at)
 		until = min(until, at)
-		d := (until - s.at).Seconds()
-		s.requests = min(s.requests+d*b.perSecond, b.burst)
-		s.tokens = min(s.tokens+d*p.tokens.perSecond, p.tokens.burst)
+		s.requests = min(s.requests+b.gain(s.at, until), b.burst)
+		s.tokens = min(s.tokens+p.tokens.gain(s.at, until), p.tokens.burst)
 		s.at = until
 	}
 	b, _ := p.requestsAt(at)
@@ -115,18 +136,18 @@ func (p *provider) until(s state, at time.Duration, cost float64) (time.Duration
 	if b, until := p.requestsAt(at); b.perSecond > 0 && s.requests+slack < 1 {
 		missing := 1 - s.requests
 		for from := at; ; {
-			need := seconds(missing / b.perSecond)
+			need := b.lacks(missing, from)
 			if from+need <= until {
 				wait, why = from+need-at, requests
 				break
 			}
-			missing -= b.perSecond * (until - from).Seconds()
+			missing -= b.gain(from, until)
 			from = until
 			b, until = p.requestsAt(from)
 		}
 	}
 	if b := p.tokens; b.perSecond > 0 && s.tokens+slack < cost {
-		if d := seconds((cost - s.tokens) / b.perSecond); d > wait {
+		if d := b.lacks(cost-s.tokens, at); d > wait {
 			wait, why = d, tokens
 		}
 	}
@@ -163,8 +184,8 @@ func (p *provider) arrive(s state, at time.Duration, cost, dice float64) (state,
 func (p *provider) depart(s state, at time.Duration, cost, used float64) state {
 	s = p.advance(s, at)
 	s.running--
-	if p.refund {
-		s.tokens = min(s.tokens+cost-used, p.tokens.burst)
+	if p.refund || p.later {
+		s.tokens = min(s.tokens+cost-used, p.tokens.burst) // a debt, if the answer was not reserved for
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type run struct {
 	waits              []time.Duration // of the answered calls until they were let in, ascending
 	admitted, rejected []entry
 	calls              []*call
+	alone              *run // of scenario.alone, if there is one
 }
 
 func (r *run) success() float64 {
@@ -36,10 +38,7 @@ func (r *run) optimum() time.Duration {
 	n, cost, service := 0.0, 0.0, time.Duration(0)
 	for _, c := range r.calls {
 		n++
-		cost += c.cost()
-		if p.refund {
-			cost -= float64(c.max - c.output)
-		}
+		cost += p.used(c)
 		service += c.service
 	}
 	if n == 0 {
@@ -64,7 +63,7 @@ func (r *run) optimum() time.Duration {
 		t = max(t, p.spends(n-p.requests.burst))
 	}
 	if p.tokens.perSecond > 0 {
-		t = max(t, seconds((cost-p.tokens.burst)/p.tokens.perSecond))
+		t = max(t, p.tokens.lacks(math.Max(0, cost-p.tokens.burst), 0))
 	}
 	return max(t, 0) + mean
 }
@@ -75,16 +74,12 @@ func (p *provider) spends(n float64) time.Duration {
 	if n <= 0 {
 		return from
 	}
-	n -= p.granted(0, from) // it fills while nobody is let in, but only to the brim
-	if p.closed > 0 {
-		n += p.granted(0, from)
-	}
 	for {
 		b, until := p.requestsAt(from)
-		if need := seconds(n / b.perSecond); from+need <= until {
+		if need := b.lacks(n, from); from+need <= until {
 			return from + need
 		}
-		n -= b.perSecond * (until - from).Seconds()
+		n -= b.gain(from, until)
 		from = until
 	}
 }
@@ -126,4 +121,46 @@ func (r *run) jain(from, to time.Duration, clients ...int) float64 {
 		squares += x * x
 	}
 	return sum * sum / (float64(len(clients)) * squares)
+}
+
+// paced is the mean wait if the calls went through a queue that lets one at a
+// time in, at the full rate.
+func (r *run) paced() float64 {
+	gap := seconds(1 / r.scenario.provider.requests.perSecond)
+	begun := make([]time.Duration, len(r.calls))
+	for i, c := range r.calls {
+		begun[i] = c.begun
+	}
+	slices.Sort(begun)
+	sum, next := time.Duration(0), time.Duration(0)
+	for _, at := range begun {
+		sum += max(0, next-at)
+		next = max(next, at) + gap
+	}
+	return sum.Seconds() / float64(max(1, len(begun)))
+}
+
+// mean is the mean wait of the answered calls of a priority.
+func (r *run) mean(priority int) float64 {
+	sum, n := time.Duration(0), 0
+	for _, c := range r.calls {
+		if c.ok && c.priority == priority {
+			sum, n = sum+c.admitted-c.begun, n+1
+		}
+	}
+	return sum.Seconds() / float64(max(1, n))
+}
+
+// of counts the calls of a priority, and those that were let in or failed.
+func (r *run) of(priority int) (admitted, failed int) {
+	for _, c := range r.calls {
+		switch {
+		case c.priority != priority:
+		case c.admitted > 0:
+			admitted++
+		case !c.cut:
+			failed++
+		}
+	}
+	return admitted, failed
 }

@@ -29,8 +29,21 @@ type call struct {
 	cut      bool // ended by the end of the scenario and not by whoever made it
 }
 
-// cost is what the provider charges when the call arrives.
-func (c *call) cost() float64 { return float64(c.input + c.max) }
+// reserved is what the provider charges when the call arrives, and used what it
+// has charged in the end.
+func (p *provider) reserved(c *call) float64 {
+	if p.later {
+		return float64(c.input)
+	}
+	return float64(c.input + c.max)
+}
+
+func (p *provider) used(c *call) float64 {
+	if p.later || p.refund {
+		return float64(c.input + c.output)
+	}
+	return p.reserved(c)
+}
 
 type callKey struct{}
 
@@ -48,7 +61,7 @@ type world struct {
 	admitted []entry // when which client was let in
 	rejected []entry
 	freed    chan struct{} // closed and replaced when a call ends
-	turn     chan struct{} // the oracle's
+	turn     turn          // the oracle's
 	limiters []*snubber.Limiter
 }
 
@@ -81,7 +94,7 @@ func (w *world) begin(client, priority int) *call {
 func (w *world) until(c *call) (time.Duration, chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	d, why := w.p.until(w.now, time.Since(w.start), c.cost())
+	d, why := w.p.until(w.now, time.Since(w.start), w.p.reserved(c))
 	if why == none {
 		return 0, nil
 	}
@@ -95,7 +108,7 @@ func (w *world) arrive(c *call) verdict {
 	at := time.Since(w.start)
 	c.attempts++
 	var v verdict
-	w.now, v = w.p.arrive(w.now, at, c.cost(), w.random(c.id, c.attempts).Float64())
+	w.now, v = w.p.arrive(w.now, at, w.p.reserved(c), w.random(c.id, c.attempts).Float64())
 	if v.over != none {
 		w.rejected = append(w.rejected, entry{at, c.client})
 		return v
@@ -108,7 +121,7 @@ func (w *world) arrive(c *call) verdict {
 func (w *world) depart(c *call) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now = w.p.depart(w.now, time.Since(w.start), c.cost(), float64(c.input+c.output))
+	w.now = w.p.depart(w.now, time.Since(w.start), w.p.reserved(c), w.p.used(c))
 	close(w.freed)
 	w.freed = make(chan struct{})
 }
@@ -185,6 +198,9 @@ func (l load) batch() (n int) {
 	return n
 }
 
+// endless reports whether the load ends by the clock.
+func (l load) endless() bool { return l.batch() == 0 }
+
 // chat is a call with a short prompt whose answer takes about a second.
 func chat(id int, r *rand.Rand) *call {
 	return &call{id: id, input: 20 + r.IntN(20), max: 100, output: 20 + r.IntN(60), service: logNormal(r, 800*time.Millisecond, 0.4)}
@@ -260,7 +276,11 @@ func simulate(s *scenario, who *contender, seed uint64, trace bool) *run {
 				if sleep(stream, offset+time.Duration(i)*1_009) != nil {
 					return
 				}
-				for c := next(); c != nil && stream.Err() == nil; c = next() {
+				for stream.Err() == nil {
+					c := next()
+					if c == nil {
+						return
+					}
 					one(stream, c)
 				}
 			})
@@ -285,7 +305,7 @@ func (w *world) measure(s *scenario) *run {
 			r.ok++
 			r.makespan = max(r.makespan, c.ended)
 			r.waits = append(r.waits, c.admitted-c.begun)
-		case c.cut && s.load.batch() > 0:
+		case c.cut && !s.load.endless():
 			r.never++
 		case c.cut:
 		default:
