@@ -3,6 +3,7 @@ package snubber
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -82,7 +83,11 @@ func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wa
 	}
 	wait = max(0, k.gate.Sub(now))
 	for _, s := range shares {
-		wait = max(wait, lack(k.buckets[s.Bucket], float64(min(s.Amount, s.Burst)), now))
+		b := k.buckets[s.Bucket]
+		if lack := float64(min(s.Amount, s.Burst)) - b.TokensAt(now); lack > 0 {
+			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // a float may be short of a whole token
+			wait = max(wait, time.Duration(min(d, float64(forever))))
+		}
 	}
 	if wait > 0 {
 		return wait, nil
@@ -165,12 +170,16 @@ func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Shar
 	return k, now, nil
 }
 
+// book takes a share, into debt if need be. ReserveN allows a debt of at most one
+// burst, so the bucket is widened while it is booked; what is in it stays what it
+// is. A negative reservation credits, clipped at the burst.
 func (k *sharedKey) book(s Share, now time.Time) {
-	if s.Amount > 0 {
-		charge(k.buckets[s.Bucket], s.Amount, now)
-	} else {
-		creditLocked(k.buckets[s.Bucket], -s.Amount, now)
+	b := k.buckets[s.Bucket]
+	if s.Amount > s.Burst {
+		b.SetBurstAt(now, s.Amount)
+		defer b.SetBurstAt(now, s.Burst)
 	}
+	b.ReserveN(now, s.Amount)
 }
 
 // forgetLocked drops a key that holds nothing, of the first that it meets.
@@ -190,16 +199,4 @@ func (m *MemoryLimits) forgetLocked(now time.Time) {
 			return
 		}
 	}
-}
-
-// charge books an amount, into debt if need be. ReserveN allows a debt of at
-// most one burst, so the bucket is widened while it is booked; the tokens in it
-// stay what they are.
-func charge(b *rate.Limiter, n int, now time.Time) {
-	burst := b.Burst()
-	if n > burst {
-		b.SetBurstAt(now, n)
-		defer b.SetBurstAt(now, burst)
-	}
-	b.ReserveN(now, n)
 }
