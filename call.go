@@ -71,6 +71,8 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 		return nil, errNoURL
 	case req.Header == nil:
 		return nil, errNoHeader
+	case t.Limiter.unshareable():
+		return nil, errNoSecret
 	}
 	ctx := req.Context()
 	if err := ctx.Err(); err != nil {
@@ -301,9 +303,11 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 			d.gated = now.Add(c.pauses().next(o, now)) // without a hint one backoff step gates the key
 		}
 		a.permit.reported(&o, d.gated, now)
+		c.t.Limiter.gateAll(c.ctx(), c.line, d.gated.Sub(now))
 	case QuotaExhausted:
 		d = c.detours()
 		d.gated = a.permit.exhausted(o.NotBefore, now)
+		c.t.Limiter.gateAll(c.ctx(), c.line, d.gated.Sub(now))
 	default:
 		a.permit.reported(&o, time.Time{}, now)
 		if o.Class == Success {

@@ -58,11 +58,16 @@ type Limiter struct {
 	Tokens func(req *http.Request, body []byte) int
 	// Secret keys the hash of credentials. If nil, it is random and differs in
 	// every process.
+	// With a Store it must be set, and the same in all processes.
 	Secret []byte
+	// Store shares what is known of a key's quota with other processes. If nil,
+	// each has what it learns by itself.
+	Store LimitStore
 
 	lines    registry[*line]
 	hasher   hasher
-	counting atomic.Bool // some key's tokens are limited
+	counting atomic.Bool  // some key's tokens are limited
+	resting  atomic.Int64 // the instant until which a Store that failed is left alone
 }
 
 // Queue is a snapshot of one key of a [Limiter].

@@ -3,11 +3,9 @@ package snubber
 import (
 	"context"
 	"errors"
-	"math"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // LimitStore lets the Limiters of several processes share a key's quota: the
@@ -54,149 +52,109 @@ type Share struct {
 	Burst     int
 }
 
-// MemoryLimits is a [LimitStore] in this process's memory, for Limiters that
-// shall share a quota and for tests. The zero value is empty and ready. It keeps
-// at most 10 000 keys; one whose buckets are full and whose gate is open holds
-// nothing and is forgotten first.
-//
-// It is safe for concurrent use and must not be copied after first use.
-type MemoryLimits struct {
-	mu   sync.Mutex
-	keys map[string]*sharedKey
+const (
+	storeTime = 100 * time.Millisecond // that a store may take
+	storeRest = 5 * time.Second        // that one which failed is left alone
+)
+
+var errNoSecret = errors.New("snubber: a Limiter with a Store needs a Secret, the same in all processes: without it each has keys of its own")
+
+func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }
+
+// ask calls the store, unless it failed lately. It reports whether the store
+// answered.
+func (l *Limiter) ask(ctx context.Context, f func(context.Context) error) bool {
+	began := clock()
+	if until := instant(l.resting.Load()); until != 0 && began < until && until-began <= instant(storeRest) {
+		return false
+	}
+	limited, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	if err := f(limited); err == nil {
+		l.resting.Store(0)
+		return true
+	}
+	if ctx.Err() == nil {
+		l.resting.Store(int64(clock() + instant(storeRest)))
+	}
+	return false
 }
 
-type sharedKey struct {
-	buckets map[string]*rate.Limiter
-	gate    time.Time
-	last    time.Time
-}
+// share has the store agree to what p has taken. If it does not, what p took is
+// given back, and the key waits for as long as the store says. A store that does
+// not answer agrees.
+func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
+	q := p.line
+	q.mu.Lock()
+	key, owed := q.key.String(), q.owed
+	q.owed = nil
+	shares := sharesOf(q.quota, 1, q.quota.Cost(p.id))
+	q.mu.Unlock()
 
-var errShare = errors.New("a share needs a positive PerSecond and Burst")
-
-// Take implements [LimitStore].
-func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wait time.Duration, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, shares)
-	if err != nil {
-		return 0, err
-	}
-	wait = max(0, k.gate.Sub(now))
-	for _, s := range shares {
-		b := k.buckets[s.Bucket]
-		if lack := float64(min(s.Amount, s.Burst)) - b.TokensAt(now); lack > 0 {
-			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // a float may be short of a whole token
-			wait = max(wait, time.Duration(min(d, float64(forever))))
-		}
-	}
-	if wait > 0 {
-		return wait, nil
-	}
-	for _, s := range shares {
-		k.book(s, now)
-	}
-	return 0, nil
-}
-
-// Settle implements [LimitStore].
-func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []Share) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, shares)
-	if err != nil {
-		return err
-	}
-	for _, s := range shares {
-		k.book(s, now)
-	}
-	return nil
-}
-
-// Gate implements [LimitStore].
-func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, nil)
-	if err != nil {
-		return err
-	}
-	if until := now.Add(d); until.After(k.gate) {
-		k.gate = until
-	}
-	return nil
-}
-
-// openLocked finds the key, its buckets set to the rates of the shares.
-func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Share) (*sharedKey, time.Time, error) {
-	now := time.Now()
-	if err := ctx.Err(); err != nil {
-		return nil, now, err
-	}
-	for _, s := range shares {
-		if !(s.PerSecond > 0) || s.Burst <= 0 {
-			return nil, now, errShare
-		}
-	}
-	k := m.keys[key]
-	if k == nil {
-		if m.keys == nil {
-			m.keys = make(map[string]*sharedKey)
-		}
-		for range 2 { // so that it shrinks again after it had to grow
-			if len(m.keys) >= maxKeys {
-				m.forgetLocked(now)
+	var wait time.Duration
+	p.shared = l.ask(ctx, func(ctx context.Context) (err error) {
+		if len(owed) > 0 {
+			if err = l.Store.Settle(ctx, key, owed); err != nil {
+				return err
 			}
 		}
-		k = &sharedKey{buckets: make(map[string]*rate.Limiter)}
-		m.keys[key] = k
+		wait, err = l.Store.Take(ctx, key, shares)
+		return err
+	})
+	if ctx.Err() == nil && (!p.shared || wait <= 0) {
+		return p, true
 	}
-	if now.Before(k.last) {
-		now = k.last // an older now would credit the time between twice
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := q.nowLocked(time.Now())
+	if p.shared && wait <= 0 {
+		q.oweLocked(-1, quota.Cost{}.Minus(q.quota.Cost(p.id)))
 	}
-	k.last = now
-	for _, s := range shares {
-		b := k.buckets[s.Bucket]
-		if b == nil {
-			k.buckets[s.Bucket] = rate.NewLimiter(rate.Limit(s.PerSecond), s.Burst)
+	q.giveBackLocked(p, now)
+	if p.shared && wait > 0 {
+		q.gateLocked(now.Add(wait), now)
+	}
+	return permit{}, false
+}
+
+// gateAll shuts the key's gate for all processes.
+func (l *Limiter) gateAll(ctx context.Context, q *line, d time.Duration) {
+	if l.Store != nil && d > 0 {
+		l.ask(ctx, func(ctx context.Context) error { return l.Store.Gate(ctx, q.key.String(), d) })
+	}
+}
+
+// oweLocked notes a correction of what the store was told. It goes with the next
+// request's question: the end of a body is no place to wait for a network.
+func (q *line) oweLocked(requests int, c quota.Cost) {
+	for _, s := range sharesOf(q.quota, requests, c) {
+		if s.Amount == 0 {
 			continue
 		}
-		if b.Limit() != rate.Limit(s.PerSecond) {
-			b.SetLimitAt(now, rate.Limit(s.PerSecond))
+		known := false
+		for i := range q.owed {
+			if o := &q.owed[i]; o.Bucket == s.Bucket {
+				s.Amount += o.Amount
+				*o, known = s, true
+			}
 		}
-		if b.Burst() != s.Burst {
-			b.SetBurstAt(now, s.Burst)
+		if !known {
+			q.owed = append(q.owed, s)
 		}
 	}
-	return k, now, nil
 }
 
-// book takes a share, into debt if need be. ReserveN allows a debt of at most one
-// burst, so the bucket is widened while it is booked; what is in it stays what it
-// is. A negative reservation credits, clipped at the burst.
-func (k *sharedKey) book(s Share, now time.Time) {
-	b := k.buckets[s.Bucket]
-	if s.Amount > s.Burst {
-		b.SetBurstAt(now, s.Amount)
-		defer b.SetBurstAt(now, s.Burst)
+// sharesOf is what a request takes of the buckets whose limit is known as a
+// whole.
+func sharesOf(k *quota.Control, requests int, c quota.Cost) (shares []Share) {
+	for _, w := range k.Wholes(requests, c) {
+		name := kindNames[w.Kind]
+		if w.Stock {
+			name += "/day"
+		}
+		shares = append(shares, Share{Bucket: name, Amount: w.Amount, PerSecond: w.PerSecond, Burst: w.Burst})
 	}
-	b.ReserveN(now, s.Amount)
+	return shares
 }
 
-// forgetLocked drops a key that holds nothing, of the first that it meets.
-func (m *MemoryLimits) forgetLocked(now time.Time) {
-	const sample = 32
-	n := 0
-	for name, k := range m.keys {
-		idle := !now.Before(k.gate)
-		for _, b := range k.buckets {
-			idle = idle && b.TokensAt(now) >= float64(b.Burst())
-		}
-		if idle {
-			delete(m.keys, name)
-			return
-		}
-		if n++; n == sample {
-			return
-		}
-	}
-}
+var kindNames = [...]string{quota.Requests: "requests", quota.Tokens: "tokens", quota.Input: "input-tokens", quota.Output: "output-tokens"}

@@ -14,6 +14,8 @@ type permit struct {
 	line  *line
 	id    int32 // of the line's quota
 	probe bool  // sent to find out whether an exhausted quota still is
+
+	shared bool // the Store has agreed
 }
 
 // exhausted latches the key: a first probe after a minute, each further one
@@ -137,6 +139,9 @@ func (p permit) settle(o *Outcome, format dialect.Format, held bool, now time.Ti
 	if o.Class == Success {
 		q.quota.Succeeded(p.id, now)
 	}
+	if p.shared {
+		q.oweLocked(0, used.Minus(reserved))
+	}
 	q.quota.Settle(p.id, used, now)
 	if held {
 		q.quota.Free(now)
@@ -154,6 +159,9 @@ func (p permit) refund() {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if p.shared {
+		q.oweLocked(-1, quota.Cost{}.Minus(q.quota.Cost(p.id)))
+	}
 	q.giveBackLocked(p, q.nowLocked(time.Now()))
 }
 

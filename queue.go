@@ -37,6 +37,7 @@ type line struct {
 	latch    time.Duration // of an exhausted quota, zero if it is not
 	timer    *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
 	estimate estimate
+	owed     []Share // to the Store
 }
 
 type level struct {

@@ -155,6 +155,9 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	if req.URL == nil {
 		return at, errNoURL
 	}
+	if t.Limiter.unshareable() {
+		return at, errNoSecret
+	}
 	now := time.Now()
 	asked := askedBy(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
@@ -418,6 +421,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		}()
 	}
 	var giveUp time.Time // of waiting for the circuit
+	front := how == deferred
 	for {
 		if err := c.ctx().Err(); err != nil {
 			return nil, err
@@ -442,7 +446,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			if l.Tokens != nil {
 				now = time.Now() // counting may take its time
 			}
-			p, waited, err := c.line.enter(c.ctx(), cost, how == deferred, now)
+			p, waited, err := c.line.enter(c.ctx(), cost, front, now)
 			a.permit = p
 			if waited > 0 {
 				now = now.Add(waited)
@@ -451,6 +455,14 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			}
 			if err != nil {
 				return nil, err
+			}
+			if l.Store != nil {
+				agreed := false
+				if a.permit, agreed = l.share(c.ctx(), p); !agreed {
+					front = true // it had its turn
+					continue
+				}
+				now = time.Now()
 			}
 		}
 		if c.circuit != nil {

@@ -1,0 +1,178 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// sharer is a client that shares its quota through a store.
+func sharer(base http.RoundTripper, store snubber.LimitStore) *snubber.Transport {
+	t := snubber.New(base)
+	t.Limiter = &snubber.Limiter{RequestsPerMinute: 60, Burst: 1, Store: store, Secret: []byte("0123456789abcdef")}
+	return t
+}
+
+// Without the store each of three would send at the full rate.
+func TestStoreSharesAQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base, store := play(step{}), new(snubber.MemoryLimits)
+		var wg sync.WaitGroup
+		began := time.Now()
+		for range 3 {
+			rt := sharer(base, store)
+			for range 20 {
+				wg.Go(func() { fetch(rt, chat(t)) })
+			}
+		}
+		wg.Wait()
+		if took := time.Since(began); base.sent() != 60 || took < 59*time.Second || took > 65*time.Second {
+			t.Errorf("%d calls at 60 a minute took %v together, want 59 s and little more", base.sent(), took)
+		}
+		tries := base.all()
+		for i := 10; i < len(tries); i++ {
+			if d := tries[i].at.Sub(tries[i-10].at); d < 9*time.Second {
+				t.Fatalf("calls %d to %d went within %v", i-10, i, d)
+			}
+		}
+	})
+}
+
+func TestStoreSharesAGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(snubber.MemoryLimits)
+		first := play(step{status: 429, header: hdr("Retry-After", "30")}, step{})
+		second := play(step{})
+		began := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() { fetch(sharer(first, store), chat(t)) })
+		time.Sleep(2 * time.Second)
+		if _, err := fetch(sharer(second, store), chat(t)); err != nil {
+			t.Error(err)
+		}
+		if at := second.all()[0].at.Sub(began); at < 30*time.Second || at > 35*time.Second {
+			t.Errorf("the other client sent after %v, want the gate's 30 s", at)
+		}
+		wg.Wait()
+	})
+}
+
+// What an answer was billed less than reserved is there for the others.
+func TestStoreSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(snubber.MemoryLimits)
+		base := play(step{header: hdr("Content-Type", "application/json"), body: `{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}`})
+		rt := sharer(base, store)
+		rt.Limiter.RequestsPerMinute, rt.Limiter.TokensPerMinute, rt.Limiter.Burst = 0, 6000, 6000
+		rt.Limiter.Tokens = func(*http.Request, []byte) int { return 6000 }
+		began := time.Now()
+		for range 5 { // the settlement of each is told with the next
+			if _, err := fetch(rt, chat(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("five calls billed 10 tokens each took %v", took)
+		}
+	})
+}
+
+// faulty is a store that fails or hangs.
+type faulty struct {
+	snubber.MemoryLimits
+	hangs bool
+	asked atomic.Int32
+}
+
+func (f *faulty) Take(ctx context.Context, _ string, _ []snubber.Share) (time.Duration, error) {
+	f.asked.Add(1)
+	if f.hangs {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	return time.Hour, errors.New("connection refused")
+}
+
+func TestStoreThatFailsCostsNoCall(t *testing.T) {
+	for _, hangs := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			store := &faulty{hangs: hangs}
+			rt := sharer(play(step{}), store)
+			rt.Limiter.RequestsPerMinute = 0
+			began := time.Now()
+			for range 50 {
+				if _, err := fetch(rt, chat(t)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if took := time.Since(began); took > 100*time.Millisecond || store.asked.Load() != 1 {
+				t.Errorf("hangs %v: 50 calls took %v and asked %d times, want one time limit and one question", hangs, took, store.asked.Load())
+			}
+			time.Sleep(5 * time.Second)
+			fetch(rt, chat(t))
+			if n := store.asked.Load(); n != 2 {
+				t.Errorf("hangs %v: asked %d times, want once more after a rest", hangs, n)
+			}
+		})
+	}
+}
+
+// A caller that leaves says nothing about the store.
+func TestStoreAndACallerThatLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{hangs: true}
+		rt := sharer(play(step{}), store)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v, want the caller's deadline", err)
+		}
+		if q := rt.Limiter.Quotas()[0]; q.InFlight != 0 {
+			t.Errorf("%d permits are held", q.InFlight)
+		}
+		fetch(rt, chat(t))
+		if n := store.asked.Load(); n != 2 {
+			t.Errorf("asked %d times, want 2: it did not fail", n)
+		}
+	})
+}
+
+func TestStoreNeedsASecret(t *testing.T) {
+	base := play(step{})
+	rt := sharer(base, new(snubber.MemoryLimits))
+	rt.Limiter.Secret = nil
+	if _, err := rt.RoundTrip(chat(t)); err == nil || !strings.Contains(err.Error(), "Secret") || base.sent() != 0 {
+		t.Errorf("err = %v after %d calls, want one that asks for a Secret", err, base.sent())
+	}
+	if _, err := rt.Ready(chat(t)); err == nil {
+		t.Error("Ready knows of no error")
+	}
+}
+
+// The key that a store sees holds no credential.
+func TestStoreSeesNoCredential(t *testing.T) {
+	store := &listening{}
+	rt := sharer(play(step{}), store)
+	fetch(rt, chat(t, "Authorization", "Bearer sk-planted"))
+	if len(store.keys) == 0 || strings.Contains(strings.Join(store.keys, " "), "planted") {
+		t.Errorf("keys = %q", store.keys)
+	}
+}
+
+type listening struct {
+	snubber.MemoryLimits
+	keys []string
+}
+
+func (l *listening) Take(ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	l.keys = append(l.keys, key)
+	return l.MemoryLimits.Take(ctx, key, shares)
+}

@@ -1,0 +1,158 @@
+package snubber
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// MemoryLimits is a [LimitStore] in this process's memory, for Limiters that
+// shall share a quota and for tests. The zero value is empty and ready. It keeps
+// at most 10 000 keys; one whose buckets are full and whose gate is open holds
+// nothing and is forgotten first.
+//
+// It is safe for concurrent use and must not be copied after first use.
+type MemoryLimits struct {
+	mu   sync.Mutex
+	keys map[string]*sharedKey
+}
+
+type sharedKey struct {
+	buckets map[string]*rate.Limiter
+	gate    time.Time
+	last    time.Time
+}
+
+var errShare = errors.New("a share needs a positive PerSecond and Burst")
+
+// Take implements [LimitStore].
+func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wait time.Duration, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, now, err := m.openLocked(ctx, key, shares)
+	if err != nil {
+		return 0, err
+	}
+	wait = max(0, k.gate.Sub(now))
+	for _, s := range shares {
+		b := k.buckets[s.Bucket]
+		if lack := float64(min(s.Amount, s.Burst)) - b.TokensAt(now); lack > 0 {
+			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // a float may be short of a whole token
+			wait = max(wait, time.Duration(min(d, float64(forever))))
+		}
+	}
+	if wait > 0 {
+		return wait, nil
+	}
+	for _, s := range shares {
+		k.book(s, now)
+	}
+	return 0, nil
+}
+
+// Settle implements [LimitStore].
+func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []Share) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, now, err := m.openLocked(ctx, key, shares)
+	if err != nil {
+		return err
+	}
+	for _, s := range shares {
+		k.book(s, now)
+	}
+	return nil
+}
+
+// Gate implements [LimitStore].
+func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, now, err := m.openLocked(ctx, key, nil)
+	if err != nil {
+		return err
+	}
+	if until := now.Add(d); until.After(k.gate) {
+		k.gate = until
+	}
+	return nil
+}
+
+// openLocked finds the key, its buckets set to the rates of the shares.
+func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Share) (*sharedKey, time.Time, error) {
+	now := time.Now()
+	if err := ctx.Err(); err != nil {
+		return nil, now, err
+	}
+	for _, s := range shares {
+		if !(s.PerSecond > 0) || s.Burst <= 0 {
+			return nil, now, errShare
+		}
+	}
+	k := m.keys[key]
+	if k == nil {
+		if m.keys == nil {
+			m.keys = make(map[string]*sharedKey)
+		}
+		for range 2 { // so that it shrinks again after it had to grow
+			if len(m.keys) >= maxKeys {
+				m.forgetLocked(now)
+			}
+		}
+		k = &sharedKey{buckets: make(map[string]*rate.Limiter)}
+		m.keys[key] = k
+	}
+	if now.Before(k.last) {
+		now = k.last // an older now would credit the time between twice
+	}
+	k.last = now
+	for _, s := range shares {
+		b := k.buckets[s.Bucket]
+		if b == nil {
+			k.buckets[s.Bucket] = rate.NewLimiter(rate.Limit(s.PerSecond), s.Burst)
+			continue
+		}
+		if b.Limit() != rate.Limit(s.PerSecond) {
+			b.SetLimitAt(now, rate.Limit(s.PerSecond))
+		}
+		if b.Burst() != s.Burst {
+			b.SetBurstAt(now, s.Burst)
+		}
+	}
+	return k, now, nil
+}
+
+// book takes a share, into debt if need be. ReserveN allows a debt of at most one
+// burst, so the bucket is widened while it is booked; what is in it stays what it
+// is. A negative reservation credits, clipped at the burst.
+func (k *sharedKey) book(s Share, now time.Time) {
+	b := k.buckets[s.Bucket]
+	if s.Amount > s.Burst {
+		b.SetBurstAt(now, s.Amount)
+		defer b.SetBurstAt(now, s.Burst)
+	}
+	b.ReserveN(now, s.Amount)
+}
+
+// forgetLocked drops a key that holds nothing, of the first that it meets.
+func (m *MemoryLimits) forgetLocked(now time.Time) {
+	const sample = 32
+	n := 0
+	for name, k := range m.keys {
+		idle := !now.Before(k.gate)
+		for _, b := range k.buckets {
+			idle = idle && b.TokensAt(now) >= float64(b.Burst())
+		}
+		if idle {
+			delete(m.keys, name)
+			return
+		}
+		if n++; n == sample {
+			return
+		}
+	}
+}
