@@ -221,8 +221,8 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 }
 
 // abort ends the attempt from outside: a timer, the caller's context. Before
-// the response the loop that waits in Base gives the verdict; after it nobody
-// may be reading, and the verdict is given here.
+// the response the loop that waits in Base, or for the answer's opening, gives
+// the verdict; after it nobody may be reading, and the verdict is given here.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
 	if a.ended != running {
@@ -231,10 +231,13 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	a.late = late
 	rc := a.body.rc
-	if rc == nil { // end it in the same step: serve must not come between
+	if o := a.body.opening; rc == nil || o != nil && o.reading { // end it in the same step: serve must not come between
 		after, unhook := a.endLocked(why)
 		a.mu.Unlock()
 		tell(after, unhook)
+		if rc != nil {
+			rc.Close() // wakes the Read of the opening
+		}
 		return
 	}
 	a.ended = leaving
@@ -284,6 +287,7 @@ func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
 		a.body.meter = nil
 		m.Free()
 	}
+	a.body.opening = nil // and not freed: a Read into it may still be running
 	after, unhook = a.after, a.unhook
 	a.after, a.unhook = nil, nil
 	return after, unhook
@@ -411,8 +415,10 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	}
-	a.body.open(a.call, res)
-	a.watch.first = a.body.meter != nil && a.body.meter.Streaming()
+	a.body.rc = res.Body
+	if o := a.body.opening; o != nil {
+		o.reading = false
+	}
 	if d := a.call.detour.Load(); d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
 		d.copy = a.call.t.Cache.copying(d.key, res, time.Now())
 		res.Header = res.Header.Clone()

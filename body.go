@@ -10,16 +10,16 @@ import (
 // body is a response's body as it passes. Bytes, errors and read boundaries
 // are the server's own.
 type body struct {
-	rc    io.ReadCloser
-	meter *dialect.Meter // nil: nothing to look for
-	err   error          // what every further Read returns
+	rc      io.ReadCloser
+	meter   *dialect.Meter // nil: nothing to look for
+	opening *opening       // nil: there is none, or it has been handed on
+	err     error          // what every further Read returns
 }
 
-// open starts to watch the body of res. Upgrades and what is not an answer to
+// open prepares to watch the body of res. Upgrades and what is not an answer to
 // an inference request are never looked into, nor is an encoding that the
 // caller negotiated itself.
 func (b *body) open(c *call, res *http.Response) {
-	b.rc = res.Body
 	if !c.asked.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
 	}
@@ -29,6 +29,16 @@ func (b *body) open(c *call, res *http.Response) {
 	}
 	b.meter = new(dialect.Meter)
 	b.meter.Start(c.asked.route(), media, c.asked.stream)
+}
+
+// truncated reports whether a stream that goes on with err, or nil for no further
+// than here, lacks its end: to a reader who gets no more it must be an error.
+func (b *body) truncated(err error) bool {
+	m := b.meter
+	if m == nil || !m.Streaming() || m.Phase() == dialect.Failed {
+		return false
+	}
+	return err == nil && m.Phase() < dialect.Finished || err == io.EOF && !m.End()
 }
 
 func (b *body) usage() (dialect.Usage, bool) {
@@ -56,34 +66,46 @@ func (b answer) Read(p []byte) (int, error) {
 	}
 	began := clock()
 	a.watch.begin(began)
-	a.rearmLocked(began)
-	a.mu.Unlock()
+	m, now := a.body.meter, began
+	var n int
+	var err error
+	if o := a.body.opening; o != nil { // which the meter has seen
+		var all bool
+		if n, err, all = o.next(p); all {
+			a.body.opening = nil
+			o.free()
+		}
+		a.watch.end(now)
+		a.rearmLocked(now)
+	} else {
+		a.rearmLocked(began)
+		a.mu.Unlock()
 
-	n, err := a.body.rc.Read(p)
+		n, err = a.body.rc.Read(p)
 
-	if err != nil && err != io.EOF {
-		err = a.translate(err)
-	}
-	now := clock()
-	a.mu.Lock()
-	a.watch.end(now)
-	if !a.watch.ringing { // the Read was longer than what the alarm was set for
-		a.rearmLocked(a.watch.mark)
-	}
-	if ended := a.body.err; ended != nil && err == io.EOF {
-		err = ended // it was aborted or closed meanwhile: this is no clean end
-	}
-	m := a.body.meter
-	if m != nil {
-		m.Observe(p[:n])
-		a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
+		if err != nil && err != io.EOF {
+			err = a.translate(err)
+		}
+		now = clock()
+		a.mu.Lock()
+		a.watch.end(now)
+		if !a.watch.ringing { // the Read was longer than what the alarm was set for
+			a.rearmLocked(a.watch.mark)
+		}
+		if ended := a.body.err; ended != nil && err == io.EOF {
+			err = ended // it was aborted or closed meanwhile: this is no clean end
+		}
+		if m = a.body.meter; m != nil {
+			m.Observe(p[:n])
+			a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
+		}
 	}
 	var o Outcome
 	final := true
 	switch {
 	case err != nil && err != io.EOF:
 		o = classifyError(a.call.in, err)
-	case err != nil && m != nil && m.Streaming() && !m.End() && m.Phase() != dialect.Failed:
+	case err != nil && a.body.truncated(err):
 		err = errTruncated
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 	case err != nil, m != nil && m.Phase() >= dialect.Terminal:

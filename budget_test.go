@@ -127,7 +127,7 @@ func TestDeposit(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{
-			Base:  play(step{status: 500}, step{status: 500}, step{}, step{status: 500}, step{status: 500}, step{}),
+			Base:  play(step{status: 500}, step{status: 500}, step{do: sse(chunk{text: deltaEvent}, chunk{text: doneEvent})}, step{status: 500}, step{status: 500}, step{}),
 			Retry: &snubber.Retry{Budget: still(1, 1)},
 		}
 		spend(t, tr, chat(t))

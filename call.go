@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"math"
 	"net/http"
 	"sync"
@@ -228,7 +227,9 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 	}
 
 	var prefix []byte
-	if res.StatusCode >= 400 && res.Body != http.NoBody {
+	switch {
+	case res.Body == http.NoBody:
+	case res.StatusCode >= 400:
 		r.rest = hold(res.Body, maxHeld)
 		res.Body, prefix = r.rest, r.rest.prefix()
 		if err := a.Err(); err != nil {
@@ -236,10 +237,28 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 			c.failed(r, err, now)
 			return
 		}
+	default:
+		err := a.openAnswer(res)
+		now = clock().time()
+		if err != nil {
+			res.Body.Close()
+			c.failed(r, err, now)
+			return
+		}
 	}
 	r.res = res
-	r.o = c.classify(a, res, prefix, now)
-	if r.rest == nil && r.o.Class.wanting() && res.Body != http.NoBody {
+	o, over := Outcome{}, false
+	if r.rest != nil {
+		o = classifyResponse(c.asked.route(), c.in, res, prefix, now)
+	} else {
+		o, prefix, over = a.opened(res, now)
+	}
+	if r.o = o; c.t.Classify != nil {
+		seen := *res
+		seen.Body = &seenBody{*bytes.NewReader(prefix), o}
+		r.o = c.t.Classify(&a.req, &seen, nil)
+	}
+	if r.rest == nil && a.body.opening == nil && r.o.Class.wanting() && res.Body != http.NoBody {
 		r.rest = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
 		res.Body = r.rest
 	}
@@ -250,8 +269,22 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 	case !a.serve(res, r.o):
 		res.Body.Close()
 		c.failed(r, a.Err(), now)
+	case over && r.o.Class == Success:
+		a.conclude(o) // which can be worse
+	case over:
+		a.conclude(r.o)
 	}
 }
+
+// seenBody is what a Classify hook gets to see of a body, and the verdict on it.
+// That cannot be told from the bytes alone: a stream that goes on and one that
+// has broken off look alike where the hook sees EOF.
+type seenBody struct {
+	bytes.Reader
+	o Outcome
+}
+
+func (*seenBody) Close() error { return nil }
 
 // bodiless reports whether res has no body by definition (RFC 9110 §6.4.1).
 func bodiless(req *http.Request, res *http.Response) bool {
@@ -270,7 +303,7 @@ func (c *call) failed(r *result, err error, now time.Time) {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.swallowed = o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(instantOf(now).sub(a.watch.started))
+	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(instantOf(now).sub(a.watch.started))
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)
@@ -278,15 +311,6 @@ func (c *call) failed(r *result, err error, now time.Time) {
 }
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
-
-func (c *call) classify(a *attempt, res *http.Response, held []byte, now time.Time) Outcome {
-	if c.t.Classify == nil {
-		return classifyResponse(c.asked.route(), c.in, res, held, now)
-	}
-	seen := *res
-	seen.Body = io.NopCloser(bytes.NewReader(held))
-	return c.t.Classify(&a.req, &seen, nil)
-}
 
 // regulate tells the key's queue what the server said about its quota.
 func (c *call) regulate(a *attempt, o Outcome, now time.Time) {

@@ -3,6 +3,7 @@ package snubber_test
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -67,7 +68,7 @@ type flow struct {
 }
 
 func newFlow(chunks ...chunk) *flow {
-	return &flow{chunks: chunks, start: time.Now(), gone: make(chan struct{})}
+	return &flow{chunks: slices.Clone(chunks), start: time.Now(), gone: make(chan struct{})}
 }
 
 func (f *flow) Read(p []byte) (int, error) {

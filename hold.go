@@ -3,7 +3,6 @@ package snubber
 import (
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -107,11 +106,7 @@ func (h *held) keep(res *http.Response) {
 	h.stop = true
 	read := h.buf[h.off:]
 	if h.err == nil {
-		res.ContentLength = int64(len(read))
-		if res.Header.Get("Content-Length") != "" {
-			res.Header = res.Header.Clone()
-			res.Header.Set("Content-Length", strconv.Itoa(len(read)))
-		}
+		shorten(res, len(read))
 	}
 	res.Body = &stored{rest: read, err: io.EOF}
 	if h.err != nil {

@@ -134,6 +134,9 @@ func Classify(req *http.Request, res *http.Response, err error) Outcome {
 	if err != nil || res == nil {
 		return classifyError(req, err)
 	}
+	if seen, ok := res.Body.(*seenBody); ok {
+		return seen.o
+	}
 	var body []byte
 	if res.StatusCode >= 400 && res.Body != nil && res.Body != http.NoBody {
 		h := hold(res.Body, maxHeld)

@@ -99,7 +99,7 @@ func TestPeersBreaker(t *testing.T) {
 			} {
 				for _, body := range []io.ReadCloser{stuck("x", nil), &slow{stuck("", io.EOF), 3 * time.Second}} {
 					st := step{header: hdr("Content-Type", "text/event-stream"), stream: body}
-					b, err := io.ReadAll(must(t, &snubber.Transport{Base: play(st), Timeout: limits}, chat(t)).Body)
+					b, err := io.ReadAll(must(t, &snubber.Transport{Base: play(st), Timeout: limits}, newReq(t, "GET", "https://api.example.com/x", "")).Body)
 					var timeout *snubber.TimeoutError
 					if !errors.As(err, &timeout) || timeout.Phase != phase {
 						t.Errorf("%T: %q, %v, want a timeout of %s", body, b, err, phase)

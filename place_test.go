@@ -78,7 +78,6 @@ func (h *half) drain()     { io.Copy(io.Discard, h) }
 func TestQueueHoldsPlaces(t *testing.T) {
 	const second = time.Second
 	event := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n"
-	done := event + "data: [DONE]\n\n"
 	for _, tt := range []struct {
 		name    string
 		step    step
@@ -92,8 +91,9 @@ func TestQueueHoldsPlaces(t *testing.T) {
 			return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, nil
 		}}, nil, nil, 0},
 		{"error status read by us", step{status: 500, body: "x"}, nil, nil, 0},
-		{"terminal event before EOF", step{header: hdr("Content-Type", "text/event-stream"), stream: stuck(done, nil)}, nil,
-			func(t *testing.T, b *half, _ func()) { b.read(len(done)) }, second},
+		{"terminal event before EOF", step{do: sse(chunk{text: event}, chunk{at: second, text: doneEvent}, chunk{at: -1})}, nil,
+			func(t *testing.T, b *half, _ func()) { b.read(len(event + doneEvent)) }, second},
+		{"terminal event in the opening", step{do: sse(chunk{text: event + doneEvent}, chunk{at: -1})}, nil, nil, 0},
 		{"an event that is not terminal", step{header: hdr("Content-Type", "text/event-stream"), stream: stuck(event, nil)}, nil,
 			func(t *testing.T, b *half, _ func()) { b.read(len(event)) }, second + 2*time.Minute},
 		{"read error", step{stream: stuck("x", errors.New("reset"))}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},

@@ -208,6 +208,7 @@ func (r *result) keep() {
 		r.rest = nil
 	}
 	if r.a != nil {
+		r.a.keepOpening(r.res)
 		r.a.supersede()
 		r.a.conclude(r.o)
 		r.a.end(finished)

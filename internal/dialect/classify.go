@@ -114,6 +114,8 @@ func verdictOf(f *failure, status int) Verdict {
 		v.Reason = reasonOf(word)
 	case len(f.words) > 0:
 		v.Reason = reasonOf(f.words[0])
+	case f.status == 0 && f.page:
+		v.Reason = "html"
 	case f.status == 0:
 		v.Reason = "error"
 	default:

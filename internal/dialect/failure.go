@@ -25,6 +25,7 @@ type failure struct {
 	status int            // HTTP's; where that was no failure, the body's; 0: none known
 	obj    map[string]any // the error object, or the top level where there is none
 	object bool           // the error object was under "error"
+	page   bool           // it is HTML
 	hasID  bool           // an "id" stood beside it
 	number int            // a number given as code
 	words  []string       // machine words, lower case, the most specific first
@@ -41,6 +42,7 @@ func readFailure(r *reply, route Route, status int, body []byte) *failure {
 		body = body[:maxBody]
 	}
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	f.page = len(body) > 0 && body[0] == '<'
 	v := readTree(body)
 	if a, ok := v.([]any); ok && len(a) > 0 {
 		v = a[0]
@@ -49,7 +51,7 @@ func readFailure(r *reply, route Route, status int, body []byte) *failure {
 	switch {
 	case ok:
 		f.read(top)
-	case len(body) > 0 && body[0] != '<':
+	case !f.page:
 		// Text of a proxy. HTML is left out: a page has too many words.
 		f.say(string(body[:min(len(body), maxText)]))
 	}

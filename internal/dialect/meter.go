@@ -28,6 +28,8 @@ const (
 type Meter struct {
 	framing framing
 	phase   Phase // of an opaque body
+	stream  bool  // the caller asked for one
+	begun   bool  // a byte has come that is not blank
 	judged  bool  // a unary body began like JSON
 	r       *reader
 }
@@ -43,13 +45,15 @@ const (
 )
 
 // Start says what is to come: the answer to a request on r, with the
-// Content-Type of its header, to a caller who asked for a stream or not.
+// Content-Type of its header, to a caller who asked for a stream or not. A type
+// that the first byte contradicts is not believed: a JSON error under
+// text/event-stream, events under application/json and a page of HTML under
+// either are read as what they are.
 //
 // A stream of Gemini without alt=sse is a JSON array that arrives piece by
-// piece; it is read as one document, whose errors and usage are seen, but not
-// its first content.
+// piece; it is read as one document.
 func (m *Meter) Start(r Route, contentType string, stream bool) {
-	*m = Meter{framing: framingOf(r, contentType, stream)}
+	*m = Meter{framing: framingOf(r, contentType, stream), stream: stream}
 }
 
 func framingOf(r Route, contentType string, stream bool) framing {
@@ -71,6 +75,8 @@ func framingOf(r Route, contentType string, stream bool) framing {
 		return linesFraming
 	case media == "application/json", strings.HasSuffix(media, "+json"):
 		return unary // also to a caller who wanted a stream
+	case strings.HasPrefix(media, "text/"), strings.HasSuffix(media, "/octet-stream"):
+		return unary // until its first byte says otherwise: proxies label JSON, streams and their own pages so
 	case media != "":
 		return opaque // speech, images
 	case !stream:
@@ -92,14 +98,14 @@ func (m *Meter) Observe(p []byte) {
 	}
 	if m.r == nil {
 		m.r = readers.Get().(*reader)
-		if m.framing == unary {
-			m.r.json.Reset(unaryPaths)
-		}
 		if m.framing == framesFraming {
 			m.r.frames = new(stream.Frames)
 		}
 	}
 	r := m.r
+	if !m.begun && m.framing != framesFraming {
+		m.begin(p)
+	}
 	switch m.framing {
 	case sseFraming:
 		r.sse.Feed(p, r)
@@ -114,21 +120,40 @@ func (m *Meter) Observe(p []byte) {
 	}
 }
 
+// begin looks at the first byte that is not blank, which tells the framings apart
+// better than the header does: no event begins like JSON, no JSON like an event,
+// and nothing that a model says begins like HTML.
+func (m *Meter) begin(p []byte) {
+	i := 0
+	for i < len(p) && (p[i] <= ' ' || p[i] == 0xEF || p[i] == 0xBB || p[i] == 0xBF) { // and a byte order mark
+		i++
+	}
+	if i == len(p) {
+		return // DeepSeek sends blank lines to keep the connection alive
+	}
+	m.begun = true
+	r, first := m.r, p[i]
+	switch {
+	case first == '<':
+		r.phase, r.failure = Failed, []byte{first}
+	case m.framing == linesFraming:
+	case first == '{', first == '[':
+		m.framing, m.judged = unary, true
+		paths := unaryPaths
+		if m.stream {
+			paths = eventPaths // to see the first content of an array of events
+		}
+		r.json.Reset(paths)
+	case m.framing == unary && m.stream && strings.IndexByte("deir:", first) >= 0: // data, event, id, retry or a comment
+		m.framing = sseFraming
+	}
+	if m.framing == unary {
+		r.phase = max(r.phase, Content)
+	}
+}
+
 func (m *Meter) observeUnary(p []byte) {
 	r := m.r
-	if r.phase == Preamble {
-		// DeepSeek sends blank lines to keep the connection alive.
-		i := 0
-		for i < len(p) && (p[i] <= ' ' || p[i] == 0xEF || p[i] == 0xBB || p[i] == 0xBF) { // and a byte order mark
-			i++
-		}
-		if i == len(p) {
-			return
-		}
-		r.phase = Content
-		m.judged = p[i] == '{' || p[i] == '['
-		p = p[i:]
-	}
 	if !m.judged {
 		return
 	}
@@ -172,9 +197,30 @@ func (m *Meter) Phase() Phase {
 // Streaming reports that the body is a stream whose events the Meter reads.
 func (m *Meter) Streaming() bool { return m.framing >= sseFraming }
 
+// Opaque reports that nothing will ever be seen of the body.
+func (m *Meter) Opaque() bool { return m.framing == opaque }
+
+// Open reports whether the answer has shown what it is, so that nobody who holds
+// its beginning back would learn more by waiting. A stream has at its first
+// content, its end or its error. A JSON document has when it is whole: it comes at
+// once where it comes at all, half of it is of no use to anybody, and an error can
+// stand behind everything else in it, as OpenRouter's does. A document that is
+// itself a stream has at its first content, too.
+func (m *Meter) Open() bool {
+	switch {
+	case m.framing == opaque:
+		return true
+	case m.r == nil:
+		return false
+	case m.framing == unary:
+		return m.begun && (!m.judged || m.r.json.Done() || m.stream && m.r.event.content)
+	}
+	return m.Phase() > Preamble
+}
+
 // Failure returns the error that made the Phase Failed, as JSON: the data of its
-// event, up to 64 KiB, or {"error": …} with the error member of a unary body. It
-// is nil in any other Phase and must not be changed.
+// event, up to 64 KiB, or {"error": …} with the error member of a unary body; of a
+// page of HTML its first byte. It is nil in any other Phase and must not be changed.
 func (m *Meter) Failure() []byte {
 	if m.r == nil || m.r.phase != Failed {
 		return nil
