@@ -231,7 +231,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	a.late = late
 	rc := a.body.rc
-	if o := a.body.opening; rc == nil || o != nil && o.reading { // end it in the same step: serve must not come between
+	if o := a.body.opening(); rc == nil || o != nil && o.reading { // end it in the same step: serve must not come between
 		after, unhook := a.endLocked(why)
 		a.mu.Unlock()
 		tell(after, unhook)
@@ -284,10 +284,9 @@ func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
 		a.call.t.alarms.drop(alarm, a)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
-		a.body.meter = nil
+		a.body.meter = nil // with an opening, into which a Read may still be running
 		m.Free()
 	}
-	a.body.opening = nil // and not freed: a Read into it may still be running
 	after, unhook = a.after, a.unhook
 	a.after, a.unhook = nil, nil
 	return after, unhook
@@ -416,7 +415,7 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 		*a.outcome = o
 	}
 	a.body.rc = res.Body
-	if o := a.body.opening; o != nil {
+	if o := a.body.opening(); o != nil {
 		o.reading = false
 	}
 	if d := a.call.detour.Load(); d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {

@@ -10,10 +10,15 @@ import (
 // body is a response's body as it passes. Bytes, errors and read boundaries
 // are the server's own.
 type body struct {
-	rc      io.ReadCloser
-	meter   *dialect.Meter // nil: nothing to look for
-	opening *opening       // nil: there is none, or it has been handed on
-	err     error          // what every further Read returns
+	rc    io.ReadCloser
+	meter *meter // nil: nothing to look for
+	err   error  // what every further Read returns
+}
+
+// meter looks at the body, of which it may hold the beginning.
+type meter struct {
+	dialect.Meter
+	opening *opening // nil: there is none, or it has been handed on
 }
 
 // open prepares to watch the body of res. Upgrades and what is not an answer to
@@ -27,8 +32,15 @@ func (b *body) open(c *call, res *http.Response) {
 	if v := res.Header["Content-Type"]; len(v) > 0 {
 		media = v[0]
 	}
-	b.meter = new(dialect.Meter)
+	b.meter = new(meter)
 	b.meter.Start(c.asked.route(), media, c.asked.stream)
+}
+
+func (b *body) opening() *opening {
+	if b.meter == nil {
+		return nil
+	}
+	return b.meter.opening
 }
 
 // truncated reports whether a stream that goes on with err, or nil for no further
@@ -69,10 +81,10 @@ func (b answer) Read(p []byte) (int, error) {
 	m, now := a.body.meter, began
 	var n int
 	var err error
-	if o := a.body.opening; o != nil { // which the meter has seen
+	if o := a.body.opening(); o != nil { // which the meter has seen
 		var all bool
 		if n, err, all = o.next(p); all {
-			a.body.opening = nil
+			m.opening = nil
 			o.free()
 		}
 		a.watch.end(now)

@@ -241,7 +241,7 @@ func (w *copying) write(p []byte) {
 // done keeps the copy if the answer is whole: a document that has ended, or a
 // stream with its terminal event, after which some SDKs close it. A stream that
 // could only be taken for complete is not kept.
-func (w *copying) done(o Outcome, m *dialect.Meter, err error) {
+func (w *copying) done(o Outcome, m *meter, err error) {
 	if w.overflow || o.Class != Success || m == nil {
 		return
 	}

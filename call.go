@@ -258,7 +258,7 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		seen.Body = &seenBody{*bytes.NewReader(prefix), o}
 		r.o = c.t.Classify(&a.req, &seen, nil)
 	}
-	if r.rest == nil && a.body.opening == nil && r.o.Class.wanting() && res.Body != http.NoBody {
+	if r.rest == nil && prefix == nil && r.o.Class.wanting() && res.Body != http.NoBody {
 		r.rest = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
 		res.Body = r.rest
 	}

@@ -108,7 +108,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 		return nil
 	}
 	o := newOpening()
-	a.body.opening, a.body.rc = o, res.Body
+	m.opening, a.body.rc = o, res.Body
 	for !m.Open() {
 		p := o.room()
 		if p == nil {
@@ -148,7 +148,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []byte, over bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	op, m := a.body.opening, a.body.meter
+	op, m := a.body.opening(), a.body.meter
 	if op == nil {
 		return classifyResponse(a.call.asked.route(), a.call.in, res, nil, now), nil, false
 	}
@@ -168,12 +168,12 @@ func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []b
 // that in memory.
 func (a *attempt) keepOpening(res *http.Response) {
 	a.mu.Lock()
-	o := a.body.opening
+	o := a.body.opening()
 	if o == nil {
 		a.mu.Unlock()
 		return
 	}
-	a.body.opening = nil
+	a.body.meter.opening = nil
 	end := o.err
 	switch {
 	case a.body.truncated(end):
