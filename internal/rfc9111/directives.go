@@ -46,7 +46,8 @@ func ReadRequest(h http.Header) Request {
 		return q
 	}
 	d := readDirectives(lines)
-	q.NoStore, q.NoCache, q.OnlyIfCached = d.noStore, d.noCache, d.onlyIfCached
+	q.NoStore, q.OnlyIfCached = d.noStore, d.onlyIfCached
+	q.NoCache = d.noCache || len(d.noCacheFields) > 0 // which no request has reason to name
 	q.maxAge, q.minFresh, q.maxStale, q.ifError = d.maxAge, d.minFresh, d.maxStale, d.ifError
 	return q
 }

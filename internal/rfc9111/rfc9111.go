@@ -46,6 +46,7 @@ type Response struct {
 	permitted      bool // public or private: to be stored whatever the status
 	varies         bool // Vary: *, matches no request
 	validator      bool // has an ETag or Last-Modified to ask with
+	part           bool // a 206 that says which part it is
 }
 
 // Read reads the answer's fields. requested is when the request was sent and
@@ -68,6 +69,9 @@ func Read(status int, h http.Header, requested, received time.Time) Response {
 	r.ifError = max(d.ifError, 0)
 	_, r.varies = Vary(h)
 	r.validator = hasValidator(h)
+	if status == http.StatusPartialContent {
+		_, r.part = ContentRange(h)
+	}
 
 	date, dated := readDate(h["Date"], received)
 	if !dated {
@@ -166,8 +170,8 @@ func (r *Response) Unstorable(q *Request, beyond time.Duration) string {
 // UnstorablePart is Unstorable for a cache that tells a 206 from a whole, by
 // [ContentRange], and answers with [Part].
 func (r *Response) UnstorablePart(q *Request, beyond time.Duration) string {
-	if r.status != http.StatusPartialContent {
-		return "no part"
+	if !r.part {
+		return "not a part"
 	}
 	return r.unstorable(q, beyond)
 }
