@@ -144,11 +144,11 @@ func understood(status int) bool {
 	return status >= 200 && http.StatusText(status) != "" && !forbidden(status)
 }
 
-// forbidden lists what RFC 6585 says a cache MUST NOT store, and 304, which is
-// no answer of its own.
+// forbidden lists what RFC 6585 says a cache MUST NOT store, 304, which is no
+// answer of its own, and 416, which is one to a Range that the key does not hold.
 func forbidden(status int) bool {
 	switch status {
-	case 304, 428, 429, 431, 511:
+	case 304, 416, 428, 429, 431, 511:
 		return true
 	}
 	return status < 200

@@ -274,7 +274,7 @@ func TestUnstorable(t *testing.T) {
 			row{status, lines("Cache-Control: no-store, max-age=60"), nil, 0, "no-store"},
 		)
 	}
-	for _, status := range []int{100, 101, 103, 304, 428, 429, 431, 511} {
+	for _, status := range []int{100, 101, 103, 304, 416, 428, 429, 431, 511} {
 		rows = append(rows, row{status, lines("Cache-Control: public, max-age=60"), nil, hour, "status"})
 	}
 	rows = append(rows,
