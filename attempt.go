@@ -31,6 +31,7 @@ type attempt struct {
 	// Under mu.
 	claimed   bool // by a nested Transport, as its own first
 	concluded bool
+	whole     bool // the meter saw all of the answer, and no error in it
 	ended     ending
 
 	lease  lease
@@ -393,14 +394,12 @@ func (a *attempt) header(now instant) bool {
 	return a.ended == running
 }
 
-// supersede forgets what only the final attempt of a call may leave behind: its
-// answer in the cache.
-func (a *attempt) supersede() {
+// judgedWhole reports whether the answer is known to be complete and free of
+// errors, which of a stream it is from its terminal event on.
+func (a *attempt) judgedWhole() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if d := a.call.detour.Load(); d != nil {
-		d.copy = nil
-	}
+	return a.whole
 }
 
 // serve makes the attempt the body of res, unless it has ended meanwhile.
@@ -417,11 +416,6 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	a.body.rc = res.Body
 	if o := a.body.opening(); o != nil {
 		o.reading = false
-	}
-	if d := a.call.detour.Load(); d != nil && d.cache == cacheMiss && a.how != rerouted && res.StatusCode == http.StatusOK {
-		d.copy = a.call.t.Cache.copying(d.key, res, time.Now())
-		res.Header = res.Header.Clone()
-		res.Header.Set("Cache-Status", "snubber; fwd=uri-miss")
 	}
 	res.Body = answer{a}
 	if res.StatusCode == http.StatusSwitchingProtocols {

@@ -125,13 +125,8 @@ func (b answer) Read(p []byte) (int, error) {
 	default:
 		final = false
 	}
-	if d := a.call.detour.Load(); d != nil && d.copy != nil {
-		d.copy.write(p[:n])
-		if err != nil {
-			d.copy.done(o, m, err)
-			d.copy = nil
-		}
-	}
+	// A stream that could only be taken for complete is not whole.
+	a.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
 	if err != nil && a.body.err == nil {
 		a.body.err = err
 	}
@@ -168,10 +163,6 @@ func (b answer) Close() error {
 	o := a.verdictLocked()
 	if a.watch.first {
 		o = Outcome{Class: Canceled, Reason: "closed"}
-	}
-	if d := a.call.detour.Load(); d != nil && d.copy != nil {
-		d.copy.done(o, a.body.meter, nil)
-		d.copy = nil
 	}
 	if a.body.err == nil {
 		a.body.err = http.ErrBodyReadAfterClose

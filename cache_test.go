@@ -96,7 +96,7 @@ func TestCache(t *testing.T) {
 				if first != second || again.Header.Get("Content-Type") != res.Header.Get("Content-Type") {
 					t.Errorf("the hit is %q, want %q", second, first)
 				}
-				if got := again.Header.Get("Cache-Status"); got != "snubber; hit" || again.Header.Get("X-Ratelimit-Limit-Requests") != "" {
+				if got := again.Header.Get("Cache-Status"); !strings.HasPrefix(got, "snubber; hit; ttl=") || again.Header.Get("X-Ratelimit-Limit-Requests") != "" {
 					t.Errorf("header of the hit: %v", again.Header)
 				}
 				if r := snubber.ReportOf(again); r.Cache != "hit" || r.Attempts != 0 {
@@ -138,7 +138,7 @@ func TestCacheKeepsNothingFalse(t *testing.T) {
 		if _, err := io.Copy(io.Discard, res.Body); err == nil {
 			t.Error("the cut stream ended cleanly")
 		}
-		if res, _ := asking(t, rt, helloStream, ""); res.Header.Get("Cache-Status") != "snubber; fwd=uri-miss" {
+		if res, _ := asking(t, rt, helloStream, ""); res.Header.Get("Cache-Status") != "snubber; fwd=uri-miss; stored" {
 			t.Errorf("after a cut stream: %v", res.Header)
 		}
 
@@ -188,8 +188,8 @@ func ExampleCache() {
 	}
 	fmt.Println("wire calls:", len(provider.Calls()))
 	// Output:
-	// 200 <nil> snubber; fwd=uri-miss
-	// 200 <nil> snubber; hit
-	// 200 <nil> snubber; hit
+	// 200 <nil> snubber; fwd=uri-miss; stored
+	// 200 <nil> snubber; hit; ttl=3600
+	// 200 <nil> snubber; hit; ttl=3600
 	// wire calls: 1
 }

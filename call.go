@@ -49,12 +49,11 @@ type detour struct {
 	pause *pause
 	gated time.Time // until when this call's own 429 has shut the gate
 	owed  bool      // a retry that the budget paid for was sent back by a limit
-	key   cacheKey
-	copy  *copying // of the answer that passes; under the attempt's mu
+	visit *visit    // of the cache, whose flight this call is
 
 	queued, waited time.Duration
 	route          int
-	cache          cacheStatus
+	cache, why     string
 }
 
 var (
@@ -120,32 +119,6 @@ func (c *call) ctx() context.Context { return c.in.Context() }
 
 // view is the request as the functions of the user get it: [Model] knows it.
 func (c *call) view() *http.Request { return &c.first.req }
-
-// recall answers the call from the cache, where there is one and it can.
-func (c *call) recall() (r result, ok bool) {
-	cache := c.t.Cache
-	if cache == nil {
-		return r, false
-	}
-	k, ok := cache.keyOf(c.view(), c.asked, &c.replay)
-	if !ok {
-		return r, false
-	}
-	now := time.Now()
-	a := cache.find(k, now)
-	d := c.detours()
-	d.key = k
-	c.mu.Lock()
-	if d.cache = cacheMiss; a != nil {
-		d.cache = cacheHit
-	}
-	c.mu.Unlock()
-	if a == nil {
-		return r, false
-	}
-	c.settle(&Outcome{Class: Success})
-	return result{res: a.response(now), o: Outcome{Class: Success}}, true
-}
 
 func (c *call) newAttempt() *attempt {
 	if c.tried == 0 {

@@ -26,9 +26,12 @@ const (
 	// EventRefused is a call that was not sent, by this Transport or one below:
 	// Key is what refused it, Outcome.Reason says why.
 	EventRefused
+	// EventCache is how the cache took part in a call: Cache and Detail are those
+	// of the [Report].
+	EventCache
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {
@@ -52,4 +55,6 @@ type Event struct {
 	From, To CircuitState  // a circuit's
 	Until    time.Time     // the end of a gate or of an open time; zero if nobody knows
 	Route    int           // of the Fallback, from 1
+	Cache    string        // hit, stale, revalidated, miss, collapsed or bypass
+	Detail   string        // why
 }

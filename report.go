@@ -25,8 +25,14 @@ type Report struct {
 	// Queued is the time spent in limiters' queues, Waited the time between
 	// attempts and for circuits.
 	Queued, Waited time.Duration
-	// Cache is "hit" or "miss", or empty if the request was none for the cache.
+	// Cache says how the [Cache] took part, empty if there is none: "hit",
+	// "stale" (a hit that is no longer fresh), "revalidated" (a hit that the server
+	// confirmed), "miss", "collapsed" (answered by the call that another had begun)
+	// or "bypass" (the request was none for the cache). An answer from another's
+	// call, like one that is stored, has no Usage: it is billed once.
 	Cache string
+	// CacheDetail says in a few words why.
+	CacheDetail string
 	// Route is the one that was tried last: 0 for the Transport's own, n for the
 	// nth of its Fallback.
 	Route int
@@ -207,7 +213,7 @@ func (c *call) reportLocked() Report {
 		r.Outcome = *c.final
 	}
 	if d := c.detour.Load(); d != nil {
-		r.Queued, r.Waited, r.Route, r.Cache = d.queued, d.waited, d.route, string(d.cache)
+		r.Queued, r.Waited, r.Route, r.Cache, r.CacheDetail = d.queued, d.waited, d.route, d.cache, d.why
 	}
 	return r
 }

@@ -116,20 +116,31 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	r, ok := c.recall()
-	decided := ok
+	if t.Cache != nil {
+		return t.Cache.answer(c)
+	}
+	return c.answer()
+}
+
+// answer is what the layers below the cache make of the call.
+func (c *call) answer() (*http.Response, error) {
+	var r result
+	c.ask(&r)
+	return c.deliver(&r)
+}
+
+// ask calls them and leaves the result undelivered.
+func (c *call) ask(r *result) {
+	decided := false
 	defer func() {
 		if !decided { // Retry.If or a Route's When panicked, with a response in hand
 			r.drop()
 			c.replay.end(c.in.Body)
 		}
 	}()
-	if !ok {
-		c.send(&r)
-		c.fall(&r)
-		decided = true
-	}
-	return c.deliver(&r)
+	c.send(r)
+	c.fall(r)
+	decided = true
 }
 
 // CloseIdleConnections closes the idle connections of Base and of every route.
@@ -196,6 +207,7 @@ type result struct {
 	err  error
 	o    Outcome
 	rest *held // of an error body that has not been read to its end
+	cut  bool  // and was not, before it was let go
 }
 
 func (r *result) some() bool { return r.res != nil || r.err != nil }
@@ -204,12 +216,12 @@ func (r *result) some() bool { return r.res != nil || r.err != nil }
 // that whatever refuses the next attempt can hand it back.
 func (r *result) keep() {
 	if r.rest != nil {
+		r.cut = !r.rest.whole()
 		r.rest.keep(r.res)
 		r.rest = nil
 	}
 	if r.a != nil {
 		r.a.keepOpening(r.res)
-		r.a.supersede()
 		r.a.conclude(r.o)
 		r.a.end(finished)
 	}

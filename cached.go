@@ -1,0 +1,387 @@
+package snubber
+
+import (
+	"crypto/rand"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
+)
+
+// cached is a stored answer, or the index of the variants of one. It does not
+// change once it is stored: hits share its bytes.
+type cached struct {
+	key     cacheKey
+	primary cacheKey // of the index that leads here; key where there is none
+	prompt  bool
+	method  string
+	url     string // as it may be shown
+	model   string
+
+	status              int
+	header, trailer     http.Header
+	chunks              [][]byte // as they were read, so that a stream is given in the same pieces
+	size                int64
+	uncompressed        bool // by net/http
+	requested, received time.Time
+	meta                rfc9111.Response
+
+	variants *variants
+}
+
+// prepare reads the header anew.
+func (e *cached) prepare(c *Cache) {
+	if e.prompt {
+		// One rule book for both kinds: the TTL is what the answer says of itself.
+		ttl := strconv.FormatInt(int64(math.Ceil(c.PromptTTL.Seconds())), 10)
+		e.meta = rfc9111.Read(e.status, http.Header{"Cache-Control": {"max-age=" + ttl}}, e.received, e.received)
+		return
+	}
+	e.meta = rfc9111.Read(e.status, e.header, e.requested, e.received)
+}
+
+// keepFor is for how long after it can no longer be given a stored answer is
+// worth its room: to be confirmed by the server, or for who accepts it stale.
+const keepFor = 24 * time.Hour
+
+func (e *cached) until(c *Cache) time.Time {
+	if e.variants != nil {
+		return e.received.Add(365 * 24 * time.Hour)
+	}
+	until := e.meta.Until(c.StaleIfError)
+	if e.prompt {
+		return until
+	}
+	return until.Add(keepFor)
+}
+
+// weight is the bytes in memory.
+func (e *cached) weight() int64 {
+	n := int64(500+len(e.url)+len(e.model)) + 24*int64(len(e.chunks))
+	for _, chunk := range e.chunks {
+		n += int64(cap(chunk))
+	}
+	for _, h := range [...]http.Header{e.header, e.trailer} {
+		for name, values := range h {
+			n += int64(len(name)) + 64
+			for _, v := range values {
+				n += int64(len(v)) + 16
+			}
+		}
+	}
+	if e.variants != nil {
+		for _, s := range e.variants.sets {
+			for _, name := range s.names {
+				n += int64(len(name)) + 16
+			}
+			n += 64 * int64(1+len(s.known))
+		}
+	}
+	return n
+}
+
+// legible reports whether the request can read the answer's encoding: one that
+// names none gets it decoded by net/http, which a stored answer does not pass.
+func (e *cached) legible(req http.Header) bool {
+	return e.header["Content-Encoding"] == nil || req["Accept-Encoding"] != nil
+}
+
+// freshened is the answer with the fields of a 304 or of a HEAD in place of its own.
+func (e *cached) freshened(fresh http.Header, requested, received time.Time) *cached {
+	f := *e
+	f.header = rfc9111.Freshen(e.header, fresh, received)
+	f.requested, f.received = requested, received
+	f.meta = rfc9111.Read(f.status, f.header, requested, received)
+	return &f
+}
+
+// response is the answer given again, to what the request asks of it: all, a
+// part, or whether it has changed.
+func (e *cached) response(v *visit, line []byte, why string) *http.Response {
+	req := v.call.in
+	h := e.replay(v.now, line, why)
+	res := &http.Response{
+		StatusCode: e.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, ContentLength: e.size, Uncompressed: e.uncompressed,
+	}
+	first, n := int64(0), e.size
+	if !e.prompt && (v.q.Conditional || v.q.Range) {
+		switch {
+		case v.q.Conditional && rfc9111.NotModified(req.Header, e.status, e.header, e.received):
+			res.StatusCode, res.ContentLength, n = http.StatusNotModified, 0, 0
+			rfc9111.Strip(h)
+		case v.q.Range && e.status == http.StatusOK && !e.uncompressed:
+			span, reach := rfc9111.Part(req.Header, e.header, rfc9111.Complete(e.size), e.received)
+			switch reach {
+			case rfc9111.Some:
+				res.StatusCode, res.ContentLength = http.StatusPartialContent, span.Len()
+				first, n = span.First, span.Len()
+				span.Describe(h)
+			case rfc9111.None:
+				res.StatusCode, res.ContentLength, n = http.StatusRequestedRangeNotSatisfiable, 0, 0
+				h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.size, 10)}
+				h["Content-Length"] = []string{"0"}
+			}
+		}
+	}
+	res.Status = statusLine(res.StatusCode)
+	if req.Method == http.MethodHead || n == 0 {
+		if req.Method == http.MethodHead && h["Content-Length"] == nil {
+			res.ContentLength = -1
+		}
+		res.Body = http.NoBody
+		return res
+	}
+	b := &playback{chunks: e.chunks, rest: n}
+	b.skip(first)
+	if e.trailer != nil && n == e.size {
+		res.Trailer = make(http.Header, len(e.trailer))
+		for name := range e.trailer {
+			res.Trailer[name] = nil
+		}
+		b.trailer, b.into = e.trailer, res.Trailer
+	}
+	res.Body = b
+	return res
+}
+
+func statusLine(code int) string {
+	if code == http.StatusOK {
+		return "200 OK"
+	}
+	return strconv.Itoa(code) + " " + http.StatusText(code)
+}
+
+// replay is a copy of the header for one response, with its Age and the cache's
+// line. It is Header.Clone with room for two more, in as many allocations.
+func (e *cached) replay(now time.Time, line []byte, why string) http.Header {
+	n := 2
+	for _, values := range e.header {
+		n += len(values)
+	}
+	all := make([]string, n)
+	h := make(http.Header, len(e.header)+2)
+	for name, values := range e.header {
+		n := copy(all, values)
+		h[name], all = all[:n:n], all[n:]
+	}
+	var age [20]byte
+	all[0] = string(strconv.AppendInt(age[:0], int64(max(e.meta.Age(now), 0)/time.Second), 10))
+	h["Age"], all = all[:1:1], all[1:]
+	if why == "" && e.header["Cache-Status"] == nil {
+		all[0] = "snubber" + string(line)
+		h["Cache-Status"] = all[:1:1]
+	} else {
+		status(h, string(line), why)
+	}
+	return h
+}
+
+func appendSeconds(line []byte, d time.Duration) []byte {
+	seconds := math.Floor(d.Seconds())
+	if d > 0 {
+		seconds = math.Ceil(d.Seconds()) // so that it and Age add up to the lifetime
+	}
+	return strconv.AppendInt(line, int64(seconds), 10)
+}
+
+// kept is the header of an answer as it is stored.
+func (v *visit) kept(h http.Header, received time.Time) http.Header {
+	kept := rfc9111.Keep(h, received)
+	if lines := kept["Cache-Status"]; lines != nil {
+		delete(kept, "Cache-Status")
+		for _, line := range lines {
+			if !strings.Contains(strings.ToLower(line), "snubber") {
+				kept["Cache-Status"] = append(kept["Cache-Status"], line)
+			}
+		}
+	}
+	if v.kind != prompting {
+		return kept
+	}
+	delete(kept, "X-Cached-Request-Id")
+	for name := range kept {
+		switch {
+		case momentary(name):
+			delete(kept, name)
+		case name == "X-Request-Id" || name == "Request-Id":
+			kept["X-Cached-Request-Id"] = kept[name]
+			delete(kept, name)
+		}
+	}
+	return kept
+}
+
+// momentary reports the fields of a completion that were true when it was made
+// and are not when it is given again.
+func momentary(name string) bool {
+	switch name {
+	case "Set-Cookie", "Age", "Retry-After", "Retry-After-Ms", "Openai-Processing-Ms", "X-Envoy-Upstream-Service-Time", "Server-Timing",
+		"Cf-Ray", "X-Should-Retry", "Alt-Svc", "Expires", "Cache-Control", "Pragma":
+		return true
+	}
+	lower := strings.ToLower(name)
+	return strings.Contains(lower, "ratelimit") || strings.Contains(lower, "rate-limit")
+}
+
+// playback reads a stored body.
+type playback struct {
+	mu            sync.Mutex
+	chunks        [][]byte
+	off           int   // in the first
+	rest          int64 // bytes still to give
+	trailer, into http.Header
+	err           error
+}
+
+func (b *playback) skip(n int64) {
+	for n > 0 && len(b.chunks) > 0 {
+		if l := int64(len(b.chunks[0])); n >= l {
+			n -= l
+			b.chunks = b.chunks[1:]
+			continue
+		}
+		b.off, n = int(n), 0
+	}
+}
+
+func (b *playback) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case len(p) == 0:
+		return 0, nil
+	case b.rest == 0:
+		for name, values := range b.trailer {
+			b.into[name] = append([]string(nil), values...)
+		}
+		b.err = io.EOF
+		return 0, io.EOF
+	}
+	chunk := b.chunks[0][b.off:]
+	n := copy(p[:min(int64(len(p)), b.rest)], chunk)
+	if b.rest -= int64(n); n == len(chunk) {
+		b.chunks, b.off = b.chunks[1:], 0
+	} else {
+		b.off += n
+	}
+	return n, nil
+}
+
+func (b *playback) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.chunks, b.err = nil, http.ErrBodyReadAfterClose
+	return nil
+}
+
+// variants is what is stored under a URL whose answers vary: by which fields,
+// and for each list of them which answers there are. The answers have keys of
+// their own, of which the epoch is a part: with the index all of them are gone.
+type variants struct {
+	epoch [16]byte
+	sets  []variantSet // that of the latest answer first
+}
+
+type variantSet struct {
+	names []string
+	known []knownVariant // the latest first; only where a language is among the names
+}
+
+// knownVariant is an answer that may do for a request that orders its languages
+// differently.
+type knownVariant struct {
+	others cacheKey // of the other fields' values
+	key    cacheKey
+}
+
+const (
+	maxVariantSets   = 8
+	maxKnownVariants = 16
+)
+
+// find returns the stored variant that the request selects.
+func (x *variants) find(v *visit) *cached {
+	header := v.call.in.Header
+	for _, s := range x.sets {
+		if e := v.cache.shelf.get(v.cache, v.call.ctx(), v.variantKey(x.epoch, s.names, header), v.now); e != nil && e.variants == nil {
+			return e
+		}
+		if len(s.known) == 0 {
+			continue
+		}
+		others := v.variantKey(x.epoch, withoutLanguage(s.names), header)
+		for _, k := range s.known {
+			if k.others != others {
+				continue
+			}
+			if e := v.cache.shelf.get(v.cache, v.call.ctx(), k.key, v.now); e != nil && e.variants == nil && rfc9111.Prefers(header, e.header) {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// with is the index with one more answer in it, and that answer's key.
+func (x *variants) with(v *visit, names []string, header http.Header) (*variants, cacheKey) {
+	next := &variants{}
+	if x == nil {
+		rand.Read(next.epoch[:])
+		x = next
+	}
+	next.epoch = x.epoch
+	key := v.variantKey(next.epoch, names, header)
+	set := variantSet{names: names}
+	language := false
+	for _, name := range names {
+		language = language || name == "Accept-Language"
+	}
+	if language {
+		set.known = append(set.known, knownVariant{v.variantKey(next.epoch, withoutLanguage(names), header), key})
+	}
+	next.sets = append(next.sets, set)
+	for _, s := range x.sets {
+		if !sameNames(s.names, names) {
+			if len(next.sets) < maxVariantSets {
+				next.sets = append(next.sets, s)
+			}
+			continue
+		}
+		for _, k := range s.known {
+			if k.key != key && len(next.sets[0].known) < maxKnownVariants {
+				next.sets[0].known = append(next.sets[0].known, k)
+			}
+		}
+	}
+	return next, key
+}
+
+func sameNames(a, b []string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func withoutLanguage(names []string) []string {
+	var rest []string
+	for _, name := range names {
+		if name != "Accept-Language" {
+			rest = append(rest, name)
+		}
+	}
+	return rest
+}

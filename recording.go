@@ -1,0 +1,327 @@
+package snubber
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// pump reads the body, at the pace of the network while it is recorded, and when
+// it is too long for that, at the pace of the slowest reader.
+func (fl *flight) pump() {
+	body, prompt := fl.r.res.Body, fl.visit.kind == prompting
+	size := int64(32 << 10)
+	if n := fl.r.res.ContentLength; n >= 0 {
+		size = min(size, max(n, 1))
+	}
+	buf := make([]byte, size)
+	var committed int64 = -1
+	for {
+		n, err := body.Read(buf)
+		var next *piece
+		if n > 0 {
+			next = &piece{data: append([]byte(nil), buf[:n]...)}
+		}
+		fl.mu.Lock()
+		total := fl.total + int64(n)
+		recording := fl.head != nil
+		fl.mu.Unlock()
+		if recording && total > fl.visit.cache.maxEntry() {
+			fl.table.unlink(fl)
+			fl.mu.Lock()
+			fl.head, recording = nil, false
+			fl.mu.Unlock()
+		}
+		// A stream is whole at its terminal event, after which some SDKs close it.
+		// It is stored before they can see that event and ask again.
+		whole := prompt && fl.r.a.judgedWhole() || !prompt && err == io.EOF && fl.fits(total)
+		if recording && whole && total != committed {
+			fl.commit(next)
+			committed = total
+		}
+		if !fl.push(next, err, committed == total) {
+			return
+		}
+	}
+}
+
+// fits reports whether so many bytes are what the header promised.
+func (fl *flight) fits(total int64) bool {
+	n := fl.r.res.ContentLength
+	return n < 0 || n == total
+}
+
+// push hands a piece to the readers, and the end of the body. It reports false
+// at the end.
+func (fl *flight) push(next *piece, err error, complete bool) bool {
+	window := max(fl.visit.cache.maxEntry(), minWindow)
+	if err != nil {
+		fl.table.unlink(fl)
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if next != nil {
+		fl.tail.next = next
+		fl.tail = next
+		fl.total += int64(len(next.data))
+	}
+	fl.complete = fl.complete || complete
+	if err != nil {
+		if fl.complete && fl.closed {
+			err = io.EOF // it was closed after its terminal event
+		}
+		fl.fin, fl.trailer = err, fl.r.res.Trailer
+		fl.stir(&fl.moved)
+		return false
+	}
+	fl.stir(&fl.moved)
+	for fl.head == nil && fl.err == nil && fl.total-fl.slowest() > window {
+		drained := fl.wait(&fl.drained)
+		fl.mu.Unlock()
+		select {
+		case <-drained:
+		case <-fl.done:
+		}
+		fl.mu.Lock()
+	}
+	return true
+}
+
+// slowest is how far the reader has come that has come least far.
+func (fl *flight) slowest() int64 {
+	pos := fl.total
+	for _, p := range fl.readers {
+		pos = min(pos, p.pos)
+	}
+	return pos
+}
+
+// wait returns what is closed at the next stir. Both under mu.
+func (fl *flight) wait(c *chan struct{}) <-chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{})
+	}
+	return *c
+}
+
+func (fl *flight) stir(c *chan struct{}) {
+	if *c != nil {
+		close(*c)
+		*c = nil
+	}
+}
+
+// commit stores the answer, with the piece that the readers have not got yet.
+func (fl *flight) commit(last *piece) {
+	v := fl.visit
+	e := new(cached)
+	*e = *fl.shared
+	fl.mu.Lock()
+	for p := fl.head.next; p != nil; p = p.next {
+		e.chunks = append(e.chunks, p.data)
+	}
+	e.size = fl.total
+	fl.mu.Unlock()
+	if last != nil {
+		e.chunks = append(e.chunks, last.data)
+		e.size += int64(len(last.data))
+	}
+	if t := fl.r.res.Trailer; len(t) > 0 {
+		e.trailer = t.Clone()
+	}
+	v.store(e)
+}
+
+// reader is a caller on a flight's body.
+type reader struct {
+	flight *flight
+	call   *call
+	leads  bool
+
+	// Under the flight's mu.
+	at     *piece // what was read last
+	off    int    // in at
+	pos    int64
+	err    error
+	gone   bool
+	unhook func() bool
+	into   http.Header
+}
+
+// announce is the response's Trailer, to be filled at the body's end.
+func (p *reader) announce(t http.Header) http.Header {
+	if t != nil {
+		p.into = make(http.Header, len(t))
+		for name := range t {
+			p.into[name] = nil
+		}
+	}
+	return p.into
+}
+
+func (p *reader) Read(b []byte) (int, error) {
+	fl := p.flight
+	fl.mu.Lock()
+	for {
+		if p.err != nil {
+			fl.mu.Unlock()
+			return 0, p.err
+		}
+		if p.off == len(p.at.data) && p.at.next != nil {
+			p.at, p.off = p.at.next, 0
+		}
+		if rest := p.at.data[p.off:]; len(rest) > 0 || len(b) == 0 {
+			n := copy(b, rest)
+			p.off += n
+			p.pos += int64(n)
+			fl.stir(&fl.drained)
+			fl.mu.Unlock()
+			return n, nil
+		}
+		if fl.fin != nil {
+			break
+		}
+		moved := fl.wait(&fl.moved)
+		fl.mu.Unlock()
+		<-moved // a reader that leaves stirs it too
+		fl.mu.Lock()
+	}
+	err, panicked := fl.fin, fl.panicked
+	if err == io.EOF {
+		for name, values := range fl.trailer {
+			if p.into != nil {
+				p.into[name] = append([]string(nil), values...)
+			}
+		}
+	}
+	fl.mu.Unlock()
+	p.leave(err, false)
+	if p.leads && panicked != nil {
+		panic(panicked)
+	}
+	return 0, err
+}
+
+// Close lets the caller go. The last one ends the flight.
+func (p *reader) Close() error {
+	p.leave(http.ErrBodyReadAfterClose, true)
+	return nil
+}
+
+// leave ends the reading, once, with what every further Read returns.
+func (p *reader) leave(err error, closing bool) {
+	fl := p.flight
+	fl.table.lock()
+	fl.mu.Lock()
+	if closing {
+		p.err = err
+	}
+	if p.gone {
+		fl.mu.Unlock()
+		fl.table.unlock()
+		return
+	}
+	p.gone, p.err = true, err
+	for i, q := range fl.readers {
+		if q == p {
+			fl.readers = append(fl.readers[:i], fl.readers[i+1:]...)
+			break
+		}
+	}
+	fl.waiting--
+	last := fl.waiting == 0 && !fl.detached
+	if last && !fl.complete {
+		fl.table.unlinkLocked(fl)
+	}
+	if last {
+		fl.closed = true
+	}
+	unhook := p.unhook
+	fl.stir(&fl.moved)
+	fl.stir(&fl.drained)
+	fl.mu.Unlock()
+	fl.table.unlock()
+	if unhook != nil {
+		unhook()
+	}
+	if last {
+		if closing {
+			fl.r.res.Body.Close() // a verdict of its own, that the end of a context has not
+		}
+		fl.end(err)
+	}
+	if p.leads {
+		o := fl.verdict()
+		p.call.root().settle(&o)
+	}
+}
+
+// leave lets a caller go that has landed and does not read along.
+func (fl *flight) leave() {
+	fl.mu.Lock()
+	fl.waiting--
+	last := fl.waiting == 0 && !fl.detached && fl.how != private
+	fl.mu.Unlock()
+	if last {
+		fl.end(context.Canceled)
+	}
+}
+
+// handed is a body that is the leader's alone.
+type handed struct {
+	io.ReadCloser
+	flight *flight
+	call   *call
+	once   sync.Once
+	unhook func() bool
+}
+
+// handOver gives the leader the body itself, and ties the flight to its context.
+func (fl *flight) handOver(v *visit, body io.ReadCloser) io.ReadCloser {
+	if body == http.NoBody {
+		return body
+	}
+	h := &handed{ReadCloser: body, flight: fl, call: v.call}
+	if ctx := v.call.ctx(); ctx.Done() != nil {
+		h.unhook = context.AfterFunc(ctx, func() { fl.end(ctx.Err()) })
+	}
+	return h
+}
+
+func (h *handed) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	if err != nil {
+		h.ended()
+	}
+	return n, err
+}
+
+func (h *handed) Close() error {
+	err := h.ReadCloser.Close()
+	h.ended()
+	return err
+}
+
+func (h *handed) ended() {
+	h.once.Do(func() {
+		if h.unhook != nil {
+			h.unhook()
+		}
+		o := h.flight.verdict()
+		h.call.root().settle(&o)
+	})
+}
+
+// store puts an answer where the request's like will find it.
+func (v *visit) store(e *cached) {
+	c := v.cache
+	v.puts++
+	defer c.shelf.puts.Add(1)
+	if e.prompt {
+		c.shelf.put(c, e)
+		return
+	}
+	v.storeVariant(e, time.Now())
+}
