@@ -168,7 +168,7 @@ const (
 	bare      form = iota // there is none
 	token                 // name=value
 	quoted                // name="value"
-	malformed             // name = value, or a quote where none may stand
+	malformed             // name =value, or a quote where none may stand
 )
 
 // each calls add for each directive in a line of Cache-Control. It reports false
@@ -189,7 +189,7 @@ func each(line string, add func(name, value string, f form)) bool {
 			if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 				value, f = value[1:n-1], quoted
 			}
-			if trimmed := trim(name); trimmed != name || value != trim(value) && f == token {
+			if trimmed := trim(name); trimmed != name {
 				name, f = trimmed, malformed
 			}
 			if strings.ContainsAny(value, `"\`) {

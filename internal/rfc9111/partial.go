@@ -75,20 +75,17 @@ func cutUnit(s string, sep byte) (rest string, ok bool) {
 	return s[len(unit)+1:], true
 }
 
-// position reads a number of bytes; what an int64 does not hold is beyond every
-// representation.
+// position reads a number of bytes; what is more than half an exabyte is beyond
+// every representation.
 func position(s string) (int64, bool) {
-	const limit = 1 << 62
+	const limit = 1 << 59
 	var n int64
 	for i := range len(s) {
 		c := s[i]
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		if n > limit/10 {
-			n = limit / 10 // and stays there
-		}
-		n = n*10 + int64(c-'0')
+		n = min(n*10+int64(c-'0'), limit)
 	}
 	return n, len(s) > 0
 }

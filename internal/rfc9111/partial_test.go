@@ -14,7 +14,7 @@ func TestContentRange(t *testing.T) {
 		{"bytes 0-4/10", Span{0, 4, 10}, true},
 		{"Bytes 4-4/5", Span{4, 4, 5}, true},
 		{"bytes 0-4/*", Span{0, 4, -1}, true},
-		{"bytes 0-9999999999999999999999/*", Span{0, 1 << 62, -1}, true},
+		{"bytes 2-18446744073709551617/*", Span{2, 1 << 59, -1}, true}, // 2^64+1
 		{"bytes */10", Span{}, false},
 		{"bytes 5-4/10", Span{}, false},
 		{"bytes 0-10/10", Span{}, false},
@@ -28,7 +28,7 @@ func TestContentRange(t *testing.T) {
 		{"", Span{}, false},
 	} {
 		got, ok := ContentRange(fields("Content-Range: " + c.field))
-		if ok != c.ok || ok && got.Size != c.want.Size || ok && c.want.Last < 1<<60 && got != c.want {
+		if ok != c.ok || got != c.want {
 			t.Errorf("%q: %v, %v, want %v, %v", c.field, got, ok, c.want, c.ok)
 		}
 	}

@@ -144,11 +144,11 @@ func understood(status int) bool {
 	return status >= 200 && http.StatusText(status) != "" && !forbidden(status)
 }
 
-// forbidden lists what RFC 6585 says a cache MUST NOT store, 304, which is no
-// answer of its own, and 416, which is one to a Range that the key does not hold.
+// forbidden lists what RFC 6585 says a cache MUST NOT store, and the answers to
+// conditions and ranges, which are to no other request.
 func forbidden(status int) bool {
 	switch status {
-	case 304, 416, 428, 429, 431, 511:
+	case 304, 412, 416, 428, 429, 431, 511:
 		return true
 	}
 	return status < 200
@@ -188,14 +188,11 @@ func (r *Response) unstorable(q *Request, beyond time.Duration) string {
 		return "vary *"
 	case !r.explicit && !r.permitted && !heuristic(r.status):
 		return "status without lifetime"
-	case r.lifetime <= r.initial && !r.validator && (r.mayBeStale(q, beyond) == 0 || r.noCache || r.mustRevalidate):
+	case r.lifetime == 0 && !r.validator &&
+		(r.noCache || r.mustRevalidate || max(r.whileRevalidate, r.ifError, q.ifError, beyond) <= r.initial):
 		return "no lifetime and no validator"
 	}
 	return ""
-}
-
-func (r *Response) mayBeStale(q *Request, beyond time.Duration) time.Duration {
-	return max(r.lifetime+max(r.whileRevalidate, r.ifError, q.ifError, beyond)-r.initial, 0)
 }
 
 // Status is the status that was given to [Read].

@@ -67,7 +67,7 @@ func tidy(s string) bool {
 	}
 	for i := range len(s) {
 		switch s[i] {
-		case '"', '\t':
+		case '\t':
 			return false
 		case ',':
 			if i == 0 || s[i-1] == ' ' || i+2 >= len(s) || s[i+1] != ' ' || s[i+2] == ' ' || s[i+2] == ',' {

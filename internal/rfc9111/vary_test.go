@@ -107,6 +107,7 @@ func TestPrefers(t *testing.T) {
 		{"*", "de", false},
 		{"en-US", "en", false},
 		{"de;q=x", "de", false},
+		{"fr;q=x, de", "de", false},
 		{"", "de", false},
 		{"de, fr", "de, fr", false},
 		{"de", "", false},
