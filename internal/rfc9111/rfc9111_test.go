@@ -277,7 +277,7 @@ func TestUnstorable(t *testing.T) {
 			row{status, lines("Cache-Control: no-store, max-age=60"), nil, 0, "no-store"},
 		)
 	}
-	for _, status := range []int{100, 101, 103, 304, 416, 428, 429, 431, 511} {
+	for _, status := range []int{100, 101, 103, 304, 412, 416, 428, 429, 431, 511} {
 		rows = append(rows, row{status, lines("Cache-Control: public, max-age=60"), nil, hour, "status"})
 	}
 	rows = append(rows,
@@ -294,7 +294,7 @@ func TestUnstorable(t *testing.T) {
 		// Nothing to reuse it by.
 		row{200, nil, nil, 0, "no lifetime and no validator"},
 		row{200, lines("Cache-Control: max-age=0"), nil, 0, "no lifetime and no validator"},
-		row{200, lines("Cache-Control: max-age=60", "Age: 60"), nil, 0, "no lifetime and no validator"},
+		row{200, lines("Cache-Control: max-age=60", "Age: 600"), nil, 0, ""}, // for max-stale
 		row{200, lines("Cache-Control: max-age=0", `Etag: "a"`), nil, 0, ""},
 		row{200, lines("Cache-Control: max-age=0, stale-while-revalidate=1"), nil, 0, ""},
 		row{200, lines("Cache-Control: max-age=0, stale-if-error=1"), nil, 0, ""},
@@ -302,7 +302,7 @@ func TestUnstorable(t *testing.T) {
 		row{200, lines("Cache-Control: no-cache, max-age=60", `Etag: "a"`), nil, 0, ""},
 		row{200, nil, nil, hour, ""},
 		row{200, nil, lines("Cache-Control: stale-if-error=1"), 0, ""},
-		row{200, lines("Cache-Control: max-age=60, stale-if-error=10", "Age: 70"), nil, 0, "no lifetime and no validator"},
+		row{200, lines("Cache-Control: max-age=0, stale-if-error=10", "Age: 10"), nil, 0, "no lifetime and no validator"},
 		// What cannot be read is said all the same.
 		row{302, lines("Expires: 0", `Etag: "a"`), nil, 0, ""},
 		row{302, lines("Cache-Control: max-age=x", `Etag: "a"`), nil, 0, ""},
