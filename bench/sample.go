@@ -18,14 +18,20 @@ type Sample struct {
 
 // Take makes n calls through rt and returns what each cost.
 func (c *Case) Take(rt http.RoundTripper, n int) (Sample, error) {
-	callers := max(c.Parallel, 1)
+	return Take(max(c.Parallel, 1), n, func(_ int, buf []byte) error { return c.Call(rt, buf) })
+}
+
+// Take makes n calls, shared among callers at a time, and returns what each
+// cost. call gets its number among those of its caller and a buffer to read the
+// answer into.
+func Take(callers, n int, call func(i int, buf []byte) error) (Sample, error) {
 	n = max(n/callers, 1)
 	errs := make([]error, callers)
-	run := func(i int) {
+	run := func(caller int) {
 		buf := make([]byte, 4<<10)
-		for range n {
-			if err := c.Call(rt, buf); err != nil {
-				errs[i] = err
+		for i := range n {
+			if err := call(i, buf); err != nil {
+				errs[caller] = err
 				return
 			}
 		}
