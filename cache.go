@@ -2,6 +2,7 @@ package snubber
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -249,6 +250,9 @@ func (v *visit) look() {
 	if v.found != nil && !v.found.legible(v.call.in.Header) {
 		v.found, v.fwd = nil, "vary-miss"
 	}
+	if e := v.found; e != nil && e.status == http.StatusPartialContent && (v.kind == heading || v.q.Conditional) {
+		v.found, v.fwd = nil, "partial"
+	}
 }
 
 // use decides about what was found, and notes why the server must be asked.
@@ -257,6 +261,13 @@ func (v *visit) use() rfc9111.Use {
 		return rfc9111.Validate
 	}
 	use := v.found.meta.Use(&v.q, v.now)
+	if v.found.status == http.StatusPartialContent {
+		_, reach := rfc9111.Part(v.call.in.Header, v.found.header, v.found.span, v.found.received)
+		if use == rfc9111.Validate || reach == rfc9111.Beyond {
+			v.fwd = "partial"
+			return rfc9111.Validate
+		}
+	}
 	if v.kind == prompting && v.now.Sub(v.found.received) >= v.cache.PromptTTL {
 		use = rfc9111.Validate
 	}
@@ -276,7 +287,7 @@ func (v *visit) pass() (*http.Response, error) {
 	v.call.ask(&r)
 	v.note("bypass", v.bypass)
 	if r.res != nil {
-		v.passed(r.res)
+		v.passed(&r)
 		r.res.Header = r.res.Header.Clone()
 		status(r.res.Header, "; fwd="+v.fwd, v.bypass)
 	}
@@ -284,8 +295,8 @@ func (v *visit) pass() (*http.Response, error) {
 }
 
 // passed draws the conclusions from an answer that is not itself stored.
-func (v *visit) passed(res *http.Response) {
-	c, in := v.cache, v.call.in
+func (v *visit) passed(r *result) {
+	c, in, res := v.cache, v.call.in, r.res
 	if v.kind == heading {
 		if v.found == nil {
 			return
@@ -307,6 +318,53 @@ func (v *visit) passed(res *http.Response) {
 		at.URL, at.Host = target, ""
 		c.shelf.drop(c, c.keyOf(&at))
 	}
+	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, res.Header) {
+		v.keep(r)
+	}
+}
+
+// keep stores the answer to a POST that says of itself that it is what a GET of
+// the same URL would give, and for how long (RFC 9110, section 9.3.3).
+func (v *visit) keep(r *result) {
+	res, now := r.res, time.Now()
+	meta := rfc9111.Read(res.StatusCode, res.Header, v.now, now)
+	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut ||
+		r.a == nil || r.a.how == rerouted || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
+		return
+	}
+	at := new(visit)
+	*at = *v
+	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
+	res.Body = &keeping{ReadCloser: res.Body, visit: at, length: res.ContentLength, e: &cached{
+		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
+		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, requested: v.now, received: now, meta: meta,
+	}}
+}
+
+// keeping stores a body that passes, if it ends well.
+type keeping struct {
+	io.ReadCloser
+	visit  *visit
+	length int64
+	e      *cached // nil when it is done, or too long
+}
+
+func (k *keeping) Read(p []byte) (int, error) {
+	n, err := k.ReadCloser.Read(p)
+	e := k.e
+	if e == nil {
+		return n, err
+	}
+	if e.size += int64(n); n > 0 {
+		e.chunks = append(e.chunks, append([]byte(nil), p[:n]...))
+	}
+	if err != nil || e.size > k.visit.cache.maxEntry() {
+		k.e = nil
+	}
+	if err == io.EOF && (k.length < 0 || k.length == e.size) {
+		k.visit.store(e)
+	}
+	return n, err
 }
 
 // nothing is what only-if-cached gets where there is nothing.

@@ -27,7 +27,8 @@ type cached struct {
 	header, trailer     http.Header
 	chunks              [][]byte // as they were read, so that a stream is given in the same pieces
 	size                int64
-	uncompressed        bool // by net/http
+	span                rfc9111.Span // of a 206
+	uncompressed        bool         // by net/http
 	requested, received time.Time
 	meta                rfc9111.Response
 
@@ -115,16 +116,17 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		case v.q.Conditional && rfc9111.NotModified(req.Header, e.status, e.header, e.received):
 			res.StatusCode, res.ContentLength, n = http.StatusNotModified, 0, 0
 			rfc9111.Strip(h)
-		case v.q.Range && e.status == http.StatusOK && !e.uncompressed:
-			span, reach := rfc9111.Part(req.Header, e.header, rfc9111.Complete(e.size), e.received)
+		case v.q.Range && (e.status == http.StatusOK || e.status == http.StatusPartialContent) && !e.uncompressed:
+			have := e.have()
+			span, reach := rfc9111.Part(req.Header, e.header, have, e.received)
 			switch reach {
 			case rfc9111.Some:
 				res.StatusCode, res.ContentLength = http.StatusPartialContent, span.Len()
-				first, n = span.First, span.Len()
+				first, n = span.First-have.First, span.Len()
 				span.Describe(h)
 			case rfc9111.None:
 				res.StatusCode, res.ContentLength, n = http.StatusRequestedRangeNotSatisfiable, 0, 0
-				h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(e.size, 10)}
+				h["Content-Range"] = []string{"bytes */" + strconv.FormatInt(have.Size, 10)}
 				h["Content-Length"] = []string{"0"}
 			}
 		}
@@ -148,6 +150,51 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 	}
 	res.Body = b
 	return res
+}
+
+// have is what of its representation the answer has.
+func (e *cached) have() rfc9111.Span {
+	if e.status == http.StatusPartialContent {
+		return e.span
+	}
+	return rfc9111.Complete(e.size)
+}
+
+// joined is one answer made of two parts of the same, or e alone where they are
+// not (section 3.4).
+func (e *cached) joined(old *cached, c *Cache) *cached {
+	if e.status != http.StatusPartialContent || old == nil || old.variants != nil {
+		return e
+	}
+	have := old.have()
+	if old.status != http.StatusOK && old.status != http.StatusPartialContent || old.uncompressed {
+		return e
+	}
+	span, ok := rfc9111.Combine(old.header, have, e.header, e.span)
+	if !ok || span.Len() > c.maxEntry() {
+		return e
+	}
+	body := make([]byte, span.Len())
+	for _, part := range [...]struct {
+		at     int64
+		chunks [][]byte
+	}{{have.First, old.chunks}, {e.span.First, e.chunks}} {
+		to := body[part.at-span.First:]
+		for _, chunk := range part.chunks {
+			to = to[copy(to, chunk):]
+		}
+	}
+	j := old.freshened(e.header, e.requested, e.received)
+	j.chunks, j.size, j.span, j.status = [][]byte{body}, span.Len(), span, http.StatusPartialContent
+	if span.Whole() {
+		j.status, j.span = http.StatusOK, rfc9111.Span{}
+		delete(j.header, "Content-Range")
+		j.header["Content-Length"] = []string{strconv.FormatInt(j.size, 10)}
+	} else {
+		span.Describe(j.header)
+	}
+	j.prepare(c)
+	return j
 }
 
 func statusLine(code int) string {

@@ -107,6 +107,9 @@ func (k *keyer) target(req *http.Request) {
 	}
 	query, _ := splitKey(u.RawQuery)
 	k.part(query)
+	if u.ForceQuery {
+		k.buf = append(k.buf, '?')
+	}
 }
 
 // plainPath reports whether a path is its own escaped form, which is not worth

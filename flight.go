@@ -26,6 +26,8 @@ type flight struct {
 	key   cacheKey
 	table *flights // nil where nobody can join
 
+	asked  question
+	own    http.Header     // the leader's, without our questions
 	values context.Context // the leader's
 	landed chan struct{}
 
@@ -68,6 +70,15 @@ const (
 	known                   // shared is a whole answer
 	recorded                // the body is being recorded
 	crashed                 // a function of the user panicked
+)
+
+// question is what a flight asks about what is stored.
+type question uint8
+
+const (
+	nothing question = iota
+	validation
+	completion // of a part
 )
 
 // piece is one Read's worth of a body.
@@ -389,10 +400,11 @@ func (fl *flight) run() {
 			fl.crash(recover())
 		}
 	}()
+	fl.own = fl.call.in.Header.Clone()
 	fl.validate()
 	requested := time.Now()
 	fl.call.ask(&fl.r)
-	if fl.confirmed(requested) {
+	if fl.answered(requested) {
 		orderly = true
 		return
 	}
@@ -403,43 +415,116 @@ func (fl *flight) run() {
 	orderly = true
 }
 
-// validate asks the server about the stored answer, where there is one.
+// validate asks the server about what is stored, where there is something: with
+// the caller's own conditions, if it has any, beside ours.
 func (fl *flight) validate() {
-	v := fl.visit
-	if v.found == nil || v.kind != getting || v.q.Conditional || v.q.Range {
-		return
+	v, h := fl.visit, fl.call.in.Header
+	switch {
+	case v.found == nil || v.kind != getting:
+	case v.found.status == http.StatusPartialContent:
+		if span, ifRange, ok := rfc9111.Rest(v.found.header, v.found.span); ok && v.found.span.First == 0 && !v.q.Range && !v.q.Conditional {
+			h["Range"], h["If-Range"] = []string{span}, []string{ifRange}
+			fl.asked = completion
+		}
+	case !v.q.Conditional:
+		if rfc9111.Conditions(h, v.found.header) {
+			fl.asked = validation
+		}
+	default:
+		etag, own := v.found.header["Etag"], h["If-None-Match"]
+		if len(etag) > 0 && (len(own) > 0 || h["If-Modified-Since"] != nil) {
+			h["If-None-Match"] = append(own[:len(own):len(own)], etag[0])
+			fl.asked = validation
+		}
 	}
-	rfc9111.Conditions(fl.call.in.Header, v.found.header)
 }
 
-// confirmed handles the server's 304 to our own question.
+// answered handles the answer to a question of our own: a 304, or the rest of
+// what is stored. It reports false if the result is an answer like any other.
+func (fl *flight) answered(requested time.Time) bool {
+	v, res := fl.visit, fl.r.res
+	switch {
+	case fl.asked == validation && res != nil && res.StatusCode == http.StatusNotModified:
+		return fl.confirmed(requested)
+	case fl.asked == completion && res != nil && res.StatusCode != http.StatusOK:
+		span, ok := rfc9111.ContentRange(res.Header)
+		if ok = ok && res.StatusCode == http.StatusPartialContent && span.First == v.found.span.Last+1; ok {
+			span, ok = rfc9111.Combine(v.found.header, v.found.span, res.Header, span)
+		}
+		if ok && span.Whole() && span.Size <= v.cache.maxEntry() {
+			fl.completed(span, requested)
+			return true
+		}
+		if res.StatusCode < 500 {
+			fl.again()
+		}
+	}
+	return false
+}
+
+// confirmed handles a 304.
 func (fl *flight) confirmed(requested time.Time) bool {
 	v, res := fl.visit, fl.r.res
-	if res == nil || res.StatusCode != http.StatusNotModified || v.found == nil || v.q.Conditional || v.q.Range {
-		return false
-	}
 	now := time.Now()
-	if rfc9111.Confirms(v.found.header, res.Header) {
+	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
 		e := v.found.freshened(res.Header, requested, now)
 		v.cache.shelf.put(v.cache, e)
 		fl.r.drop()
 		fl.land(known, func() {
 			fl.shared, fl.note = e, "revalidated"
-			fl.line = "; fwd=stale; fwd-status=304"
+			fl.line = "; fwd=" + v.fwd + "; fwd-status=304"
 		})
 		return true
 	}
-	// It speaks of another answer than ours: ask for that.
+	if v.q.Conditional && res.Header["Etag"] != nil { // it is the caller's that is current
+		v.cache.shelf.drop(v.cache, v.found.key)
+		return false
+	}
+	// It speaks of another answer than ours, or does not say of which.
+	fl.again()
+	return false
+}
+
+// again asks without the questions of our own.
+func (fl *flight) again() {
+	v := fl.visit
 	fl.r.drop()
 	again := fl.call.detach(fl)
-	for _, name := range [...]string{"If-None-Match", "If-Modified-Since"} {
-		delete(again.in.Header, name)
+	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
+		if own := fl.own[name]; own != nil {
+			again.in.Header[name] = own
+		} else {
+			delete(again.in.Header, name)
+		}
 	}
 	again.absorb(fl.call)
 	again.detours().visit = v
-	fl.call, v.call, v.found, fl.r = again, again, nil, result{}
+	fl.call, v.call, v.found, fl.r, fl.asked = again, again, nil, result{}, nothing
 	fl.call.ask(&fl.r)
-	return false
+}
+
+// completed makes one answer of what is stored and of its rest, which is coming.
+func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
+	v := fl.visit
+	now := time.Now()
+	e := v.found.freshened(fl.r.res.Header, requested, now)
+	e.status, e.span = http.StatusOK, rfc9111.Span{}
+	delete(e.header, "Content-Range")
+	e.header["Content-Length"] = []string{strconv.FormatInt(span.Size, 10)}
+	e.prepare(v.cache)
+	template := *fl.r.res
+	template.StatusCode, template.Status = http.StatusOK, statusLine(http.StatusOK)
+	template.Header, template.ContentLength = e.header, span.Size
+	fl.land(recorded, func() {
+		fl.shared, fl.template, fl.total = e, &template, v.found.size
+		fl.head = new(piece)
+		fl.tail = fl.head
+		for _, chunk := range v.found.chunks {
+			fl.tail.next = &piece{data: chunk}
+			fl.tail = fl.tail.next
+		}
+	})
+	fl.pump()
 }
 
 // settle decides what becomes of the result, and lands.
@@ -482,6 +567,11 @@ func (fl *flight) settle(requested time.Time) {
 	}
 	fl.land(recorded, func() {
 		fl.shared, fl.template = e, r.res
+		if t := r.res.Trailer; t != nil { // net/http writes into it at the body's end
+			announced := *r.res
+			announced.Trailer = t.Clone()
+			fl.template = &announced
+		}
 		fl.head = new(piece)
 		fl.tail = fl.head
 	})
@@ -532,7 +622,17 @@ func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 		return e, ""
 	}
 	meta := rfc9111.Read(res.StatusCode, res.Header, requested, now)
-	if why := meta.Unstorable(&v.q, v.cache.StaleIfError); why != "" {
+	why := ""
+	if res.StatusCode == http.StatusPartialContent {
+		var ok bool
+		if e.span, ok = rfc9111.ContentRange(res.Header); !ok || res.Uncompressed {
+			return nil, "parts"
+		}
+		why = meta.UnstorablePart(&v.q, v.cache.StaleIfError)
+	} else {
+		why = meta.Unstorable(&v.q, v.cache.StaleIfError)
+	}
+	if why != "" {
 		return nil, why
 	}
 	e.header = v.kept(res.Header, now)

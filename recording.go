@@ -49,7 +49,10 @@ func (fl *flight) pump() {
 
 // fits reports whether so many bytes are what the header promised.
 func (fl *flight) fits(total int64) bool {
-	n := fl.r.res.ContentLength
+	if n := fl.shared.span.Len(); fl.shared.status == http.StatusPartialContent && n != total {
+		return false
+	}
+	n := fl.template.ContentLength
 	return n < 0 || n == total
 }
 

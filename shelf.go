@@ -2,6 +2,7 @@ package snubber
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,9 @@ func (v *visit) storeVariant(e *cached, now time.Time) {
 	c := v.cache
 	names, _ := rfc9111.Vary(e.header)
 	if len(names) == 0 {
+		if e.status == http.StatusPartialContent {
+			e = e.joined(c.shelf.get(c, v.call.ctx(), e.key, now), c)
+		}
 		c.shelf.put(c, e)
 		return
 	}
@@ -66,6 +70,9 @@ func (v *visit) storeVariant(e *cached, now time.Time) {
 		x = p.variants
 	}
 	x, e.key = x.with(v, names, v.call.in.Header)
+	if e.status == http.StatusPartialContent {
+		e = e.joined(c.shelf.get(c, v.call.ctx(), e.key, now), c)
+	}
 	c.shelf.put(c, e)
 	c.shelf.put(c, &cached{key: e.primary, primary: e.primary, method: e.method, url: e.url, received: now, variants: x})
 }
