@@ -29,6 +29,11 @@ type contender struct {
 	make    func(*world, *scenario) ask
 }
 
+// fits reports whether the contender can play at all.
+func (c *contender) fits(s *scenario) bool {
+	return !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic)
+}
+
 var contenders = []*contender{
 	{name: "oracle", knows: true, make: oracle},
 	{name: "snubber", make: func(w *world, s *scenario) ask {

@@ -45,14 +45,18 @@ func (r *run) optimum() time.Duration {
 		return 0
 	}
 	mean := service / time.Duration(n)
-	workers, longest := 0, time.Duration(0)
+	workers, last := 0, time.Duration(0)
 	for _, st := range r.scenario.load.streams {
 		workers += st.workers
 	}
 	for _, c := range r.calls {
-		longest = max(longest, c.service)
+		if workers == 0 { // a call that comes by chance cannot be made sooner
+			last = max(last, c.begun+c.service)
+		} else {
+			last = max(last, c.service)
+		}
 	}
-	t := longest - mean
+	t := last - mean
 	if places := r.scenario.provider.concurrent; places > 0 && places < workers {
 		workers = places
 	}

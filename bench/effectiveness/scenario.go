@@ -1,7 +1,11 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
+	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -18,6 +22,9 @@ type scenario struct {
 	subject  string    // whom the targets are for; "": snubber, of which nothing is configured
 	alone    *scenario // to compare with, played by the same contender
 }
+
+// player is whom the targets are for.
+func (s *scenario) player() string { return cmp.Or(s.subject, "snubber") }
 
 // callsPerSecond is the quota in calls, for those who count nothing else.
 func (s *scenario) callsPerSecond() float64 {
@@ -41,6 +48,7 @@ func (s *scenario) callsPerSecond() float64 {
 // target is a number that snubber has to reach in the median over the seeds.
 type target struct {
 	name  string
+	unit  string // "×", "%" of 1, or what is counted
 	value func(r, oracle *run) float64
 	limit float64
 	least bool // the limit is a minimum
@@ -53,26 +61,62 @@ func (t target) met(v float64) bool {
 	return v <= t.limit
 }
 
-func atMost(limit float64, name string, f func(r, oracle *run) float64) target {
-	return target{name, f, limit, false}
+// in is a value of the target with its unit.
+func (t target) in(v float64) string {
+	switch t.unit {
+	case "×":
+		return fmt.Sprintf("%.3f×", v)
+	case "%":
+		return fmt.Sprintf("%.2f %%", 100*v)
+	}
+	return strings.TrimSpace(fmt.Sprintf("%.4g %s", v, t.unit))
 }
 
-func atLeast(limit float64, name string, f func(r, oracle *run) float64) target {
-	return target{name, f, limit, true}
+func (t target) bound() string {
+	sign, s := "≤", fmt.Sprintf("%g", t.limit)
+	if t.least {
+		sign = "≥"
+	}
+	switch t.unit {
+	case "×":
+		s += "×"
+	case "%":
+		s = fmt.Sprintf("%g %%", math.Round(1e4*t.limit)/100)
+	default:
+		s = strings.TrimSpace(s + " " + t.unit)
+	}
+	return sign + " " + s
 }
 
-func makespan(limit float64) target {
-	return atMost(limit, "makespan", func(r, _ *run) float64 { return r.ratio() })
-}
-func waste(limit float64) target {
-	return atMost(limit, "waste", func(r, _ *run) float64 { return r.waste() })
-}
-func p99(limit float64) target {
-	return atMost(limit, "p99 wait", func(r, o *run) float64 { return r.wait(0.99) / o.wait(0.99) })
+func atMost(limit float64, unit, name string, f func(r, oracle *run) float64) target {
+	return target{name, unit, f, limit, false}
 }
 
-var allOK = atLeast(1, "success", success)
+func atLeast(limit float64, unit, name string, f func(r, oracle *run) float64) target {
+	return target{name, unit, f, limit, true}
+}
+
+func makespan(limit float64) target { return atMost(limit, "×", "time, of the optimum", ratio) }
+
+func waste(limit float64) target { return atMost(limit, "%", "wasted calls", wasted) }
+
+func p99(limit float64) target { return atMost(limit, "×", "p99 wait, of FIFO's", longer) }
+
+func used(name string, least float64, from, to time.Duration) target {
+	return atLeast(least, "%", name, func(r, _ *run) float64 { return r.used(from, to) })
+}
+
+var allOK = atLeast(1, "%", "answered", success)
 
 // unstarved is that nobody waits much longer than whoever waits longest where
 // all go strictly in turn.
-var unstarved = atMost(1.5, "longest wait", func(r, o *run) float64 { return r.wait(1) / o.wait(1) })
+var unstarved = atMost(1.5, "×", "longest wait, of FIFO's", func(r, o *run) float64 { return r.wait(1) / o.wait(1) })
+
+func success(r, _ *run) float64 { return r.success() }
+func ratio(r, _ *run) float64   { return r.ratio() }
+func wasted(r, _ *run) float64  { return r.waste() }
+func longer(r, o *run) float64  { return r.wait(0.99) / o.wait(0.99) }
+
+func waits(q float64) func(r, _ *run) float64 {
+	return func(r, _ *run) float64 { return r.wait(q) }
+}

@@ -107,10 +107,6 @@ var halves = []*scenario{
 	halved("half-plain", "600 a minute configured and 300 granted, no headers at all", provider{says: silent, hint: noHint}),
 }
 
-func used(name string, least float64, from, to time.Duration) target {
-	return atLeast(least, name, func(r, _ *run) float64 { return r.used(from, to) })
-}
-
 // drop is a quota of 20 a second that is 5 for two minutes.
 func drop(name, title string, p provider) *scenario {
 	p.requests = perMinute(1200)
@@ -149,7 +145,7 @@ func share(name, title string, clients int, p provider) *scenario {
 		least = 0.95
 	}
 	s.targets = []target{used("used", least, 0, s.horizon), waste(0.08),
-		atLeast(0.98, "Jain", func(r, _ *run) float64 { return r.jain(0, s.horizon, upTo(clients)...) })}
+		atLeast(0.98, "", "Jain", func(r, _ *run) float64 { return r.jain(0, s.horizon, upTo(clients)...) })}
 	return s
 }
 
@@ -173,7 +169,7 @@ func moves(name, title string, p provider) *scenario {
 	s.load.streams[0].to, s.load.streams[4].from = 4*time.Minute, 2*time.Minute
 	settled := func(what string, from, to time.Duration, clients ...int) {
 		s.targets = append(s.targets, used("used after "+what, 0.97, from, to),
-			atLeast(0.98, "Jain after "+what, func(r, _ *run) float64 { return r.jain(from, to, clients...) }))
+			atLeast(0.98, "", "Jain after "+what, func(r, _ *run) float64 { return r.jain(from, to, clients...) }))
 	}
 	s.targets = []target{waste(0.08)}
 	settled("a join", 150*time.Second, 240*time.Second, 0, 1, 2, 3, 4)
@@ -208,9 +204,9 @@ func priorities() *scenario {
 	s.name, s.title, s.alone = "priorities", "urgent calls at half the quota, idle ones at one and a half", alone
 	s.load.streams = []stream{high, low}
 	s.targets = []target{
-		atMost(0, "high lost", func(r, _ *run) float64 { _, failed := r.of(1); return float64(failed) }),
-		atMost(0.2, "s that high waits longer than alone", func(r, _ *run) float64 { return r.mean(1) - r.alone.mean(1) }),
-		atLeast(0.95, "of the rest for low", func(r, _ *run) float64 {
+		atMost(0, "", "urgent calls lost", func(r, _ *run) float64 { _, failed := r.of(1); return float64(failed) }),
+		atMost(0.2, "s", "urgent calls wait longer than alone", func(r, _ *run) float64 { return r.mean(1) - r.alone.mean(1) }),
+		atLeast(0.95, "%", "of the rest for the idle ones", func(r, _ *run) float64 {
 			high, _ := r.of(1)
 			low, _ := r.of(0)
 			return float64(low) / (p.granted(0, d) - float64(high))
@@ -221,15 +217,15 @@ func priorities() *scenario {
 
 var loads = []*scenario{
 	open("open-headers", "calls by chance at 80 % of the quota, quota headers sent", provider{says: openAI, hint: wholeSeconds},
-		allOK, atMost(0, "rejected", func(r, _ *run) float64 { return float64(len(r.rejected)) }),
-		atMost(1.3, "mean wait, of a paced queue's", func(r, _ *run) float64 { return r.mean(0) / r.paced() })),
+		allOK, atMost(0, "", "calls rejected", func(r, _ *run) float64 { return float64(len(r.rejected)) }),
+		atMost(1.3, "×", "mean wait, of a paced queue's", func(r, _ *run) float64 { return r.mean(0) / r.paced() })),
 	open("open-plain", "calls by chance at 80 % of the quota, no headers at all", provider{says: silent, hint: noHint}),
 	{
 		name: "herd", title: "500 calls that are told to come back in 20 s",
 		provider: provider{requests: perMinute(600), closed: 20 * time.Second, says: silent, hint: wholeSeconds},
 		told:     provider{requests: perMinute(600)}, horizon: 20 * time.Minute,
 		load: load{streams: []stream{{workers: 500, calls: 500}}, work: chat},
-		targets: []target{allOK, atMost(2.1, "calls on the wire for each answer", func(r, _ *run) float64 {
+		targets: []target{allOK, atMost(2.1, "", "calls on the wire for each answer", func(r, _ *run) float64 {
 			return float64(r.wire) / float64(max(1, r.ok))
 		})},
 	},
@@ -242,7 +238,7 @@ var loads = []*scenario{
 			c.service = 2*time.Minute + time.Duration(id)
 			return c
 		}},
-		targets: []target{allOK, atMost(130, "s makespan", func(r, _ *run) float64 { return r.makespan.Seconds() })},
+		targets: []target{allOK, atMost(130, "s", "time", func(r, _ *run) float64 { return r.makespan.Seconds() })},
 	},
 }
 

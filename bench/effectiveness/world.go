@@ -198,6 +198,14 @@ func (l load) batch() (n int) {
 	return n
 }
 
+// clients is how many there are, numbered from zero.
+func (l load) clients() (n int) {
+	for _, st := range l.streams {
+		n = max(n, st.client+1)
+	}
+	return n
+}
+
 // endless reports whether the load ends by the clock.
 func (l load) endless() bool { return l.batch() == 0 }
 
