@@ -28,7 +28,7 @@ var colours = map[string]string{
 const (
 	width, margin    = 900, 60
 	chartTop, chartH = 40, 250
-	rowsTop, rowH    = chartTop + chartH + 84, 22
+	rowsTop, rowH    = chartTop + chartH + 98, 22
 	wasteX, wasteW   = 250, 250
 	waitX, waitW     = 590, 270
 )
@@ -117,7 +117,7 @@ func (t *table) completion(b *svg, rows []*row) {
 	}
 	maxX := min(longest*1.02, 2.5*best)
 	x, y := b.axes(maxX, float64(t.scenario.load.batch()), "calls answered")
-	for _, r := range slices.Backward(rows) {
+	for _, r := range inOrder(rows) {
 		var ends []time.Duration
 		for _, c := range r.runs[0].calls {
 			if c.ok {
@@ -143,22 +143,30 @@ func (t *table) rates(b *svg, rows []*row) {
 	const bin = 4 * time.Second
 	n := int(t.scenario.horizon / bin)
 	most := 0.0
-	rates := make([][]float64, len(rows))
-	for i, r := range rows {
-		rates[i] = make([]float64, n+1)
+	rates := map[*row][]float64{}
+	for _, r := range rows {
+		rate := make([]float64, n+1)
 		for _, e := range r.runs[0].admitted {
-			rates[i][int(e.at/bin)] += 1 / bin.Seconds()
+			rate[int(e.at/bin)] += 1 / bin.Seconds()
 		}
-		most = max(most, slices.Max(rates[i][1:]))
+		rates[r], most = rate, max(most, slices.Max(rate[1:]))
 	}
 	x, y := b.axes(t.scenario.horizon.Seconds(), most*1.05, "calls let in each second")
-	for i, r := range slices.Backward(rows) {
+	for _, r := range inOrder(rows) {
 		b.begin(r)
-		for j, v := range rates[i][:n] {
+		for j, v := range rates[r][:n] {
 			fmt.Fprintf(b, "%s%.1f %.1f", map[bool]string{true: "M", false: "L"}[j == 0], x((time.Duration(j)*bin + bin/2).Seconds()), y(min(v, most*1.05)))
 		}
 		b.WriteString("\"/>\n")
 	}
+}
+
+// inOrder is the order of drawing, what the reader looks for on top.
+func inOrder(rows []*row) []*row {
+	return slices.SortedStableFunc(slices.Values(rows), func(a, b *row) int {
+		top := []string{"snubber, told", "snubber", "oracle"}
+		return slices.Index(top, a.who.name) - slices.Index(top, b.who.name)
+	})
 }
 
 func (b *svg) begin(r *row) {

@@ -51,7 +51,7 @@ func (p *provider) describe(h http.Header, v verdict, now time.Time) {
 			h.Set("anthropic-ratelimit-"+name+"-remaining", left)
 			h.Set("anthropic-ratelimit-"+name+"-reset", roundUp(now.Add(l.full())).UTC().Format(time.RFC3339))
 		case ietf:
-			h.Add("RateLimit-Policy", fmt.Sprintf("%q;q=%s;w=60", name, limit))
+			h.Add("RateLimit-Policy", fmt.Sprintf("%q;q=%s;w=60;qu=%q", name, limit, name))
 			h.Add("RateLimit", fmt.Sprintf("%q;r=%s;t=%d", name, left, int(math.Ceil(l.full().Seconds()))))
 		}
 	}
