@@ -130,15 +130,15 @@ var steps = []*scenario{
 	drop("step-plain", "20 a second, then 5, then 20, no headers at all", provider{says: silent, hint: noHint}),
 }
 
-// share is some clients with 40 workers each that know nothing of each other,
-// for 1200 a minute. Who is told the quota is told its share.
+// share is some clients that know nothing of each other, with 160 workers in
+// all, for 1200 a minute. Who is told the quota is told its share.
 func share(name, title string, clients int, p provider) *scenario {
 	p.requests = perMinute(1200)
 	told := p
 	told.requests = perMinute(1200 / float64(clients))
 	s := &scenario{name: name, title: title, provider: p, told: told, horizon: 5 * time.Minute, load: load{work: chat}}
 	for i := range clients {
-		s.load.streams = append(s.load.streams, stream{client: i, workers: 40, to: s.horizon})
+		s.load.streams = append(s.load.streams, stream{client: i, workers: 160 / clients, to: s.horizon})
 	}
 	least := 0.97
 	if p.charged > 0 {
