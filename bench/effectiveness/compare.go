@@ -14,6 +14,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"text/tabwriter"
+	"time"
 )
 
 type options struct {
@@ -97,13 +98,19 @@ func (o options) table(t *testing.T, s *scenario, who *regexp.Regexp) *table {
 }
 
 // score is the geometric mean of what was lost in each respect. It says
-// nothing of those that gave up: success comes first.
+// nothing of those that gave up: success comes first. The wait is one with an
+// answer at its end, for eight seconds before a call of two minutes are little.
 func score(r, oracle *run) float64 {
 	lost := r.ratio()
 	if s := r.scenario; s.load.endless() {
 		lost = 1 / math.Max(1e-3, r.used(0, s.horizon))
 	}
-	return math.Cbrt(lost * (1 + r.waste()) * math.Max(1, r.wait(0.99)/math.Max(0.1, oracle.wait(0.99))))
+	service := time.Duration(0)
+	for _, c := range oracle.calls {
+		service += c.service / time.Duration(len(oracle.calls))
+	}
+	s := service.Seconds()
+	return math.Cbrt(lost * (1 + r.waste()) * (r.wait(0.99) + s) / (oracle.wait(0.99) + s))
 }
 
 // reached is a target and what became of it.
@@ -153,7 +160,11 @@ func (t *table) cells() (head []string, rows [][]string) {
 		if r.oracle[0].wait(0.99) > 0.05 && r.median(success) > 0.99 {
 			of = fmt.Sprintf("%.2f×", r.median(longer))
 		}
-		row = append(row, percent(r.median(wasted)), duration(r.median(waits(0.5))), duration(r.median(waits(0.99))), of)
+		lost := percent(r.median(wasted))
+		if r.runs[0].admitted == nil {
+			lost = count(r.median(func(r, _ *run) float64 { return float64(r.wire) })) + " calls"
+		}
+		row = append(row, lost, duration(r.median(waits(0.5))), duration(r.median(waits(0.99))), of)
 		if clients > 1 {
 			row = append(row, fmt.Sprintf("%.3f", r.median(func(r, _ *run) float64 { return r.jain(0, s.horizon, upTo(clients)...) })))
 		}

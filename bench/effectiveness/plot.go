@@ -48,7 +48,7 @@ func (b *svg) line(x1, y1, x2, y2 float64, class string) {
 // it wasted and how long its callers waited. It is of the first seed; nil
 // where there is nothing to see.
 func (t *table) plot() []byte {
-	if len(t.scenario.targets) == 0 {
+	if len(t.scenario.targets) == 0 || t.rows[0].runs[0].ok == 0 {
 		return nil
 	}
 	rows := slices.DeleteFunc(slices.Clone(t.rows), func(r *row) bool { return r.who.name == "openai-go over snubber" })
@@ -130,6 +130,9 @@ func (t *table) completion(b *svg, rows []*row) {
 		drawn := 0.0
 		for i, at := range ends {
 			if s := at.Seconds(); s <= maxX && (s-drawn > maxX/300 || i == len(ends)-1) {
+				if s-drawn > maxX/50 { // nothing was answered meanwhile
+					fmt.Fprintf(b, "H%.1f", x(s))
+				}
 				fmt.Fprintf(b, "L%.1f %.1f", x(s), y(float64(i+1)))
 				drawn = s
 			}

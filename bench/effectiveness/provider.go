@@ -20,6 +20,7 @@ type provider struct {
 	refund           bool          // what was reserved and not used comes back when the call ends
 	later            bool          // the answer is charged when it ends, and nothing is reserved for it
 	closed           time.Duration // nobody is let in before
+	spent            bool          // the account has no money: nobody is let in
 	noise            float64       // share of calls rejected at random, whatever the load
 	says             dialect
 	hint             hint
@@ -57,6 +58,7 @@ const (
 	concurrency kind = "concurrency"
 	gate        kind = "gate"
 	chance      kind = "chance"
+	credit      kind = "credit"
 )
 
 func (p *provider) fresh() state {
@@ -126,6 +128,9 @@ const slack = 1e-6
 // could now, and -1 where only the end of another call can tell.
 func (p *provider) until(s state, at time.Duration, cost float64) (time.Duration, kind) {
 	s = p.advance(s, at)
+	if p.spent {
+		return -1, credit
+	}
 	if at < p.closed {
 		return p.closed - at, gate
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // The scenarios. All of one group share the beginning of their names.
-var scenarios = slices.Concat(batches, tokenBatches, halves, steps, shares, loads, others)
+var scenarios = slices.Concat(batches, tokenBatches, halves, steps, shares, loads, []*scenario{spent}, others)
 
 // batch is 200 workers with 3000 calls for 600 a minute, ten of them at once.
 func batch(name, title string, p provider, targets ...target) *scenario {
@@ -240,6 +240,15 @@ var loads = []*scenario{
 		}},
 		targets: []target{allOK, atMost(130, "s", "time", func(r, _ *run) float64 { return r.makespan.Seconds() })},
 	},
+}
+
+// spent is two calls a second for ten minutes to an account without money. One
+// finds out at once, others after one, two and four minutes more.
+var spent = &scenario{
+	name: "spent", title: "an account without money, and two calls a second all the same",
+	provider: provider{spent: true}, horizon: 10 * time.Minute,
+	load:    load{streams: []stream{{arrivals: 2, calls: 1100}}, work: chat},
+	targets: []target{atMost(4, "", "calls on the wire in ten minutes", func(r, _ *run) float64 { return float64(r.wire) })},
 }
 
 // These promise nothing: they show what becomes of what no target is about.

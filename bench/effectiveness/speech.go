@@ -55,7 +55,8 @@ func (p *provider) describe(h http.Header, v verdict, now time.Time) {
 			h.Add("RateLimit", fmt.Sprintf("%q;r=%s;t=%d", name, left, int(math.Ceil(l.full().Seconds()))))
 		}
 	}
-	if v.over == none || v.over == concurrency || v.over == chance {
+	switch v.over {
+	case none, concurrency, chance, credit:
 		return
 	}
 	switch p.hint {
@@ -94,6 +95,9 @@ func (p *provider) respond(req *http.Request, c *call, v verdict, now time.Time)
 	case v.over == none:
 		body = fmt.Sprintf(`{"id":"chatcmpl-%d","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},`+
 			`"finish_reason":"stop"}],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}`, c.id, c.input, c.output, c.input+c.output)
+	case v.over == credit:
+		res.StatusCode = http.StatusTooManyRequests
+		body = `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`
 	case p.says == anthropic:
 		res.StatusCode = http.StatusTooManyRequests
 		body = `{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your organization's rate limit."}}`
