@@ -1,0 +1,524 @@
+package snubber_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/cachetest"
+)
+
+func TestDiskStoreContract(t *testing.T) {
+	cachetest.Run(t, func(t *testing.T) snubber.CacheStore { return &snubber.DiskStore{Dir: t.TempDir()} })
+}
+
+// diskPut writes an entry in one piece and returns the first error.
+func diskPut(s snubber.CacheStore, key string, data []byte, ttl time.Duration) error {
+	w, err := s.Put(context.Background(), key, ttl)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
+func diskGet(s snubber.CacheStore, key string) ([]byte, error) {
+	r, err := s.Get(context.Background(), key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func diskKeys(t *testing.T, s snubber.CacheStore) []string {
+	t.Helper()
+	var keys []string
+	for key, err := range s.Keys(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// files are the names and sizes of what is in a directory.
+func files(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]int64{}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			m[e.Name()] = info.Size()
+		}
+	}
+	return m
+}
+
+func TestDiskStoreExpiry(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &snubber.DiskStore{Dir: dir}
+		for key, ttl := range map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour} {
+			if err := diskPut(s, key, []byte(key), ttl); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute - time.Millisecond)
+		if got, err := diskGet(s, "minute"); string(got) != "minute" {
+			t.Errorf("a millisecond before it expires: %q, %v", got, err)
+		}
+		time.Sleep(time.Millisecond)
+		if _, err := diskGet(s, "minute"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Get when it expires = %v, want fs.ErrNotExist", err)
+		}
+		if n := len(files(t, dir)); n != 2 {
+			t.Errorf("%d files after an expired one was asked for, want 2", n)
+		}
+		time.Sleep(time.Hour)
+		if keys := diskKeys(t, s); !slices.Equal(keys, []string{"day"}) {
+			t.Errorf("Keys = %v, want the one that has not expired", keys)
+		}
+		// Nobody asks for it, but another entry is written.
+		if err := diskPut(s, "other", nil, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Sorted(maps.Keys(files(t, dir))); len(got) != 2 || !strings.HasPrefix(got[0], "day.") {
+			t.Errorf("files %v, want those of day and other", got)
+		}
+	})
+}
+
+// The files of one process stay below the bound whatever comes, and the most
+// recently used are those that stay.
+func TestDiskStoreBytes(t *testing.T) {
+	dir := t.TempDir()
+	s := &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
+	old := time.Now().Add(-10 * time.Hour)
+	for i := range 1000 {
+		key := fmt.Sprint("k", i)
+		if err := diskPut(s, key, make([]byte, i%7*1000), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		// As if it had been used long ago, the first ones longest.
+		for name := range files(t, dir) {
+			if strings.HasPrefix(name, key+".") {
+				os.Chtimes(filepath.Join(dir, name), time.Time{}, old.Add(time.Duration(i)*time.Second))
+			}
+		}
+		if _, err := diskGet(s, "k3"); err != nil {
+			if i >= 3 {
+				t.Fatalf("what is asked for all the time is gone after %d others: %v", i-3, err)
+			}
+		}
+		var sum int64
+		for _, size := range files(t, dir) {
+			sum += (size + 4095) &^ 4095
+		}
+		if sum > 1<<20 {
+			t.Fatalf("%d bytes in files after %d entries, want at most %d", sum, i+1, 1<<20)
+		}
+		if i == 999 && sum < 3<<18 {
+			t.Errorf("%d bytes in files in the end, which is far below %d", sum, 1<<20)
+		}
+	}
+	if _, err := diskGet(s, "k999"); err != nil {
+		t.Errorf("the newest is gone: %v", err)
+	}
+
+	// What is larger than the store is refused before it is written, and nothing
+	// has to go for it.
+	before := diskKeys(t, s)
+	w, err := s.Put(context.Background(), "large", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		if _, err = w.Write(make([]byte, 100_000)); err != nil {
+			break
+		}
+	}
+	if err == nil || w.Commit() == nil {
+		t.Error("10 MB fit into 1 MiB")
+	}
+	if after := diskKeys(t, s); !slices.Equal(before, after) {
+		t.Errorf("%d keys after an entry that did not fit, %d before", len(after), len(before))
+	}
+	for name := range files(t, dir) {
+		if strings.HasSuffix(name, "writing") {
+			t.Errorf("%s is left of it", name)
+		}
+	}
+}
+
+// A file that is not exactly what was committed is not there.
+func TestDiskStoreDamage(t *testing.T) {
+	for name, damage := range map[string]func(path string, data []byte) error{
+		"cut":             func(path string, data []byte) error { return os.Truncate(path, int64(len(data)-1)) },
+		"cut to a header": func(path string, data []byte) error { return os.Truncate(path, 24) },
+		"cut in it":       func(path string, data []byte) error { return os.Truncate(path, 10) },
+		"empty":           func(path string, data []byte) error { return os.Truncate(path, 0) },
+		"longer":          func(path string, data []byte) error { return os.WriteFile(path, append(data, 'x'), 0o600) },
+		"zeros":           func(path string, data []byte) error { return os.WriteFile(path, make([]byte, len(data)), 0o600) },
+		"something else": func(path string, data []byte) error {
+			return os.WriteFile(path, bytes.Repeat([]byte("?"), 1000), 0o600)
+		},
+		"all ones": func(path string, data []byte) error {
+			return os.WriteFile(path, append(data[:8:8], bytes.Repeat([]byte{0xff}, 100)...), 0o600)
+		},
+		"a directory":      func(path string, data []byte) error { os.Remove(path); return os.Mkdir(path, 0o700) },
+		"a link elsewhere": func(path string, data []byte) error { os.Remove(path); return os.Symlink("/etc/hosts", path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := &snubber.DiskStore{Dir: dir}
+			if err := diskPut(s, "k", []byte("some text"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, slices.Collect(maps.Keys(files(t, dir)))[0])
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(path, data); err != nil {
+				t.Skip(err)
+			}
+			if got, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Get = %q, %v, want fs.ErrNotExist", got, err)
+			}
+			if keys := diskKeys(t, s); len(keys) > 0 {
+				t.Errorf("Keys = %v, want none", keys)
+			}
+			if err := diskPut(s, "k", []byte("again"), time.Hour); err != nil {
+				if name != "a directory" {
+					t.Error(err)
+				}
+			} else if got, err := diskGet(s, "k"); string(got) != "again" {
+				t.Errorf("written again: %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// Cut while it is read, by whomever: no clean end.
+func TestDiskStoreCutWhileRead(t *testing.T) {
+	dir := t.TempDir()
+	s := &snubber.DiskStore{Dir: dir}
+	if err := diskPut(s, "k", make([]byte, 100_000), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Get(context.Background(), "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	io.ReadFull(r, make([]byte, 10))
+	for name := range files(t, dir) {
+		os.Truncate(filepath.Join(dir, name), 50_000)
+	}
+	if n, err := io.Copy(io.Discard, r); err != io.ErrUnexpectedEOF {
+		t.Errorf("%d bytes and then %v, want io.ErrUnexpectedEOF", n, err)
+	}
+}
+
+func TestDiskStoreLeavesOtherFiles(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &snubber.DiskStore{Dir: dir, MaxBytes: 100_000}
+		others := []string{"README", ".gitignore", "k1", "x.snubber", "UPPER.snubber-entry", ".snubber-entry", "a b.snubber-entry"}
+		for _, name := range others {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			os.Chtimes(filepath.Join(dir, name), time.Time{}, time.Now().Add(-1000*time.Hour))
+		}
+		os.Mkdir(filepath.Join(dir, "sub.snubber-writing"), 0o700)
+		for i := range 200 {
+			if err := diskPut(s, fmt.Sprint("k", i), make([]byte, 1000), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(100 * time.Hour)
+		diskPut(s, "last", nil, time.Minute)
+		if keys := diskKeys(t, s); !slices.Equal(keys, []string{"last"}) {
+			t.Errorf("Keys = %v, want [last]", keys)
+		}
+		left := files(t, dir)
+		for _, name := range others {
+			if left[name] != 4 {
+				t.Errorf("%s was touched", name)
+			}
+		}
+		if len(left) != len(others)+2 {
+			t.Errorf("%d files, want %d", len(left), len(others)+2)
+		}
+	})
+}
+
+func TestDiskStoreKeysMakeNoPaths(t *testing.T) {
+	dir := t.TempDir()
+	inside := filepath.Join(dir, "in")
+	s := &snubber.DiskStore{Dir: inside}
+	if err := diskPut(s, "ok", nil, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"", ".", "..", "../out", "a/b", `a\b`, "/etc/passwd", "a.b", "A", "ä", "a b", "a\x00", "c:", "nul\n", strings.Repeat("a", 129)} {
+		if err := diskPut(s, key, []byte("x"), time.Hour); err == nil {
+			t.Errorf("Put of %q is no error", key)
+		}
+		if _, err := diskGet(s, key); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Get of %q = %v, want an error that says what is wrong", key, err)
+		}
+		if err := s.Delete(context.Background(), key); err == nil {
+			t.Errorf("Delete of %q is no error", key)
+		}
+	}
+	if n, m := len(files(t, dir)), len(files(t, inside)); n != 1 || m != 1 {
+		t.Errorf("%d files outside and %d inside, want 1 and 1", n, m)
+	}
+}
+
+// Where nothing can be written or read, the cache gets an error and goes on
+// without the store. Only the directory's absence is no error to who asks.
+func TestDiskStoreWithoutDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*snubber.DiskStore{"no Dir": {}, "a file": {Dir: file}, "below a file": {Dir: filepath.Join(file, "dir")}} {
+		if err := diskPut(s, "k", nil, time.Hour); err == nil {
+			t.Errorf("%s: Put is no error", name)
+		}
+		if _, err := diskGet(s, "k"); err == nil {
+			t.Errorf("%s: Get is no error", name)
+		}
+	}
+	s := &snubber.DiskStore{Dir: filepath.Join(t.TempDir(), "not", "yet")}
+	if _, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Get = %v, want fs.ErrNotExist", err)
+	}
+	if err := s.Delete(context.Background(), "k"); err != nil {
+		t.Errorf("Delete = %v", err)
+	}
+	if keys := diskKeys(t, s); len(keys) > 0 {
+		t.Errorf("Keys = %v", keys)
+	}
+	for range 2 {
+		if err := diskPut(s, "k", []byte("x"), time.Hour); err != nil {
+			t.Errorf("Put = %v", err)
+		}
+		if runtime.GOOS != "windows" {
+			info, err := os.Stat(s.Dir)
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the directory is %v, %v; want it for its owner alone", info.Mode(), err)
+			}
+			for name := range files(t, s.Dir) {
+				if info, err := os.Stat(filepath.Join(s.Dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("%s is %v, %v; want it for its owner alone", name, info.Mode(), err)
+				}
+			}
+		}
+		os.RemoveAll(s.Dir) // somebody cleans up under a running program
+	}
+}
+
+// A process that dies leaves what it had not committed. Nobody sees it, and it
+// goes when it is old enough to be nobody's.
+func TestDiskStoreOrphans(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &snubber.DiskStore{Dir: dir}
+		w, err := s.Put(context.Background(), "k", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(make([]byte, 10_000))
+		for name := range files(t, dir) { // the file's times are not those of the bubble
+			os.Chtimes(filepath.Join(dir, name), time.Time{}, time.Now())
+		}
+		if _, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("Get = %v, want fs.ErrNotExist", err)
+		}
+		next := &snubber.DiskStore{Dir: dir}
+		diskPut(next, "a", nil, 24*time.Hour)
+		if n := len(files(t, dir)); n != 2 {
+			t.Errorf("%d files, want that of the new entry and the other's", n)
+		}
+		time.Sleep(time.Hour + time.Second)
+		diskPut(next, "b", nil, 24*time.Hour)
+		if n := len(files(t, dir)); n != 2 {
+			t.Errorf("%d files, want those of the two entries", n)
+		}
+		// It was not dead after all.
+		if err := w.Commit(); err == nil {
+			t.Error("Commit of a file that is gone is no error")
+		}
+		if keys := diskKeys(t, next); !slices.Equal(keys, []string{"a", "b"}) {
+			t.Errorf("Keys = %v, want [a b]", keys)
+		}
+	})
+}
+
+// diskChild is set in the processes that the tests below start.
+const diskChild = "SNUBBER_TEST_DISK_CHILD"
+
+// TestDiskStoreProcess is what such a process runs: it writes entries to the same
+// few keys until its input ends or it is killed.
+func TestDiskStoreProcess(t *testing.T) {
+	dir, id, ok := strings.Cut(os.Getenv(diskChild), "|")
+	if !ok {
+		t.Skip("for the tests with several processes")
+	}
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}()
+	s := &snubber.DiskStore{Dir: dir, MaxBytes: diskShared}
+	for round := 0; ; round++ {
+		for k := range 8 {
+			key := fmt.Sprint("shared-", k)
+			if err := diskPut(s, key, diskEntry(key, id, round), time.Hour); err != nil {
+				fmt.Println("Put:", err)
+			}
+			if data, err := diskGet(s, key); err == nil && !isDiskEntry(key, data) {
+				fmt.Printf("%s has an entry that nobody wrote: %d bytes\n", key, len(data))
+			}
+			diskPut(s, fmt.Sprintf("own-%s-%d", id, round*8+k), make([]byte, 9000), time.Hour)
+			fmt.Println("ok")
+		}
+	}
+}
+
+// diskShared is the bound of the store that the processes share.
+const diskShared = 1 << 20
+
+func diskEntry(key, id string, round int) []byte {
+	return bytes.Repeat(fmt.Appendf(nil, "%s of %s, %d\n", key, id, round), 200+round%50)
+}
+
+func isDiskEntry(key string, data []byte) bool {
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	line = append(line[:len(line):len(line)], '\n')
+	n := len(data) / len(line)
+	return bytes.HasPrefix(data, []byte(key+" of ")) && n >= 200 && bytes.Equal(data, bytes.Repeat(line, n))
+}
+
+// diskProcess starts such a process. wrote waits until it has written so many
+// entries, and fails for all else that it says.
+func diskProcess(t *testing.T, dir, id string) (wrote func(n int), kill func()) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskStoreProcess$")
+	cmd.Env = append(os.Environ(), diskChild+"="+dir+"|"+id)
+	in, err := cmd.StdinPipe() // which ends with us, however we end
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	kill = sync.OnceFunc(func() {
+		cmd.Process.Kill()
+		for lines.Scan() {
+		}
+		cmd.Wait()
+		in.Close()
+	})
+	t.Cleanup(kill)
+	return func(n int) {
+		for n > 0 {
+			if !lines.Scan() {
+				t.Fatalf("process %s has ended", id)
+			}
+			if lines.Text() != "ok" {
+				t.Fatalf("process %s: %s", id, lines.Text())
+			}
+			n--
+		}
+	}, kill
+}
+
+// Several processes write to the same keys, evict each other's entries and are
+// killed wherever they are: each entry that is there is one that was written.
+func TestDiskStoreProcesses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := t.TempDir()
+	s := &snubber.DiskStore{Dir: dir, MaxBytes: diskShared}
+	var wg sync.WaitGroup
+	for p := range 3 {
+		wg.Go(func() {
+			for life := range 3 {
+				wrote, kill := diskProcess(t, dir, fmt.Sprintf("p%d-%d", p, life))
+				wrote(60)
+				kill()
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	seen := 0
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		for k := range 8 {
+			key := fmt.Sprint("shared-", k)
+			data, err := diskGet(s, key)
+			switch {
+			case err == nil && !isDiskEntry(key, data):
+				t.Fatalf("%s has an entry that nobody wrote: %d bytes", key, len(data))
+			case err == nil:
+				seen++
+			case !errors.Is(err, fs.ErrNotExist):
+				t.Fatal(err)
+			}
+		}
+		var sum int64
+		for _, size := range files(t, dir) {
+			sum += (size + 4095) &^ 4095
+		}
+		// Three processes at once: a sixteenth for each of two, and what each is
+		// writing, that of those who died included.
+		if limit := int64(diskShared + diskShared/8 + 12*20_000); sum > limit {
+			t.Fatalf("%d bytes in files, want at most %d", sum, limit)
+		}
+	}
+	if seen == 0 {
+		t.Error("no entry was seen")
+	}
+}
