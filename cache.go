@@ -261,12 +261,9 @@ func (v *visit) use() rfc9111.Use {
 		return rfc9111.Validate
 	}
 	use := v.found.meta.Use(&v.q, v.now)
-	if v.found.status == http.StatusPartialContent {
-		_, reach := rfc9111.Part(v.call.in.Header, v.found.header, v.found.span, v.found.received)
-		if use == rfc9111.Validate || reach == rfc9111.Beyond {
-			v.fwd = "partial"
-			return rfc9111.Validate
-		}
+	if v.found.status == http.StatusPartialContent && (use == rfc9111.Validate || !v.found.serves(v)) {
+		v.fwd = "partial"
+		return rfc9111.Validate
 	}
 	if v.kind == prompting && v.now.Sub(v.found.received) >= v.cache.PromptTTL {
 		use = rfc9111.Validate
@@ -415,7 +412,7 @@ func (c *call) stale(now time.Time) (*http.Response, bool) {
 	}
 	v := *d.visit
 	v.now, v.call = now, c
-	if !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
+	if !v.found.serves(&v) || !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
 		return nil, false
 	}
 	return v.found.response(&v, []byte("; fwd=stale"), "fallback"), true

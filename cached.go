@@ -152,6 +152,16 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 	return res
 }
 
+// serves reports whether the answer has all that the request asks for. Only of a
+// part that must be asked.
+func (e *cached) serves(v *visit) bool {
+	if e.status != http.StatusPartialContent {
+		return true
+	}
+	_, reach := rfc9111.Part(v.call.in.Header, e.header, e.span, e.received)
+	return reach != rfc9111.Beyond
+}
+
 // have is what of its representation the answer has.
 func (e *cached) have() rfc9111.Span {
 	if e.status == http.StatusPartialContent {

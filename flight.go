@@ -509,6 +509,7 @@ func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
 	now := time.Now()
 	e := v.found.freshened(fl.r.res.Header, requested, now)
 	e.status, e.span = http.StatusOK, rfc9111.Span{}
+	e.chunks, e.size = nil, 0 // they come with the recording
 	delete(e.header, "Content-Range")
 	e.header["Content-Length"] = []string{strconv.FormatInt(span.Size, 10)}
 	e.prepare(v.cache)
@@ -532,7 +533,7 @@ func (fl *flight) settle(requested time.Time) {
 	v, r := fl.visit, &fl.r
 	c, now := v.cache, time.Now()
 	v.now = now
-	if v.found != nil && fl.Err() == nil && failing(r) && v.found.meta.StaleIfError(&v.q, now, c.StaleIfError) {
+	if v.found != nil && fl.Err() == nil && failing(r) && v.found.serves(v) && v.found.meta.StaleIfError(&v.q, now, c.StaleIfError) {
 		line := "; fwd=stale"
 		if r.res != nil {
 			line += "; fwd-status=" + strconv.Itoa(r.res.StatusCode)

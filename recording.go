@@ -26,6 +26,9 @@ func (fl *flight) pump() {
 		}
 		fl.mu.Lock()
 		total := fl.total + int64(n)
+		if err == io.EOF && fl.asked == completion && !fl.fits(total) {
+			err = io.ErrUnexpectedEOF // the length that was promised to the caller is not the server's
+		}
 		recording := fl.head != nil
 		fl.mu.Unlock()
 		if recording && total > fl.visit.cache.maxEntry() {
@@ -42,6 +45,7 @@ func (fl *flight) pump() {
 			committed = total
 		}
 		if !fl.push(next, err, committed == total) {
+			body.Close() // the readers' Close is theirs alone
 			return
 		}
 	}
