@@ -241,7 +241,7 @@ func (v *visit) look() {
 	c := v.cache
 	v.fwd = "uri-miss"
 	v.puts = c.shelf.puts.Load()
-	v.found, v.index = c.shelf.get(c, v.call.ctx(), v.key, v.now), nil
+	v.found, v.index = c.shelf.get(v, v.key), nil
 	if v.found != nil && v.found.variants != nil {
 		v.index, v.found = v.found.variants, nil
 		v.fwd = "vary-miss"
@@ -300,20 +300,20 @@ func (v *visit) passed(r *result) {
 		}
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
 		case rfc9111.Update:
-			c.shelf.put(c, v.found.freshened(res.Header, v.now, time.Now()))
+			c.shelf.put(v, v.found.freshened(res.Header, v.now, time.Now()))
 		case rfc9111.Drop:
-			c.shelf.drop(c, v.found.key)
+			c.shelf.drop(v, v.found.key)
 		}
 		return
 	}
 	if v.call.asked.inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
 		return
 	}
-	c.shelf.drop(c, c.keyOf(in))
+	c.shelf.drop(v, c.keyOf(in))
 	for _, target := range rfc9111.Targets(in.URL, res.Header) {
 		at := *in
 		at.URL, at.Host = target, ""
-		c.shelf.drop(c, c.keyOf(&at))
+		c.shelf.drop(v, c.keyOf(&at))
 	}
 	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, res.Header) {
 		v.keep(r)
@@ -421,8 +421,8 @@ func (c *call) stale(now time.Time) (*http.Response, bool) {
 // Purge forgets the answers for which forget returns true, whoever's they are,
 // and returns how many. Answers are told by the method, the URL without the
 // value of a key parameter, and for prompts the model; nil means all. What is
-// on its way to the cache at the time may still be kept.
-func (c *Cache) Purge(forget func(Stored) bool) int {
+// on its way to the cache at the time may still be kept. The error is the Store's.
+func (c *Cache) Purge(forget func(Stored) bool) (int, error) {
 	c.init()
 	return c.shelf.purge(c, forget)
 }
@@ -446,6 +446,7 @@ func status(h http.Header, params, detail string) {
 		line += `; detail="` + detail + `"`
 	}
 	var lines []string
+	delete(h, "X-Cached-Request-Id")
 	for _, old := range h["Cache-Status"] {
 		if !strings.Contains(strings.ToLower(old), "snubber") {
 			lines = append(lines, old)

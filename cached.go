@@ -116,7 +116,7 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		case v.q.Conditional && rfc9111.NotModified(req.Header, e.status, e.header, e.received):
 			res.StatusCode, res.ContentLength, n = http.StatusNotModified, 0, 0
 			rfc9111.Strip(h)
-		case v.q.Range && (e.status == http.StatusOK || e.status == http.StatusPartialContent) && !e.uncompressed:
+		case v.q.Range && v.kind == getting && (e.status == http.StatusOK || e.status == http.StatusPartialContent) && !e.uncompressed:
 			have := e.have()
 			span, reach := rfc9111.Part(req.Header, e.header, have, e.received)
 			switch reach {
@@ -234,7 +234,10 @@ func (e *cached) replay(now time.Time, line []byte, why string) http.Header {
 		all[0] = "snubber" + string(line)
 		h["Cache-Status"] = all[:1:1]
 	} else {
-		status(h, string(line), why)
+		id := h["X-Cached-Request-Id"] // our own, for once
+		if status(h, string(line), why); id != nil {
+			h["X-Cached-Request-Id"] = id
+		}
 	}
 	return h
 }
@@ -258,10 +261,10 @@ func (v *visit) kept(h http.Header, received time.Time) http.Header {
 			}
 		}
 	}
+	delete(kept, "X-Cached-Request-Id")
 	if v.kind != prompting {
 		return kept
 	}
-	delete(kept, "X-Cached-Request-Id")
 	for name := range kept {
 		switch {
 		case momentary(name):
@@ -368,7 +371,7 @@ const (
 func (x *variants) find(v *visit) *cached {
 	header := v.call.in.Header
 	for _, s := range x.sets {
-		if e := v.cache.shelf.get(v.cache, v.call.ctx(), v.variantKey(x.epoch, s.names, header), v.now); e != nil && e.variants == nil {
+		if e := v.cache.shelf.get(v, v.variantKey(x.epoch, s.names, header)); e != nil && e.variants == nil {
 			return e
 		}
 		if len(s.known) == 0 {
@@ -379,7 +382,7 @@ func (x *variants) find(v *visit) *cached {
 			if k.others != others {
 				continue
 			}
-			if e := v.cache.shelf.get(v.cache, v.call.ctx(), k.key, v.now); e != nil && e.variants == nil && rfc9111.Prefers(header, e.header) {
+			if e := v.cache.shelf.get(v, k.key); e != nil && e.variants == nil && rfc9111.Prefers(header, e.header) {
 				return e
 			}
 		}

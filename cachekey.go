@@ -1,17 +1,16 @@
 package snubber
 
 import (
-	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"hash"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"github.com/seed-9e4f5248/snubber/internal/canon"
 	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
 )
@@ -326,25 +325,16 @@ func publicURL(u *url.URL) string {
 	return shown.String()
 }
 
-// body adds a prompt's body in one spelling.
+// body adds a prompt's body, in one spelling where it has one. What makes no
+// JSON document, or one that readers take for different things, counts as the
+// bytes that it is, apart from all documents.
 func (k *keyer) body(body []byte, ignore []string) {
-	if b, ok := canonical(body); ok {
-		k.part("json")
-		k.mac.Write(b)
-		return
-	}
-	k.part("raw")
+	k.part("json")
+	k.parts(ignore)
 	k.flush()
-	k.mac.Write(body)
-}
-
-func canonical(body []byte) ([]byte, bool) {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil || d.More() {
-		return nil, false
+	if !canon.Write(k.mac, body, ignore...) {
+		k.part("raw")
+		k.flush()
+		k.mac.Write(body)
 	}
-	b, err := json.Marshal(v)
-	return b, err == nil
 }

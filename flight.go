@@ -173,8 +173,9 @@ func (v *visit) fly() (*http.Response, error) {
 	for {
 		fl, leads := v.cache.flights.join(v, key, joins)
 		if fl == nil { // something was stored since we looked
+			v.now = time.Now()
 			v.look()
-			if use := v.use(); use == rfc9111.Fresh {
+			if v.use() == rfc9111.Fresh {
 				return v.hit(v.found, "hit", "")
 			}
 			continue
@@ -468,7 +469,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 	now := time.Now()
 	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
 		e := v.found.freshened(res.Header, requested, now)
-		v.cache.shelf.put(v.cache, e)
+		v.cache.shelf.put(v, e)
 		fl.r.drop()
 		fl.land(known, func() {
 			fl.shared, fl.note = e, "revalidated"
@@ -477,7 +478,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 		return true
 	}
 	if v.q.Conditional && res.Header["Etag"] != nil { // it is the caller's that is current
-		v.cache.shelf.drop(v.cache, v.found.key)
+		v.cache.shelf.drop(v, v.found.key)
 		return false
 	}
 	// It speaks of another answer than ours, or does not say of which.
@@ -553,7 +554,7 @@ func (fl *flight) settle(requested time.Time) {
 	if why != "" {
 		if r.res.StatusCode < 500 {
 			if v.found != nil { // the server says something new about it
-				c.shelf.drop(c, v.found.key)
+				c.shelf.drop(v, v.found.key)
 			}
 			if r.res.StatusCode < 400 {
 				c.flights.shun(fl.key, now)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"time"
 )
 
 // pump reads the body, at the pace of the network while it is recorded, and when
@@ -319,16 +318,4 @@ func (h *handed) ended() {
 		o := h.flight.verdict()
 		h.call.root().settle(&o)
 	})
-}
-
-// store puts an answer where the request's like will find it.
-func (v *visit) store(e *cached) {
-	c := v.cache
-	v.puts++
-	defer c.shelf.puts.Add(1)
-	if e.prompt {
-		c.shelf.put(c, e)
-		return
-	}
-	v.storeVariant(e, time.Now())
 }
