@@ -1,0 +1,108 @@
+package snubber_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// What a response says of the cache's part in it (RFC 9211), and what the
+// report says.
+func TestCacheStatus(t *testing.T) {
+	aged := func(header ...string) step {
+		return page("hello", append([]string{"Etag", `"a"`}, header...)...)
+	}
+	again := func(header ...string) func(testing.TB) *http.Request {
+		return func(t testing.TB) *http.Request { return get(t, header...) }
+	}
+	for _, tt := range []struct {
+		name     string
+		first    []func(testing.TB) *http.Request // made before
+		pause    time.Duration
+		req      func(testing.TB) *http.Request
+		steps    []step
+		status   []string // members of Cache-Status after the name; a detail is not compared
+		cache    string
+		attempts int
+	}{
+		{"first", nil, 0, again(), []step{aged()}, []string{"fwd=uri-miss", "stored"}, "miss", 1},
+		{"second", []func(testing.TB) *http.Request{again()}, 10 * time.Second, again(), []step{aged()}, []string{"hit", "ttl=50"}, "hit", 0},
+		{"HEAD", []func(testing.TB) *http.Request{again()}, 10 * time.Second,
+			func(t testing.TB) *http.Request { return newReq(t, "HEAD", pageURL, "") }, []step{aged()}, []string{"hit", "ttl=50"}, "hit", 0},
+		{"another variant", []func(testing.TB) *http.Request{again("Foo", "1")}, 0, again("Foo", "2"), []step{aged("Vary", "Foo")}, []string{"fwd=vary-miss", "stored"}, "miss", 1},
+		{"confirmed", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again(), []step{aged(), {status: 304, header: hdr("Etag", `"a"`)}},
+			[]string{"fwd=stale", "fwd-status=304"}, "revalidated", 1},
+		{"changed", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again(), []step{aged(), aged()}, []string{"fwd=stale", "stored"}, "miss", 1},
+		{"wanted anew", []func(testing.TB) *http.Request{again()}, 0, again("Cache-Control", "no-cache"), []step{aged(), aged()}, []string{"fwd=request", "stored"}, "miss", 1},
+		{"not to be stored, asks the request", nil, 0, again("Cache-Control", "no-store"), []step{aged()}, []string{"fwd=request"}, "bypass", 1},
+		{"not to be stored, says the answer", nil, 0, again(), []step{{header: hdr("Cache-Control", "no-store")}}, []string{"fwd=uri-miss", "fwd-status=200"}, "miss", 1},
+		{"another method", nil, 0, func(t testing.TB) *http.Request { return newReq(t, "DELETE", pageURL, "") }, []step{{}}, []string{"fwd=method"}, "bypass", 1},
+		{"WithNoCache", nil, 0, func(t testing.TB) *http.Request {
+			return get(t).WithContext(snubber.WithNoCache(t.Context()))
+		}, []step{aged()}, []string{"fwd=bypass"}, "bypass", 1},
+		{"only if cached", nil, 0, again("Cache-Control", "only-if-cached"), []step{aged()}, []string{"fwd=uri-miss"}, "miss", 0},
+		{"stale, taken as it is", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again("Cache-Control", "max-stale"), []step{aged()}, []string{"hit", "ttl=-60"}, "stale", 0},
+		{"stale for a failure", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again(), []step{aged("Cache-Control", "stale-if-error=600"), {status: 503}},
+			[]string{"fwd=stale", "fwd-status=503"}, "stale", 1},
+		{"stale for a lost connection", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again(), []step{aged("Cache-Control", "stale-if-error=600"), {err: refusedDial}},
+			[]string{"fwd=stale"}, "stale", 1},
+		{"stale while revalidating", []func(testing.TB) *http.Request{again()}, 2 * time.Minute, again(), []step{aged("Cache-Control", "stale-while-revalidate=600")}, []string{"hit", "ttl=-60"}, "stale", 0},
+		{"prompt", nil, 0, func(t testing.TB) *http.Request { return chat(t) }, []step{jsonStep}, []string{"fwd=uri-miss", "stored"}, "miss", 1},
+		{"prompt again", []func(testing.TB) *http.Request{func(t testing.TB) *http.Request { return chat(t) }}, time.Minute,
+			func(t testing.TB) *http.Request { return chat(t) }, []step{jsonStep}, []string{"hit", "ttl=3540"}, "hit", 0},
+		{"part", []func(testing.TB) *http.Request{again()}, 0, again("Range", "bytes=1-2"), []step{aged()}, []string{"hit", "ttl=60"}, "hit", 0},
+		{"the caller's own condition", []func(testing.TB) *http.Request{again()}, 0, again("If-None-Match", `"a"`), []step{aged()}, []string{"hit", "ttl=60"}, "hit", 0},
+		{"gone", nil, 0, again(), []step{{status: 404}}, []string{"fwd=uri-miss", "fwd-status=404"}, "miss", 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for i := range tt.steps {
+					if h := tt.steps[i].header; len(h["Cache-Control"]) > 1 {
+						h["Cache-Control"] = []string{strings.Join(h["Cache-Control"], ", ")}
+					}
+				}
+				rt := caching(play(tt.steps...))
+				for _, first := range tt.first {
+					served(t, rt, first(t))
+				}
+				time.Sleep(tt.pause)
+				res, err := rt.RoundTrip(tt.req(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				r := snubber.ReportOf(res)
+				if r == nil || r.Cache != tt.cache || r.Attempts != tt.attempts {
+					t.Errorf("report %+v, want %s and %d attempts", r, tt.cache, tt.attempts)
+				}
+				if tt.attempts == 0 && r.Outcome.Usage != (snubber.Usage{}) {
+					t.Errorf("usage %+v billed twice", r.Outcome.Usage)
+				}
+				lines := res.Header.Values("Cache-Status")
+				if len(lines) != 1 {
+					t.Fatalf("Cache-Status %q, want one member", lines)
+				}
+				members := strings.Split(lines[0], "; ")
+				if members[0] != "snubber" {
+					t.Errorf("Cache-Status %q", lines[0])
+				}
+				have := make(map[string]bool)
+				for _, m := range members[1:] {
+					have[m] = !strings.HasPrefix(m, "detail=")
+				}
+				for _, m := range tt.status {
+					if !have[m] {
+						t.Errorf("Cache-Status %q lacks %q", lines[0], m)
+					}
+				}
+				if have["hit"] && (have["stored"] || strings.Contains(lines[0], "fwd=")) || have["stored"] != strings.Contains(strings.Join(tt.status, " "), "stored") {
+					t.Errorf("Cache-Status %q, want %q", lines[0], tt.status)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,475 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// crowd makes n requests at once and waits until each has its answer read, or an
+// error. It counts the bodies and errors.
+func crowd(t testing.TB, rt http.RoundTripper, n int, req func(int) *http.Request) (bodies map[string]int, errs []error) {
+	t.Helper()
+	bodies = make(map[string]int)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range n {
+		r := req(i)
+		all.Go(func() {
+			res, err := rt.RoundTrip(r)
+			var b []byte
+			if err == nil {
+				b, err = io.ReadAll(res.Body)
+				res.Body.Close()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			bodies[string(b)]++
+		})
+	}
+	all.Wait()
+	return bodies, errs
+}
+
+// What other caches do wrong when several callers want the same.
+func TestPeersOfCacheTogether(t *testing.T) {
+	kinds := func(t testing.TB) map[string]func(int) *http.Request {
+		return map[string]func(int) *http.Request{
+			"page":   func(int) *http.Request { return get(t) },
+			"prompt": func(int) *http.Request { return chat(t) },
+			"stream": func(int) *http.Request { return streamed(t) },
+		}
+	}
+	// answering is a base that takes a second, for the header and again for the
+	// rest of the body.
+	answering := func(n *atomic.Int32) wire {
+		return func(req *http.Request) (*http.Response, error) {
+			n.Add(1)
+			if err := sleepIn(req.Context(), time.Second); err != nil {
+				return nil, err
+			}
+			header := hdr("Cache-Control", "max-age=60", "Content-Type", "application/json")
+			pieces := []chunk{{0, completion[:20], nil}, {time.Second, completion[20:], nil}}
+			if req.URL.Path == "/v1/chat/completions" && req.GetBody != nil {
+				b, _ := req.GetBody()
+				if text, _ := io.ReadAll(b); strings.Contains(string(text), `"stream":true`) {
+					header.Set("Content-Type", "text/event-stream")
+					pieces = []chunk{{0, deltaEvent, nil}, {time.Second, finishedEvent + doneEvent, nil}}
+				}
+			}
+			res := reply(200, under(req.Context(), newFlow(pieces...)))
+			res.Header, res.Request = header, req
+			return res, nil
+		}
+	}
+	body := func(kind string) string {
+		if kind == "stream" {
+			return deltaEvent + finishedEvent + doneEvent
+		}
+		return completion
+	}
+
+	for kind, req := range kinds(t) {
+		for name, test := range map[string]func(t *testing.T, n *atomic.Int32, rt *snubber.Transport){
+			"50 who come at once are one request": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				bodies, errs := crowd(t, rt, 50, req)
+				if n.Load() != 1 || bodies[body(kind)] != 50 || len(errs) > 0 {
+					t.Errorf("%d requests, %v, %v", n.Load(), bodies, errs)
+				}
+			},
+			"who comes late has the whole": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				bodies, errs := crowd(t, &delayed{rt: rt, by: 40 * time.Millisecond}, 49, req)
+				if n.Load() != 1 || bodies[body(kind)] != 49 || len(errs) > 0 {
+					t.Errorf("%d requests, %v, %v", n.Load(), bodies, errs)
+				}
+			},
+			"who leaves takes nobody along": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				for _, after := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
+					n.Store(0)
+					rt.Cache = &snubber.Cache{PromptTTL: time.Hour}
+					bodies, errs := crowd(t, rt, 50, func(i int) *http.Request {
+						if i >= 25 {
+							return req(i)
+						}
+						ctx, cancel := context.WithCancelCause(context.Background())
+						time.AfterFunc(after, func() { cancel(nil) })
+						return req(i).WithContext(ctx)
+					})
+					if n.Load() != 1 || bodies[body(kind)] != 25 || len(errs) != 25 {
+						t.Errorf("left after %v: %d requests, %v, %v", after, n.Load(), bodies, errs)
+					}
+					for _, err := range errs {
+						if !errors.Is(err, context.Canceled) {
+							t.Errorf("left after %v: %v, want the caller's own cancellation", after, err)
+						}
+					}
+				}
+			},
+			"the first to come may leave first": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				ctx, cancel := context.WithCancel(context.Background())
+				first := launch(rt, req(0).WithContext(ctx))
+				second := launch(rt, req(1))
+				time.Sleep(500 * time.Millisecond)
+				cancel()
+				if e := <-first; !errors.Is(e.err, context.Canceled) || e.took != 500*time.Millisecond {
+					t.Errorf("the first: %v after %v", e.err, e.took)
+				}
+				if e := <-second; e.err != nil || e.body != body(kind) || n.Load() != 1 {
+					t.Errorf("the second: %q, %v, %d requests", e.body, e.err, n.Load())
+				}
+			},
+			"the last to leave ends the request, and nobody joins it": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				var ended atomic.Int32
+				inner := rt.Base
+				rt.Base = wire(func(req *http.Request) (*http.Response, error) {
+					res, err := inner.RoundTrip(req)
+					if err != nil {
+						ended.Add(1)
+					}
+					return res, err
+				})
+				for _, pause := range []time.Duration{0, time.Nanosecond} {
+					n.Store(0)
+					ended.Store(0)
+					rt.Cache = &snubber.Cache{PromptTTL: time.Hour}
+					ctx, cancel := context.WithCancel(context.Background())
+					a, b := launch(rt, req(0).WithContext(ctx)), launch(rt, req(1).WithContext(ctx))
+					time.Sleep(500 * time.Millisecond)
+					cancel()
+					time.Sleep(pause)
+					c := launch(rt, req(2))
+					<-a
+					<-b
+					// Who comes in the same moment may still be in time to be the last.
+					if left := n.Load() == 2; left != (ended.Load() == 1) || pause > 0 && !left {
+						t.Errorf("%d requests of which %d have ended", n.Load(), ended.Load())
+					}
+					if e := <-c; e.err != nil || e.body != body(kind) {
+						t.Errorf("who came after: %q, %v", e.body, e.err)
+					}
+				}
+			},
+			"each has its own header and request": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				var all sync.WaitGroup
+				for i := range 8 {
+					r := req(i)
+					all.Go(func() {
+						res, err := rt.RoundTrip(r)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						res.Header.Set("A", fmt.Sprint(i)) // a race, were it shared
+						res.Header["Content-Type"][0] = "x"
+						slurp(t, res)
+						if res.Header.Get("A") != fmt.Sprint(i) || res.Request == nil || res.Request.URL.String() != r.URL.String() {
+							t.Errorf("header %v, request %v", res.Header, res.Request)
+						}
+					})
+				}
+				all.Wait()
+			},
+			"a slow reader holds nobody up": func(t *testing.T, n *atomic.Int32, rt *snubber.Transport) {
+				res, err := rt.RoundTrip(req(0)) // and does not read
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e := <-launch(rt, req(1)); e.err != nil || e.body != body(kind) || e.took > time.Second {
+					t.Errorf("the other: %q, %v, after %v", e.body, e.err, e.took)
+				}
+				if got := slurp(t, res); got != body(kind) || n.Load() != 1 {
+					t.Errorf("the slow one: %q, %d requests", got, n.Load())
+				}
+			},
+		} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var n atomic.Int32
+					test(t, &n, caching(answering(&n)))
+				})
+			})
+		}
+	}
+
+	// What is not for all to have: each goes on alone, and not one after the other.
+	for name, answer := range map[string]func() *http.Response{
+		"429":        func() *http.Response { return reply(429, strings.NewReader(limited), "Cache-Control", "max-age=60") },
+		"500":        func() *http.Response { return reply(500, strings.NewReader("{}")) },
+		"401":        func() *http.Response { return reply(401, strings.NewReader("{}")) },
+		"unstorable": func() *http.Response { return reply(200, strings.NewReader("own"), "Cache-Control", "no-store") },
+	} {
+		t.Run("a "+name+" is not shared", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n atomic.Int32
+				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+					n.Add(1)
+					err := sleepIn(req.Context(), time.Second)
+					return answer(), err
+				}))
+				start := time.Now()
+				_, errs := crowd(t, rt, 20, func(int) *http.Request { return get(t) })
+				if d := time.Since(start); n.Load() != 20 || d > 2*time.Second || len(errs) > 0 {
+					t.Errorf("%d requests in %v, %v", n.Load(), d, errs)
+				}
+				// And who comes soon after does not queue again.
+				start = time.Now()
+				crowd(t, rt, 5, func(int) *http.Request { return get(t) })
+				if d := time.Since(start); name == "unstorable" && d > time.Second {
+					t.Errorf("the next took %v", d)
+				}
+			})
+		})
+	}
+
+	for name, test := range map[string]func(t *testing.T){
+		"an error in the middle reaches all, after what came before": func(t *testing.T) {
+			boom := errors.New("reset")
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				return reply(200, newFlow(chunk{0, "first", nil}, chunk{time.Second, "", boom}), "Cache-Control", "max-age=60"), nil
+			}))
+			var all sync.WaitGroup
+			for range 10 {
+				req := get(t)
+				all.Go(func() {
+					res, err := rt.RoundTrip(req)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					b, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if string(b) != "first" || !errors.Is(err, boom) {
+						t.Errorf("%q, %v", b, err)
+					}
+				})
+			}
+			all.Wait()
+			if cache, _ := launchCache(t, rt); cache == "hit" {
+				t.Error("stored all the same")
+			}
+		},
+		"50 stale hits are one refresh, although each has left": func(t *testing.T) {
+			var n atomic.Int32
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				if n.Add(1) > 1 {
+					if err := sleepIn(req.Context(), time.Second); err != nil {
+						return nil, err
+					}
+				}
+				return reply(200, strings.NewReader(fmt.Sprint(n.Load())), "Cache-Control", "max-age=10, stale-while-revalidate=60"), nil
+			}))
+			served(t, rt, get(t))
+			time.Sleep(20 * time.Second)
+			start := time.Now()
+			ctx, cancel := context.WithCancel(context.Background())
+			bodies, errs := crowd(t, rt, 50, func(int) *http.Request { return get(t).WithContext(ctx) })
+			cancel()
+			if bodies["1"] != 50 || len(errs) > 0 || time.Since(start) > 0 {
+				t.Errorf("%v, %v after %v, want 50 stale answers at once", bodies, errs, time.Since(start))
+			}
+			time.Sleep(5 * time.Second)
+			if body, cache := served(t, rt, get(t)); body != "2" || cache != "hit" || n.Load() != 2 {
+				t.Errorf("afterwards a %s of %q, %d requests", cache, body, n.Load())
+			}
+		},
+		"a refresh that hangs ends": func(t *testing.T) {
+			var n atomic.Int32
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				if n.Add(1) > 1 {
+					defer n.Add(10)
+					return hang(req)
+				}
+				return reply(200, strings.NewReader("hello"), "Cache-Control", "max-age=10, stale-while-revalidate=6000000"), nil
+			}))
+			served(t, rt, get(t))
+			time.Sleep(20 * time.Second)
+			if body, cache := served(t, rt, get(t)); body != "hello" || cache != "stale" {
+				t.Errorf("a %s of %q", cache, body)
+			}
+			if time.Sleep(24 * time.Hour); n.Load() != 12 {
+				t.Error("the refresh still hangs after a day")
+			}
+		},
+		"a stale answer stands in for a failure": func(t *testing.T) {
+			for name, fail := range map[string]func() (*http.Response, error){
+				"dial":      func() (*http.Response, error) { return nil, refusedDial },
+				"reset":     func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+				"500":       func() (*http.Response, error) { return reply(500, strings.NewReader("")), nil },
+				"503":       func() (*http.Response, error) { return reply(503, strings.NewReader("")), nil },
+				"timed out": nil,
+			} {
+				for _, control := range []string{"max-age=10, stale-if-error=60", "max-age=10, stale-if-error=60, must-revalidate", "max-age=10, stale-if-error=60, no-cache", "max-age=10"} {
+					first := true
+					rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+						switch {
+						case first:
+							first = false
+							return reply(200, strings.NewReader("hello"), "Cache-Control", control), nil
+						case fail == nil:
+							return hang(req)
+						}
+						return fail()
+					}))
+					rt.Timeout = &snubber.Timeout{Headers: time.Second}
+					served(t, rt, get(t))
+					time.Sleep(20 * time.Second)
+					res, err := rt.RoundTrip(get(t))
+					var body string
+					if err == nil {
+						body = slurp(t, res)
+					}
+					if want := control == "max-age=10, stale-if-error=60"; (body == "hello") != want {
+						t.Errorf("%s with %q: %q, %v", name, control, body, err)
+					} else if want && snubber.ReportOf(res).Cache != "stale" {
+						t.Errorf("%s: reported as %s", name, snubber.ReportOf(res).Cache)
+					}
+				}
+			}
+		},
+		"a stale answer stands in for an open circuit": func(t *testing.T) {
+			rt := caching(play(page("hello", "Cache-Control", "stale-if-error=6000")))
+			rt.Breaker = &snubber.Breaker{}
+			served(t, rt, get(t))
+			time.Sleep(2 * time.Minute)
+			for _, c := range rt.Breaker.Circuits() {
+				rt.Breaker.Open(c.Key)
+			}
+			if body, cache := served(t, rt, get(t)); body != "hello" || cache != "stale" {
+				t.Errorf("a %s of %q", cache, body)
+			}
+		},
+		"the caller's own cancellation is answered with nothing stale": func(t *testing.T) {
+			base := play(page("hello", "Cache-Control", "stale-if-error=6000"), step{delay: time.Hour})
+			rt := caching(base)
+			served(t, rt, get(t))
+			time.Sleep(2 * time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if e := <-launch(rt, get(t).WithContext(ctx)); !errors.Is(e.err, context.DeadlineExceeded) {
+				t.Errorf("%q, %v", e.body, e.err)
+			}
+		},
+		"two variants, three rounds, two requests": func(t *testing.T) {
+			base := play(page("hello", "Vary", "Foo"))
+			rt := caching(base)
+			for range 3 {
+				served(t, rt, get(t, "Foo", "1"))
+				served(t, rt, get(t, "Foo", "2"))
+			}
+			if base.sent() != 2 {
+				t.Errorf("%d requests", base.sent())
+			}
+		},
+		"who follows closes the body that it brought": func(t *testing.T) {
+			var n atomic.Int32
+			rt := caching(answering(&n))
+			var own [3]*upload
+			_, errs := crowd(t, rt, 3, func(i int) *http.Request {
+				req := chat(t)
+				own[i] = &upload{Reader: strings.NewReader(chatBody)}
+				req.Body = own[i]
+				return req
+			})
+			for i, b := range own {
+				if b.closed == 0 || n.Load() != 1 || len(errs) > 0 {
+					t.Errorf("body %d closed %d times, %d requests, %v", i, b.closed, n.Load(), errs)
+				}
+			}
+		},
+		"an answer too large is not kept for those who come late": func(t *testing.T) {
+			huge := strings.Repeat("x", 1<<16)
+			var n atomic.Int32
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				n.Add(1)
+				var pieces []chunk
+				for i := range 10 {
+					pieces = append(pieces, chunk{time.Duration(i) * time.Second, huge, nil})
+				}
+				return reply(200, under(req.Context(), newFlow(pieces...)), "Cache-Control", "max-age=60"), nil
+			}))
+			rt.Cache.MaxEntryBytes = 1 << 17
+			bodies, errs := crowd(t, &delayed{rt: rt, by: time.Second}, 8, func(int) *http.Request { return get(t) })
+			if bodies[strings.Repeat(huge, 10)] != 8 || len(errs) > 0 || n.Load() < 2 {
+				t.Errorf("%d kinds of bodies, %d whole, %v, %d requests", len(bodies), bodies[strings.Repeat(huge, 10)], errs, n.Load())
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+	}
+}
+
+// launchCache is how the cache takes part in a call whose body may break.
+func launchCache(t testing.TB, rt http.RoundTripper) (cache string, err error) {
+	t.Helper()
+	res, err := rt.RoundTrip(get(t))
+	if err != nil {
+		return "", err
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return snubber.ReportOf(res).Cache, nil
+}
+
+// delayed lets one caller after the other through.
+type delayed struct {
+	rt http.RoundTripper
+	by time.Duration
+	n  atomic.Int32
+}
+
+func (d *delayed) RoundTrip(req *http.Request) (*http.Response, error) {
+	time.Sleep(time.Duration(d.n.Add(1)-1) * d.by)
+	return d.rt.RoundTrip(req)
+}
+
+// sleepIn sleeps, unless the context ends first.
+func sleepIn(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// under is a body that ends with the context of its request, as on a socket.
+func under(ctx context.Context, f *flow) io.ReadCloser {
+	u := &bound{flow: f, ctx: ctx}
+	u.stop = context.AfterFunc(ctx, func() { f.Close() })
+	return u
+}
+
+type bound struct {
+	*flow
+	ctx  context.Context
+	stop func() bool
+}
+
+func (b *bound) Read(p []byte) (int, error) {
+	n, err := b.flow.Read(p)
+	if err != nil && err != io.EOF && b.ctx.Err() != nil {
+		err = b.ctx.Err()
+	}
+	return n, err
+}
+
+func (b *bound) Close() error {
+	b.stop()
+	return b.flow.Close()
+}

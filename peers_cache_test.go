@@ -1,0 +1,758 @@
+package snubber_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// caching is a transport with nothing but a cache, which keeps prompts.
+func caching(base http.RoundTripper) *snubber.Transport {
+	return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}}
+}
+
+// served makes the round trip, reads the body to its end and tells how the cache
+// took part.
+func served(t testing.TB, rt http.RoundTripper, req *http.Request) (body, cache string) {
+	t.Helper()
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Errorf("%s %s: %v", req.Method, req.URL.Path, err)
+		return "", ""
+	}
+	body = slurp(t, res)
+	return body, snubber.ReportOf(res).Cache
+}
+
+const pageURL = "https://api.example.com/v1/models"
+
+// get is a request that any HTTP cache may answer.
+func get(t testing.TB, header ...string) *http.Request {
+	t.Helper()
+	return newReq(t, "GET", pageURL, "", header...)
+}
+
+// page is an answer that a cache may keep for a minute.
+func page(body string, header ...string) step {
+	return step{body: body, header: hdr(append([]string{"Cache-Control", "max-age=60"}, header...)...)}
+}
+
+const completion = `{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
+
+var (
+	jsonStep     = step{header: hdr("Content-Type", "application/json"), body: completion}
+	wholeSSE     = deltaEvent + deltaEvent + finishedEvent + doneEvent
+	streamPrompt = `{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}`
+)
+
+// streamed is an inference request for a stream.
+func streamed(t testing.TB, header ...string) *http.Request {
+	t.Helper()
+	return newReq(t, "POST", chatURL, streamPrompt, header...)
+}
+
+// sharing are pairs of requests, and whether one may be given the other's
+// answer.
+func sharing(t testing.TB) []struct {
+	name string
+	a, b *http.Request
+	same bool
+} {
+	post := func(body string, header ...string) *http.Request { return newReq(t, "POST", chatURL, body, header...) }
+	prompt := func(member string) *http.Request {
+		return post(`{"model":"m","messages":[{"role":"user","content":"hello"}],` + member + `}`)
+	}
+	at := func(url string, header ...string) *http.Request { return newReq(t, "GET", url, "", header...) }
+	type pair = struct {
+		name string
+		a, b *http.Request
+		same bool
+	}
+	pairs := []pair{
+		{"the same page", get(t), get(t), true},
+		{"the same prompt", chat(t), chat(t), true},
+		{"another order of members", post(`{"model":"m","messages":[]}`), post(`{ "messages" : [ ], "model" : "m" }`), true},
+		{"another spelling of a text", post(`{"model":"m","messages":["\u00e9\/"]}`), post(`{"model":"m","messages":["é/"]}`), true},
+		{"another order of elements", prompt(`"x":[1,2]`), prompt(`"x":[2,1]`), false},
+		{"neighbours above 2^53", prompt(`"seed":9007199254740993`), prompt(`"seed":9007199254740992`), false},
+		{"huge numbers", prompt(`"seed":1e400`), prompt(`"seed":1e401`), false},
+		{"a number and a text", prompt(`"x":1`), prompt(`"x":"1"`), false},
+		{"zero and nothing", prompt(`"temperature":0`), chat(t), false},
+		{"null and nothing", prompt(`"temperature":null`), chat(t), false},
+		{"a name twice", prompt(`"x":1,"x":2`), prompt(`"x":2`), false},
+		{"a name twice, in another order", prompt(`"x":1,"x":2`), prompt(`"x":2,"x":1`), false},
+		{"a name twice, once escaped", prompt(`"x":1,"\u0078":2`), prompt(`"x":2`), false},
+		{"half a surrogate", prompt(`"x":"\ud800"`), prompt(`"x":"\ufffd"`), false},
+		{"half surrogates", prompt(`"x":"\ud800"`), prompt(`"x":"\ud801"`), false},
+		{"invalid UTF-8", prompt("\"x\":\"\xff\""), prompt(`"x":"\ufffd"`), false},
+		{"composed and decomposed", prompt(`"x":"é"`), prompt("\"x\":\"e\u0301\""), false},
+		{"upper case", prompt(`"x":"Foo()"`), prompt(`"x":"foo()"`), false},
+		{"space in a text", prompt(`"x":"foo"`), prompt(`"x":"foo "`), false},
+		{"a second value after the first", post(chatBody), post(chatBody + chatBody), false},
+		{"a member moved into another", prompt(`"x":{"a":1},"b":2`), prompt(`"x":{"a":1,"b":2}`), false},
+		{"a stream and a whole", chat(t), streamed(t), false},
+		{"stream_options", post(`{"model":"m","stream":true,"messages":[]}`), post(`{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[]}`), false},
+		{"user", prompt(`"user":"a"`), prompt(`"user":"b"`), false},
+		{"another path", chat(t), newReq(t, "POST", "https://api.example.com/v1/other/chat/completions", chatBody), false},
+		{"another host", chat(t), newReq(t, "POST", "https://api.example.net/v1/chat/completions", chatBody), false},
+		{"another scheme", at("http://a.test/x"), at("https://a.test/x"), false},
+		{"another query", at(pageURL + "?a=1"), at(pageURL + "?a=2"), false},
+		{"path and query", at("https://a.test/x%3Fa=1"), at("https://a.test/x?a=1"), false},
+		{"host and path", at("https://a.test/b/c"), at("https://a.test:443/b/c"), true},
+		{"SDK's own fields", chat(t, "X-Stainless-Retry-Count", "0", "Idempotency-Key", "a", "Traceparent", "b", "User-Agent", "c", "X-Request-Id", "d"),
+			chat(t, "X-Stainless-Retry-Count", "1", "Idempotency-Key", "b", "Traceparent", "c", "User-Agent", "d", "X-Request-Id", "e"), true},
+		{"another version", chat(t, "Anthropic-Version", "2023-06-01"), chat(t, "Anthropic-Version", "2023-01-01"), false},
+		{"another beta", chat(t, "Anthropic-Beta", "a"), chat(t, "Anthropic-Beta", "b"), false},
+		{"another Accept", chat(t, "Accept", "application/json"), chat(t, "Accept", "text/event-stream"), false},
+		{"another content type", chat(t, "Content-Type", "application/json"), chat(t, "Content-Type", "text/plain"), false},
+		{"?key= of a prompt", newReq(t, "POST", chatURL+"?key=a", chatBody), newReq(t, "POST", chatURL+"?key=b", chatBody), false},
+		{"?key= of a page", at(pageURL + "?key=a"), at(pageURL + "?key=b"), false},
+		{"the credential of another field", chat(t, "X-Api-Key", "a"), chat(t, "Api-Key", "a"), false},
+		{"credentials shifted", chat(t, "Authorization", "a", "X-Api-Key", "bc"), chat(t, "Authorization", "ab", "X-Api-Key", "c"), false},
+	}
+	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Proxy-Authorization", "OpenAI-Organization", "OpenAI-Project"} {
+		pairs = append(pairs,
+			pair{name + " of a prompt", chat(t, name, "Bearer a"), chat(t, name, "Bearer b"), false},
+			pair{name + " of a prompt, the same", chat(t, name, "Bearer a"), chat(t, name, "Bearer a"), true},
+			pair{name + " of a prompt, or none", chat(t, name, "Bearer a"), chat(t), false},
+			pair{name + " of a page", get(t, name, "Bearer a"), get(t, name, "Bearer b"), false},
+			pair{name + " of a page, the same", get(t, name, "Bearer a"), get(t, name, "Bearer a"), true},
+			pair{name + " of a page, or none", get(t, name, "Bearer a"), get(t), false},
+			pair{name + " of a page, or none before", get(t), get(t, name, "Bearer a"), false})
+	}
+	return pairs
+}
+
+// Requests share an answer only if they could not have been given two.
+func TestCacheSharesNothingElse(t *testing.T) {
+	for _, p := range sharing(t) {
+		t.Run(p.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := step{body: completion, header: hdr("Cache-Control", "max-age=60", "Content-Type", "application/json")}
+				base := play(first)
+				rt := caching(base)
+				sent := ""
+				if p.b.GetBody != nil {
+					b, _ := p.b.GetBody()
+					text, _ := io.ReadAll(b)
+					sent = string(text)
+				}
+				served(t, rt, p.a)
+				_, cache := served(t, rt, p.b)
+				if same := cache == "hit"; same != p.same || same != (base.sent() == 1) {
+					t.Errorf("the second is a %s, %d sent", cache, base.sent())
+				}
+				if all := base.all(); len(all) == 2 && all[1].body != sent {
+					t.Errorf("sent %q, want the caller's own bytes %q", all[1].body, sent)
+				}
+			})
+		})
+	}
+}
+
+// recorder is a store in memory that remembers all it was ever given.
+type recorder struct {
+	mu   sync.Mutex
+	m    map[string][]byte
+	seen bytes.Buffer
+
+	get, put func(context.Context) error // before each, nil: nothing
+}
+
+type recording struct {
+	r   *recorder
+	key string
+	bytes.Buffer
+}
+
+func (r *recorder) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	if r.get != nil {
+		if err := r.get(ctx); err != nil {
+			return nil, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(&r.seen, "%s\n", key)
+	b, ok := r.m[key]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+func (r *recorder) Put(ctx context.Context, key string, ttl time.Duration) (snubber.CacheWriter, error) {
+	if r.put != nil {
+		if err := r.put(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &recording{r: r, key: key}, nil
+}
+
+func (w *recording) Commit() error {
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	fmt.Fprintf(&w.r.seen, "%s %s\n", w.key, w.Bytes())
+	if w.r.m == nil {
+		w.r.m = make(map[string][]byte)
+	}
+	w.r.m[w.key] = bytes.Clone(w.Bytes())
+	return nil
+}
+
+func (w *recording) Abort() error { return nil }
+
+func (r *recorder) Delete(_ context.Context, key string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.m, key)
+	return nil
+}
+
+func (r *recorder) Keys(context.Context) iter.Seq2[string, error] {
+	r.mu.Lock()
+	keys := slices.Collect(maps.Keys(r.m))
+	r.mu.Unlock()
+	return func(yield func(string, error) bool) {
+		for _, k := range keys {
+			if !yield(k, nil) {
+				return
+			}
+		}
+	}
+}
+
+var cacheSecret = bytes.Repeat([]byte("s"), 32)
+
+// stored is a transport whose cache keeps in the store.
+func stored(base http.RoundTripper, s snubber.CacheStore) *snubber.Transport {
+	return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: s, Secret: cacheSecret}}
+}
+
+// What other caches do wrong with an answer: probes and reports of defects.
+func TestPeersOfCache(t *testing.T) {
+	for _, tt := range []struct {
+		name string // of the behaviour that is right
+		test func(t *testing.T)
+	}{
+		{"the first event of a recorded stream comes when it comes", func(t *testing.T) {
+			for _, req := range []*http.Request{streamed(t), get(t)} {
+				flow := newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent, nil}, chunk{2 * time.Second, doneEvent, nil})
+				base := play(step{stream: flow, header: hdr("Content-Type", "text/event-stream", "Cache-Control", "max-age=60")})
+				rt := caching(base)
+				start := time.Now()
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i := range 3 {
+					n, _ := res.Body.Read(make([]byte, 4096))
+					if d := time.Since(start); d != time.Duration(i)*time.Second || n == 0 {
+						t.Errorf("%s: read %d of %d bytes came after %v", req.Method, i, n, d)
+					}
+				}
+				slurp(t, res)
+				body, cache := served(t, rt, req.Clone(t.Context()))
+				if body != deltaEvent+deltaEvent+doneEvent || cache != "hit" || base.sent() != 1 {
+					t.Errorf("%s: then a %s of %q", req.Method, cache, body)
+				}
+			}
+		}},
+		{"a hit has the read boundaries of the recording", func(t *testing.T) {
+			flow := newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent + finishedEvent, nil}, chunk{2 * time.Second, doneEvent, nil})
+			rt := caching(play(step{stream: flow, header: hdr("Content-Type", "text/event-stream")}))
+			served(t, rt, streamed(t))
+			res, err := rt.RoundTrip(streamed(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []string{deltaEvent, deltaEvent + finishedEvent, doneEvent} {
+				p := make([]byte, 4096)
+				if n, _ := res.Body.Read(p); string(p[:n]) != want {
+					t.Errorf("read %d: %q", i, p[:n])
+				}
+			}
+		}},
+		{"a whole answer cut at any byte is no hit", func(t *testing.T) {
+			for _, req := range []func() *http.Request{func() *http.Request { return chat(t) }, func() *http.Request { return get(t) }} {
+				for n := range len(completion) {
+					cut := newFlow(chunk{0, completion[:n], nil}, chunk{0, "", io.ErrUnexpectedEOF})
+					base := play(step{stream: cut, header: hdr("Cache-Control", "max-age=60", "Content-Type", "application/json")}, jsonStep)
+					rt := caching(base)
+					res, err := rt.RoundTrip(req())
+					if err == nil {
+						_, err = io.ReadAll(res.Body)
+						res.Body.Close()
+					}
+					if err == nil {
+						t.Fatalf("cut at %d: no error", n)
+					}
+					if body, cache := served(t, rt, req()); cache == "hit" || body != completion {
+						t.Fatalf("cut at %d: a %s of %q", n, cache, body)
+					}
+				}
+			}
+		}},
+		{"a stream that ends at any byte before its last event is no hit", func(t *testing.T) {
+			last := len(wholeSSE) - len("\n\n") // the blank line makes an event
+			for n := range last {
+				base := play(step{stream: newFlow(chunk{0, wholeSSE[:n], nil}), header: hdr("Content-Type", "text/event-stream")},
+					step{stream: newFlow(chunk{0, wholeSSE, nil}), header: hdr("Content-Type", "text/event-stream")})
+				rt := caching(base)
+				if res, err := rt.RoundTrip(streamed(t)); err == nil {
+					io.Copy(io.Discard, res.Body)
+					res.Body.Close()
+				}
+				if body, cache := served(t, rt, streamed(t)); cache == "hit" || body != wholeSSE {
+					t.Fatalf("ended at %d: a %s of %q", n, cache, body)
+				}
+			}
+		}},
+		{"a short answer with a longer Content-Length is no hit", func(t *testing.T) {
+			base := play(step{do: func(req *http.Request) (*http.Response, error) {
+				res := reply(200, strings.NewReader("short"), "Cache-Control", "max-age=60", "Content-Length", "10")
+				res.ContentLength, res.Request = 10, req
+				return res, nil
+			}}, page("long enough"))
+			rt := caching(base)
+			if res, err := rt.RoundTrip(get(t)); err == nil {
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+			if body, cache := served(t, rt, get(t)); cache == "hit" || body != "long enough" {
+				t.Errorf("a %s of %q", cache, body)
+			}
+		}},
+		{"a body that its reader leaves is no hit", func(t *testing.T) {
+			for _, req := range []func() *http.Request{func() *http.Request { return streamed(t) }, func() *http.Request { return get(t) }} {
+				flow := func() *flow {
+					return newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent + finishedEvent, nil}, chunk{2 * time.Second, doneEvent, nil})
+				}
+				h := hdr("Content-Type", "text/event-stream", "Cache-Control", "max-age=60")
+				first := flow()
+				base := play(step{stream: first, header: h}, step{stream: flow(), header: h})
+				rt := caching(base)
+				res, err := rt.RoundTrip(req())
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Body.Read(make([]byte, 4096))
+				res.Body.Close()
+				synctest.Wait()
+				if first.closes() == 0 {
+					t.Error("the recording goes on without a reader")
+				}
+				if body, cache := served(t, rt, req()); cache == "hit" || body != wholeSSE {
+					t.Errorf("then a %s of %q", cache, body)
+				}
+			}
+		}},
+		{"a stream with an error event is no hit", func(t *testing.T) {
+			const broken = "data: {\"error\":{\"message\":\"overloaded\",\"type\":\"server_error\"}}\n\n"
+			h := hdr("Content-Type", "text/event-stream")
+			base := play(step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{1, broken + doneEvent, nil}), header: h},
+				step{stream: newFlow(chunk{0, wholeSSE, nil}), header: h})
+			rt := caching(base)
+			if res, err := rt.RoundTrip(streamed(t)); err == nil {
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+			}
+			if body, cache := served(t, rt, streamed(t)); cache == "hit" || body != wholeSSE {
+				t.Errorf("a %s of %q", cache, body)
+			}
+		}},
+		{"an error in a 200 is no hit", func(t *testing.T) {
+			base := play(step{header: hdr("Content-Type", "application/json"), body: `{"error":{"message":"overloaded","type":"server_error"}}`}, jsonStep)
+			rt := caching(base)
+			if res, err := rt.RoundTrip(chat(t)); err == nil {
+				slurp(t, res)
+			}
+			if body, cache := served(t, rt, chat(t)); cache == "hit" || body != completion {
+				t.Errorf("a %s of %q", cache, body)
+			}
+		}},
+		{"a prompt's failure is no hit, whatever it says about caching", func(t *testing.T) {
+			for _, status := range []int{201, 400, 401, 403, 404, 429, 500, 503} {
+				bad := page(`{"error":{"message":"no"}}`, "Content-Type", "application/json")
+				bad.status = status
+				rt := caching(play(bad, jsonStep))
+				if res, err := rt.RoundTrip(chat(t)); err == nil {
+					slurp(t, res)
+				}
+				if body, cache := served(t, rt, chat(t)); cache == "hit" || body != completion {
+					t.Errorf("%d: a %s of %q", status, cache, body)
+				}
+			}
+		}},
+		{"a prompt that has effects is sent every time", func(t *testing.T) {
+			const url = "https://api.example.com/v1/responses"
+			for _, member := range []string{`"store":true`, `"previous_response_id":"r"`, `"conversation":"c"`, `"conversation":{"id":"c"}`, `"background":true`} {
+				req := func() *http.Request {
+					return newReq(t, "POST", url, `{"model":"m","input":"hello",`+member+`}`)
+				}
+				base := play(step{header: hdr("Content-Type", "application/json"), body: `{"id":"r","object":"response","status":"completed","output":[]}`})
+				rt := caching(base)
+				served(t, rt, req())
+				if served(t, rt, req()); base.sent() != 2 {
+					t.Errorf("%s: sent %d times, want 2", member, base.sent())
+				}
+			}
+			for _, url := range []string{"https://api.example.com/v1/files", "https://api.example.com/v1/batches", "https://api.example.com/v1/orders"} {
+				base := play(page("{}"))
+				rt := caching(base)
+				served(t, rt, newReq(t, "POST", url, chatBody))
+				if served(t, rt, newReq(t, "POST", url, chatBody)); base.sent() != 2 {
+					t.Errorf("%s: sent %d times, want 2", url, base.sent())
+				}
+			}
+		}},
+		{"a provider's no-store does not revoke PromptTTL, the request's own does", func(t *testing.T) {
+			st := jsonStep
+			st.header = hdr("Content-Type", "application/json", "Cache-Control", "no-store, no-cache, private, max-age=0")
+			base := play(st)
+			rt := caching(base)
+			served(t, rt, chat(t))
+			if _, cache := served(t, rt, chat(t)); cache != "hit" {
+				t.Errorf("a %s, want a hit", cache)
+			}
+			base = play(jsonStep)
+			rt = caching(base)
+			served(t, rt, chat(t, "Cache-Control", "no-store"))
+			if _, cache := served(t, rt, chat(t)); cache == "hit" {
+				t.Error("stored against the request's no-store")
+			}
+		}},
+		{"a rotating credential is one identity", func(t *testing.T) {
+			base := play(jsonStep)
+			rt := caching(base)
+			rt.Cache.Identity = func(r *http.Request) string { return r.Header.Get("X-Tenant") }
+			served(t, rt, chat(t, "Authorization", "Bearer 1", "X-Tenant", "a"))
+			if _, cache := served(t, rt, chat(t, "Authorization", "Bearer 2", "X-Tenant", "a")); cache != "hit" {
+				t.Errorf("the next token is a %s, want a hit", cache)
+			}
+			if _, cache := served(t, rt, chat(t, "Authorization", "Bearer 2", "X-Tenant", "b")); cache == "hit" {
+				t.Error("two tenants share an answer")
+			}
+		}},
+		{"no credential and no prompt is in the store or in what a hit says", func(t *testing.T) {
+			const mark = "sEcReT"
+			s := &recorder{}
+			base := play(page("hello", "Vary", "Authorization, X-Api-Key, Cookie"))
+			rt := stored(base, s)
+			var seen strings.Builder
+			var mu sync.Mutex
+			rt.Observe = func(e snubber.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				fmt.Fprintf(&seen, "%+v\n", e)
+			}
+			for range 2 {
+				req := newReq(t, "GET", pageURL+"?key="+mark+"1", "", "Authorization", "Bearer "+mark+"2", "X-Api-Key", mark+"3", "Cookie", mark+"4")
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				synctest.Wait()
+				fmt.Fprintf(&seen, "%v %+v\n", res.Header, *snubber.ReportOf(res))
+			}
+			req := newReq(t, "POST", chatURL, `{"model":"m","user":"`+mark+`5","messages":[]}`, "Authorization", mark+"6")
+			served(t, rt, req)
+			if base.sent() != 2 {
+				t.Errorf("%d sent, want one of each", base.sent())
+			}
+			if i := strings.Index(seen.String()+s.seen.String(), mark); i >= 0 {
+				t.Errorf("%.40s", (seen.String() + s.seen.String())[max(0, i-30):])
+			}
+		}},
+		{"an origin cannot speak for the cache", func(t *testing.T) {
+			base := play(page("hello", "Cache-Status", "snubber; hit; ttl=9", "X-Cached-Request-Id", "forged", "X-From-Cache", "1"))
+			rt := caching(base)
+			for i, want := range []string{"miss", "hit"} {
+				res, err := rt.RoundTrip(get(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				status := strings.Join(res.Header.Values("Cache-Status"), ", ")
+				if strings.Count(status, "snubber") != 1 || strings.Contains(status, "hit") != (want == "hit") || strings.Contains(status, "ttl=9") {
+					t.Errorf("answer %d, a %s: Cache-Status %q", i, want, status)
+				}
+				if v := res.Header.Get("X-Cached-Request-Id"); v != "" {
+					t.Errorf("answer %d: X-Cached-Request-Id %q", i, v)
+				}
+			}
+		}},
+		{"a replayed completion has no old quota, cookie or id", func(t *testing.T) {
+			st := jsonStep
+			st.header = hdr("Content-Type", "application/json", "X-Request-Id", "first", "Set-Cookie", "a=b", "Retry-After", "3", "Openai-Processing-Ms", "9",
+				"X-Ratelimit-Remaining-Requests", "5", "X-Ratelimit-Reset-Tokens", "1s", "Anthropic-Ratelimit-Requests-Remaining", "7", "Openai-Version", "2020-10-01")
+			rt := caching(play(st))
+			served(t, rt, chat(t))
+			res, err := rt.RoundTrip(chat(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slurp(t, res) != completion || res.Header.Get("Openai-Version") == "" || res.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("the hit lost more than it should: %v", res.Header)
+			}
+			for _, name := range []string{"X-Request-Id", "Set-Cookie", "Retry-After", "Openai-Processing-Ms", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Tokens", "Anthropic-Ratelimit-Requests-Remaining"} {
+				if v, ok := res.Header[name]; ok {
+					t.Errorf("the hit has %s: %q", name, v)
+				}
+			}
+			if v := res.Header.Get("X-Cached-Request-Id"); v != "first" {
+				t.Errorf("X-Cached-Request-Id %q, want the first answer's", v)
+			}
+		}},
+		{"one hit's header is not another's", func(t *testing.T) {
+			rt := caching(play(page("hello", "A", "1")))
+			served(t, rt, get(t))
+			for range 2 {
+				req := get(t)
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := res.Header.Values("A"); len(got) != 1 || got[0] != "1" {
+					t.Errorf("A: %q, want what was stored", got)
+				}
+				if res.Request == nil || res.Request.URL.String() != pageURL || res.ContentLength != 5 {
+					t.Errorf("request %v, length %d", res.Request, res.ContentLength)
+				}
+				slurp(t, res)
+				res.Header["A"][0] = "2"
+				res.Header.Add("A", "3")
+				res.Header.Del("Cache-Control")
+			}
+		}},
+		{"a fallback's answer is not the primary's", func(t *testing.T) {
+			for _, req := range []func() *http.Request{func() *http.Request { return chat(t) }, func() *http.Request { return get(t) }} {
+				ok := page(completion, "Content-Type", "application/json")
+				first, second := play(step{status: 500}, ok), play(page(`{"id":"other"}`, "Content-Type", "application/json"))
+				rt := caching(first)
+				rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}
+				if body, _ := served(t, rt, req()); body != `{"id":"other"}` {
+					t.Errorf("%q, want the fallback's answer", body)
+				}
+				if body, cache := served(t, rt, req()); cache == "hit" || body != completion {
+					t.Errorf("then a %s of %q, want the primary's", cache, body)
+				}
+				if body, cache := served(t, rt, req()); cache != "hit" || body != completion {
+					t.Errorf("at last a %s of %q, want a hit", cache, body)
+				}
+			}
+		}},
+		{"a hit takes no token, and passes an open circuit", func(t *testing.T) {
+			base := play(step{stream: newFlow(chunk{0, wholeSSE, nil}), header: hdr("Content-Type", "text/event-stream")}, step{status: 500})
+			rt := caching(base)
+			rt.Limiter = &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Millisecond}
+			rt.Breaker = &snubber.Breaker{}
+			served(t, rt, streamed(t))
+			for _, c := range rt.Breaker.Circuits() {
+				rt.Breaker.Open(c.Key)
+			}
+			for range 5 {
+				if body, cache := served(t, rt, streamed(t)); cache != "hit" || body != wholeSSE {
+					t.Errorf("a %s of %q", cache, body)
+				}
+			}
+		}},
+		{"a failing store is a miss", func(t *testing.T) {
+			s := &recorder{get: func(context.Context) error { return errors.New("down") }, put: func(context.Context) error { return errors.New("down") }}
+			base := play(page("hello"))
+			rt := stored(base, s)
+			for range 2 {
+				if body, cache := served(t, rt, get(t)); body != "hello" || cache == "hit" {
+					t.Errorf("a %s of %q", cache, body)
+				}
+			}
+		}},
+		{"a store that hangs is a miss", func(t *testing.T) {
+			hung := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			s := &recorder{get: hung, put: hung}
+			rt := stored(play(page("hello")), s)
+			start := time.Now()
+			if body, cache := served(t, rt, get(t)); body != "hello" || cache == "hit" {
+				t.Errorf("a %s of %q", cache, body)
+			}
+			if d := time.Since(start); d > 2*time.Second {
+				t.Errorf("the cache waited %v for its store", d)
+			}
+		}},
+		{"damaged, cut and exchanged entries are misses", func(t *testing.T) {
+			s := &recorder{}
+			base := play(page("hello"))
+			rt := stored(base, s)
+			served(t, rt, get(t))
+			if _, cache := served(t, rt, get(t)); cache != "hit" {
+				t.Fatalf("a %s, want a hit", cache)
+			}
+			good := maps.Clone(s.m)
+			for key, b := range good {
+				for i := range b {
+					s.m = maps.Clone(good)
+					s.m[key] = bytes.Clone(b)
+					s.m[key][i] ^= 0x20
+					if body, cache := served(t, rt, get(t)); body != "hello" {
+						t.Fatalf("byte %d of %d turned: a %s of %q", i, len(b), cache, body)
+					} else if cache == "hit" {
+						t.Fatalf("byte %d of %d turned: a hit", i, len(b))
+					}
+					s.m = maps.Clone(good)
+					s.m[key] = b[:i]
+					if body, cache := served(t, rt, get(t)); body != "hello" || cache == "hit" {
+						t.Fatalf("cut at byte %d of %d: a %s of %q", i, len(b), cache, body)
+					}
+				}
+			}
+			// Another's entry under this one's key.
+			other := &recorder{}
+			rt2 := stored(play(page("other")), other)
+			served(t, rt2, newReq(t, "GET", "https://api.example.com/other", ""))
+			for _, theirs := range other.m {
+				for key := range good {
+					s.m = maps.Clone(good)
+					s.m[key] = theirs
+					if body, cache := served(t, rt, get(t)); body != "hello" || cache == "hit" {
+						t.Fatalf("exchanged: a %s of %q", cache, body)
+					}
+				}
+			}
+		}},
+		{"a store without a secret keeps nothing", func(t *testing.T) {
+			for _, secret := range [][]byte{nil, []byte("short")} {
+				s := &recorder{}
+				rt := stored(play(page("hello")), s)
+				rt.Cache.Secret = secret
+				if res, err := rt.RoundTrip(get(t)); err == nil {
+					slurp(t, res)
+				}
+				if len(s.m) != 0 {
+					t.Errorf("secret %q: %d entries", secret, len(s.m))
+				}
+			}
+		}},
+		{"20 000 addresses stay inside MaxBytes", func(t *testing.T) {
+			const size, limit = 4 << 10, 1 << 20
+			body := strings.Repeat("x", size)
+			var hits int
+			base := wire(func(*http.Request) (*http.Response, error) {
+				return reply(200, strings.NewReader(body), "Cache-Control", "max-age=60", "Vary", "Foo"), nil
+			})
+			rt := caching(base)
+			rt.Cache.MaxBytes = limit
+			url := func(i int) *http.Request { return newReq(t, "GET", fmt.Sprintf("https://a.test/%d", i), "") }
+			for i := range 20_000 {
+				served(t, rt, url(i))
+			}
+			for i := range 2000 { // the latest first, for each miss puts in again what is not counted yet
+				if _, cache := served(t, rt, url(19_999-i)); cache == "hit" {
+					hits++
+				}
+			}
+			if hits*size > limit || hits == 0 {
+				t.Errorf("%d answers of %d bytes are kept in %d", hits, size, limit)
+			}
+		}},
+		{"an answer too large drives nothing out", func(t *testing.T) {
+			huge := strings.Repeat("x", 1<<20)
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Path == "/huge" {
+					return reply(200, strings.NewReader(huge), "Cache-Control", "max-age=60"), nil
+				}
+				return reply(200, strings.NewReader(strings.Repeat("y", 1000)), "Cache-Control", "max-age=60"), nil
+			}))
+			rt.Cache.MaxBytes = 1 << 20
+			for i := range 100 {
+				served(t, rt, newReq(t, "GET", fmt.Sprintf("https://a.test/%d", i), ""))
+			}
+			for range 3 {
+				if body, cache := served(t, rt, newReq(t, "GET", "https://a.test/huge", "")); cache == "hit" || body != huge {
+					t.Errorf("the huge one is a %s of %d bytes", cache, len(body))
+				}
+			}
+			for i := range 100 {
+				if _, cache := served(t, rt, newReq(t, "GET", fmt.Sprintf("https://a.test/%d", i), "")); cache != "hit" {
+					t.Fatalf("address %d is a %s", i, cache)
+				}
+			}
+		}},
+		{"variants of one address are bounded", func(t *testing.T) {
+			const size, limit = 4 << 10, 1 << 20
+			rt := caching(wire(func(*http.Request) (*http.Response, error) {
+				return reply(200, strings.NewReader(strings.Repeat("x", size)), "Cache-Control", "max-age=60", "Vary", "Foo"), nil
+			}))
+			rt.Cache.MaxBytes = limit
+			var hits int
+			for i := range 2000 {
+				served(t, rt, get(t, "Foo", fmt.Sprint(i)))
+			}
+			for i := range 2000 {
+				if _, cache := served(t, rt, get(t, "Foo", fmt.Sprint(1999-i))); cache == "hit" {
+					hits++
+				}
+			}
+			if hits*size > limit {
+				t.Errorf("%d variants of %d bytes are kept in %d", hits, size, limit)
+			}
+		}},
+		{"a crafted address is no variant of another", func(t *testing.T) {
+			base := play(page("secret", "Vary", "Foo"))
+			rt := caching(base)
+			served(t, rt, get(t, "Foo", "bar"))
+			for _, url := range []string{pageURL + "?Foo=bar", pageURL + "|Foo=bar", pageURL + "%00Foo%00bar"} {
+				if _, cache := served(t, rt, newReq(t, "GET", url, "")); cache == "hit" {
+					t.Errorf("%s is a hit", url)
+				}
+			}
+		}},
+		{"failed revalidations leave no body open", func(t *testing.T) {
+			for _, status := range []int{304, 500, 404} {
+				again := step{status: status, header: hdr("Etag", `"a"`), body: "x"}
+				if status == 304 {
+					again.body = ""
+				}
+				base := play(page("hello", "Cache-Control", "max-age=1, stale-if-error=600", "Etag", `"a"`), again)
+				rt := caching(base)
+				served(t, rt, get(t))
+				time.Sleep(time.Hour)
+				served(t, rt, get(t))
+				for i, try := range base.all() {
+					if try.closed.IsZero() {
+						t.Errorf("%d: the body of answer %d is open", status, i)
+					}
+				}
+			}
+		}},
+		{"the cache passes what it is not for", func(t *testing.T) {
+			base := play(page("hello"))
+			rt := caching(base)
+			served(t, rt, get(t))
+			req := get(t)
+			if _, cache := served(t, rt, req.WithContext(snubber.WithNoCache(req.Context()))); cache == "hit" || base.sent() != 2 {
+				t.Errorf("WithNoCache: a %s, %d sent", cache, base.sent())
+			}
+			if _, cache := served(t, rt, get(t)); cache != "hit" {
+				t.Errorf("afterwards a %s", cache)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { synctest.Test(t, tt.test) })
+	}
+}

@@ -1,0 +1,149 @@
+package snubber_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// Of what other caches do wrong, this needs the real net/http below.
+func TestPeersOfCacheOverSockets(t *testing.T) {
+	const size = 100_000
+	long := strings.Repeat("0123456789", size/10)
+	// read is one GET, and what became of it.
+	read := func(rt http.RoundTripper, url string, header ...string) (body, cache string, err error) {
+		res, err := rt.RoundTrip(newReq(t, "GET", url, "", header...))
+		if err != nil {
+			return "", "", err
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		return string(b), snubber.ReportOf(res).Cache, err
+	}
+	cutters := map[string]func(w http.ResponseWriter, n int32){
+		"by Content-Length": func(w http.ResponseWriter, n int32) {
+			w.Header().Set("Content-Length", fmt.Sprint(size))
+			io.WriteString(w, long[:size/2])
+			if n == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			io.WriteString(w, long[size/2:])
+		},
+		"in chunks": func(w http.ResponseWriter, n int32) {
+			io.WriteString(w, long[:size/2])
+			w.(http.Flusher).Flush()
+			if n == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			io.WriteString(w, long[size/2:])
+		},
+	}
+	for _, http2 := range []bool{false, true} {
+		for name, cut := range cutters {
+			t.Run(fmt.Sprintf("an answer cut %s is no hit, HTTP/2 %v", name, http2), func(t *testing.T) {
+				var n atomic.Int32
+				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Cache-Control", "max-age=60")
+					cut(w, n.Add(1))
+				}))
+				if srv.EnableHTTP2 = http2; http2 {
+					srv.StartTLS()
+				} else {
+					srv.Start()
+				}
+				defer srv.Close()
+				rt := caching(srv.Client().Transport)
+				if body, _, err := read(rt, srv.URL); err == nil {
+					t.Errorf("%d bytes without an error", len(body))
+				}
+				if body, cache, err := read(rt, srv.URL); err != nil || cache == "hit" || body != long {
+					t.Errorf("then a %s of %d bytes, %v", cache, len(body), err)
+				}
+				if body, cache, err := read(rt, srv.URL); err != nil || cache != "hit" || body != long || n.Load() != 2 {
+					t.Errorf("at last a %s of %d bytes, %v", cache, len(body), err)
+				}
+			})
+		}
+	}
+
+	t.Run("what was unpacked under way is whole as a hit", func(t *testing.T) {
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Vary", "Accept-Encoding")
+			if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+				io.WriteString(w, long)
+				return
+			}
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			io.WriteString(z, long)
+			z.Close()
+		})
+		rt := caching(base)
+		for i, want := range []string{"miss", "hit"} {
+			res, err := rt.RoundTrip(newReq(t, "GET", url, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body := slurp(t, res); body != long || snubber.ReportOf(res).Cache != want {
+				t.Errorf("answer %d: a %s of %d bytes", i, snubber.ReportOf(res).Cache, len(body))
+			}
+			if !res.Uncompressed || res.Header.Get("Content-Encoding") != "" || res.Header.Get("Content-Length") != "" && res.Header.Get("Content-Length") != fmt.Sprint(size) {
+				t.Errorf("answer %d: uncompressed %v, %v", i, res.Uncompressed, res.Header)
+			}
+		}
+		// Who asks for gzip in so many words is to have it packed, not the above.
+		res, err := rt.RoundTrip(newReq(t, "GET", url, "", "Accept-Encoding", "gzip"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body := slurp(t, res); res.Header.Get("Content-Encoding") != "gzip" || len(body) == size {
+			t.Errorf("%d bytes, %v", len(body), res.Header)
+		}
+	})
+
+	t.Run("many hits at once keep their bytes", func(t *testing.T) {
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			io.WriteString(w, strings.Repeat(r.URL.Path[1:], 16<<10))
+		})
+		rt := caching(base)
+		var all sync.WaitGroup
+		for i := range 480 {
+			path := string(rune('a' + i%16))
+			all.Go(func() {
+				if body, _, err := read(rt, url+"/"+path); err != nil || body != strings.Repeat(path, 16<<10) {
+					t.Errorf("%s: %d bytes, %v", path, len(body), err)
+				}
+			})
+		}
+		all.Wait()
+	})
+
+	t.Run("trailers come again", func(t *testing.T) {
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.Header().Set("Trailer", "Digest")
+			io.WriteString(w, "hello")
+			w.Header().Set("Digest", "d")
+		})
+		rt := caching(base)
+		for i := range 2 {
+			res, err := rt.RoundTrip(newReq(t, "GET", url, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slurp(t, res); res.Trailer.Get("Digest") != "d" || res.Header.Get("Digest") != "" {
+				t.Errorf("answer %d: trailer %v, header %v", i, res.Trailer, res.Header)
+			}
+		}
+	})
+}
