@@ -120,7 +120,7 @@ func (b answer) Read(p []byte) (int, error) {
 	case err != nil && a.body.truncated(err):
 		err = errTruncated
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
-	case err != nil, m != nil && m.Phase() >= dialect.Terminal:
+	case err != nil, m != nil && m.opening == nil && m.Phase() >= dialect.Terminal:
 		o = a.verdictLocked()
 	default:
 		final = false

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"sync"
@@ -192,6 +193,9 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 	if res.Body != http.NoBody && bodiless(c.in, res) {
 		res.Body.Close() // nobody needs to read it to its end first
 		res.Body = http.NoBody
+	}
+	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.asked.inference && c.asked.stream {
+		res.Body = &stored{err: io.EOF} // to be found an empty stream: no SDK takes it for an error by itself
 	}
 	if !a.header(at) {
 		res.Body.Close()

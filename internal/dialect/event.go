@@ -163,6 +163,9 @@ type reader struct {
 		errored  bool // by an error member, which is held in raw
 		index    int  // of the choice being read
 		finished bool
+		choices  uint64 // as below, if the event comes to its end
+		ended    uint64
+		blocked  bool
 		embedded bool // inner is at it
 	}
 	held    []byte // the event's data
@@ -221,6 +224,7 @@ func (r *reader) End(e stream.Event) {
 	r.event.shape, r.event.content = false, false
 	r.event.failed, r.event.errored, r.event.embedded = false, false, false
 	r.event.index, r.event.finished = 0, false
+	r.event.choices, r.event.ended, r.event.blocked = 0, 0, false
 }
 
 func (r *reader) judge(e stream.Event) {
@@ -245,6 +249,8 @@ func (r *reader) judge(e stream.Event) {
 		return
 	}
 	r.events = true
+	r.choices, r.ended = r.choices|ev.choices, r.ended|ev.ended
+	r.finished = r.finished || ev.blocked
 	if ev.kind != kindOther || ev.shape {
 		r.known = true
 	}
@@ -354,9 +360,9 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 		ev.shape = true
 		if v.Kind == jsonscan.Object {
 			bit := uint64(1) << min(ev.index, 63)
-			r.choices |= bit
+			ev.choices |= bit
 			if ev.finished {
-				r.ended |= bit
+				ev.ended |= bit
 			}
 			ev.index, ev.finished = 0, false
 		}
@@ -366,7 +372,7 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 		ev.finished = filled
 		ev.failed = ev.failed || string(v.Text) == "error" // OpenRouter, Mistral
 	case factBlocked:
-		r.finished = r.finished || filled
+		ev.blocked = ev.blocked || filled
 	case factEndReason:
 		ev.failed = ev.failed || v.Kind == jsonscan.String && strings.HasPrefix(string(v.Text), "ERROR")
 	case factDone:

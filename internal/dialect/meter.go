@@ -256,14 +256,15 @@ func (m *Meter) End() (complete bool) {
 	case unary:
 		return r.phase != Failed && (!m.judged || r.json.Done())
 	}
-	switch m.Phase() {
-	case Failed:
+	switch phase := m.Phase(); {
+	case phase == Failed:
 		return false
-	case Finished, Terminal:
+	case phase == Terminal:
 		return true
-	}
-	if r.frames != nil && !r.frames.Broken() && !r.frames.Whole() {
-		return false
+	case r.frames != nil && !r.frames.Broken() && !r.frames.Whole():
+		return false // half a frame
+	case phase == Finished:
+		return true
 	}
 	return r.events && !r.known || r.frames != nil && r.frames.Broken()
 }
