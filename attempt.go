@@ -312,6 +312,19 @@ func (a *attempt) claim() bool {
 	return !was
 }
 
+// release takes a claim back: nothing was sent.
+func (a *attempt) release() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.claimed = false
+}
+
+func (a *attempt) isClaimed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.claimed
+}
+
 // verdictLocked is the provisional verdict, or the worse one of an error that
 // came inside the body.
 func (a *attempt) verdictLocked() Outcome {

@@ -53,7 +53,8 @@ type detour struct {
 	visit *visit    // of the cache, whose flight this call is
 
 	queued, waited time.Duration
-	route          int
+	route          int   // that answered
+	hops           []Hop // append to a copy: Reports share it
 	cache, why     string
 }
 
@@ -94,7 +95,7 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 	}
 	if t.Retry != nil {
 		if c.outer == nil {
-			c.limit = t.attempts() // nobody else has c yet
+			c.limit = t.Retry.attempts() // nobody else has c yet
 		} else {
 			c.root().bound(t)
 		}
@@ -392,10 +393,7 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 
 // fellBack notes that a route is tried, counted from 1.
 func (c *call) fellBack(route int, o Outcome, now time.Time) {
-	root := c.root()
-	root.mu.Lock()
-	root.detours().route = route
-	root.mu.Unlock()
+	c.root().extend()
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}

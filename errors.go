@@ -18,13 +18,16 @@ var (
 	// ErrQuota is the condition of a request refused because its quota is
 	// exhausted and waiting does not restore it.
 	ErrQuota = errors.New("quota exhausted")
+	// ErrRoute is the condition of a request that a route of a [Fallback] or a
+	// [Spread] cannot take: [Reroute] says which ones, [Stale] has nothing kept.
+	ErrRoute = errors.New("not for this route")
 )
 
 // RejectedError is a request that was not sent. errors.Is finds Err in it,
 // through the *url.Error that http.Client wraps around it, and
 // context.DeadlineExceeded where the caller's deadline was the reason.
 type RejectedError struct {
-	// Err is ErrOpen, ErrLimited or ErrQuota.
+	// Err is ErrOpen, ErrLimited, ErrQuota or ErrRoute.
 	Err error
 	// Key is the circuit or queue that refused: origin, model, and for a queue
 	// the hash of the credential.
@@ -76,12 +79,14 @@ func (e *RejectedError) code() string {
 		return "snubber_circuit_open"
 	case ErrQuota:
 		return "snubber_quota_exhausted"
+	case ErrRoute:
+		return "snubber_no_route"
 	}
 	return "snubber_rate_limited"
 }
 
 func (e *RejectedError) status() int {
-	if e.Err == ErrOpen {
+	if e.Err == ErrOpen || e.Err == ErrRoute {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests

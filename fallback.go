@@ -1,15 +1,25 @@
 package snubber
 
-import "net/http"
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Fallback sends a request whose own route has failed to other routes, in
 // order, until one of them has an answer. If none has, the caller gets the
 // first route's failure: it is the one that the caller's SDK can read.
 //
 // A route gets the caller's request as it was: same URL, headers and body. It
-// is usually a [Transport] with layers of its own over a RoundTripper that
-// changes what has to be changed. One count of attempts covers all routes: the
-// Retry's MaxAttempts and one more for each route.
+// is usually a [Reroute], or several in a [Spread]; [Stale] and [Reply] answer
+// where nothing else does. A route that would let the request wait, by its Ready
+// method, is put off until those that can send it now have failed too. One count
+// of attempts covers all routes: the Retry's MaxAttempts and one more for each
+// route that is asked.
+//
+// Who answered is in [Report] and in the response's Snubber-Route header.
 //
 // It is safe for concurrent use.
 type Fallback struct {
@@ -17,7 +27,7 @@ type Fallback struct {
 	Routes []Route
 }
 
-// Route is one alternative of a [Fallback].
+// Route is one alternative of a [Fallback] or a [Spread].
 type Route struct {
 	// Transport sends the request.
 	Transport http.RoundTripper
@@ -26,7 +36,11 @@ type Route struct {
 	// Overloaded, ServerError, Unreachable, TimedOut, Transient, TooLong,
 	// Rejected; where the request may have been carried out already, only if it
 	// is safe to repeat, see [Retryable].
+	// A Spread does not ask it.
 	When func(*http.Request, Outcome) bool
+	// Weight is the route's share of a Spread's requests. A Fallback does not look
+	// at it.
+	Weight int
 }
 
 func (r *Route) takes(req *http.Request, o Outcome) bool {
@@ -53,4 +67,139 @@ func (f *Fallback) takes(req *http.Request, o Outcome) bool {
 		}
 	}
 	return false
+}
+
+// fall asks the fallback's routes, each with the caller's request afresh, until
+// one has an answer. If none has, r stands. before is how many wire calls there
+// had been before this Transport's own.
+func (c *call) fall(r *result, before int) {
+	if c.t.Fallback == nil || !r.o.Class.wanting() && r.o.Class != Rejected {
+		return
+	}
+	d := descent{call: c, result: *r, o: r.o}
+	routes := c.t.Fallback.Routes
+	var later []putOff
+	for i := range routes {
+		if d.over || !routes[i].takes(c.view(), d.o) {
+			continue
+		}
+		if len(d.hops) == 0 {
+			d.passed(0, r.o, before)
+		}
+		if at := d.soonest(&routes[i]); !at.IsZero() {
+			later = append(later, putOff{i, at})
+			continue
+		}
+		d.ask(i)
+	}
+	slices.SortStableFunc(later, func(a, b putOff) int { return a.at.Compare(b.at) })
+	for _, l := range later {
+		if !d.over && routes[l.route].takes(c.view(), d.o) {
+			d.ask(l.route)
+		}
+	}
+	if *r = d.result; len(d.hops) < 2 {
+		return
+	}
+	c.hopped(d.hops, d.answered)
+	if d.answered == 0 {
+		c.root().settle(&r.o) // it is what the caller gets
+	}
+}
+
+// putOff is a route that would let the request wait.
+type putOff struct {
+	route int
+	at    time.Time
+}
+
+// descent is the way of a call through its routes.
+type descent struct {
+	call     *call
+	result   result  // the first failure, or the answer; a copy, for a pointer would move every call's to the heap
+	o        Outcome // of the route asked last
+	hops     []Hop
+	answered int
+	over     bool // there is an answer, or nobody to give it to
+}
+
+// soonest is when the route would send the request, zero for now. A refusal is
+// now too: to ask for it costs nothing.
+func (d *descent) soonest(route *Route) time.Time {
+	b, ok := route.Transport.(readier)
+	if !ok || d.call.ctx().Err() != nil {
+		return time.Time{}
+	}
+	a := d.call.newAttempt()
+	a.how = rerouted
+	at, err := b.Ready(&a.req)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// ask sends the request to a route.
+func (d *descent) ask(i int) {
+	c := d.call
+	d.result.keep()
+	if d.o.Class == Canceled || c.ctx().Err() != nil || !c.replay.ready(c.ctx()) {
+		d.over = true
+		return
+	}
+	before, now := c.wired(), time.Now()
+	c.fellBack(i+1, d.o, now)
+	a := c.newAttempt()
+	a.watch.started = instantOf(now)
+	var alt result
+	c.try(a, rerouted, c.t.Fallback.Routes[i].Transport, &alt)
+	d.o = alt.o
+	d.passed(i+1, alt.o, before)
+	if !alt.o.Class.wanting() && alt.o.Class != Rejected && alt.o.Class != Canceled {
+		d.result, d.answered, d.over = alt, i+1, true
+		return
+	}
+	alt.keep()
+	if alt.o.Class == Canceled {
+		if d.over = true; !isDeadline(c.ctx()) { // else the first failure says more
+			d.result = alt
+		}
+	}
+}
+
+// passed notes what a route came to.
+func (d *descent) passed(route int, o Outcome, before int) {
+	d.hops = append(d.hops, Hop{Route: route, Attempts: d.call.wired() - before, Outcome: o})
+}
+
+// provenance is the hops as a response header, a list of RFC 9651: the routes in
+// the order in which they were asked, each with its class, its reason and the
+// number of its wire calls, and "answered" at the one whose answer this is.
+func provenance(hops []Hop, route int) string {
+	var b strings.Builder
+	for i, h := range hops {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d;class=%s;calls=%d", h.Route, h.Outcome.Class, h.Attempts)
+		if isToken(h.Outcome.Reason) {
+			b.WriteString(";reason=" + h.Outcome.Reason)
+		}
+		if h.Route == route {
+			b.WriteString(";answered")
+		}
+	}
+	return b.String()
+}
+
+// isToken reports whether s is a token of RFC 9651, which reasons are that no
+// Classify of the user's has written.
+func isToken(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || strings.IndexByte("0123456789_-.:/", c) < 0) {
+			return false
+		}
+	}
+	return s != ""
 }

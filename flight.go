@@ -309,7 +309,7 @@ func (c *call) detach(ctx context.Context) *call {
 	d := &call{t: c.t, in: c.in.Clone(ctx), asked: c.asked, replay: c.replay}
 	c.replay = replay{}
 	if c.t.Retry != nil {
-		if d.limit = c.t.attempts(); c.outer != nil {
+		if d.limit = c.t.Retry.attempts(); c.outer != nil {
 			root := c.root()
 			root.mu.Lock()
 			d.limit = min(d.limit, root.limit-root.sent+int32(root.free)+1) // the first is the enclosing attempt itself

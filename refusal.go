@@ -31,8 +31,17 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	if c.ledger != nil {
 		c.ledger.write(c, c.reportLocked())
 	}
+	var hops []Hop
+	var route int
+	if d := c.detour.Load(); d != nil {
+		hops, route = d.hops, d.route
+	}
 	c.mu.Unlock()
 	if r.err == nil {
+		if hops != nil {
+			r.res.Header = r.res.Header.Clone()
+			r.res.Header.Set("Snubber-Route", provenance(hops, route))
+		}
 		if c.stops(r.o) {
 			r.res.Header = r.res.Header.Clone()
 			r.res.Header.Set("X-Should-Retry", "false")

@@ -33,11 +33,22 @@ type Report struct {
 	Cache string
 	// CacheDetail says in a few words why.
 	CacheDetail string
-	// Route is the one that was tried last: 0 for the Transport's own, n for the
-	// nth of its Fallback.
+	// Route is the one whose answer the caller got: 0 for the Transport's own, to
+	// which the failure belongs too if all have failed, n for the nth of its
+	// Fallback or its Spread.
 	Route int
+	// Hops are the routes that were asked, in that order, where it was more than
+	// one: why each but the one that answered did not. Read it only.
+	Hops []Hop
 	// Outcome is the verdict on the last attempt, final once the body ended.
 	Outcome Outcome
+}
+
+// Hop is what became of a request on one route.
+type Hop struct {
+	Route    int     // as in [Report.Route]
+	Attempts int     // requests sent there, 0 if it was refused before
+	Outcome  Outcome // the verdict when the next route was asked, or the answer came
 }
 
 // ledger is where a Report is kept: one that a context brought, for its calls
@@ -125,6 +136,18 @@ func (c *call) uncount(a *attempt) {
 	if a.counted {
 		a.counted = false
 		c.root().add(a, -1)
+	} else if c.outer != nil {
+		c.outer.release()
+	}
+}
+
+// offWire notes that what this attempt got was made on the spot.
+func offWire(req *http.Request) {
+	for a := enclosing(req.Context()); a != nil; a = a.call.outer {
+		counted := a.counted
+		if a.call.uncount(a); counted {
+			return // the attempts around it have sent something before
+		}
 	}
 }
 
@@ -144,21 +167,57 @@ func (c *call) allows() bool {
 	return c.sent-int32(c.free) < c.limit
 }
 
-// attempts is the limit of attempts: the Retry's, and one for each route.
-func (t *Transport) attempts() int32 {
-	n := min(t.Retry.maxAttempts(), math.MaxInt32-1000)
-	if t.Fallback != nil {
-		n += len(t.Fallback.Routes)
+// wired is the number of requests that all Transports of the call have sent.
+func (c *call) wired() int {
+	if c.t.Fallback == nil {
+		return 0 // nobody asks
 	}
-	return int32(n)
+	ahead := 0 // counted already, for a request that this Transport is yet to send
+	if c.outer != nil && !c.outer.isClaimed() {
+		ahead = 1
+	}
+	root := c.root()
+	root.mu.Lock()
+	defer root.mu.Unlock()
+	return int(root.sent) - ahead
 }
 
-// bound sets the limit where no Transport further out has a Retry.
+// attempts is the limit of attempts until a fallback's route adds another.
+func (r *Retry) attempts() int32 { return int32(min(r.maxAttempts(), math.MaxInt32/2)) }
+
+// bound sets the limit where no Transport further out has a Retry. What was sent
+// before, but for the attempt that this Transport has been given, was sent once
+// for each route.
 func (c *call) bound(t *Transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.limit == 0 {
-		c.limit = t.attempts()
+		c.limit = t.Retry.attempts() + max(0, c.sent-int32(c.free)-1)
+	}
+}
+
+// extend allows for the attempt of another route. Each adds its own when it is
+// asked and not before: else the routes before it could use it up.
+func (c *call) extend() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.limit > 0 && c.limit < math.MaxInt32 {
+		c.limit++
+	}
+}
+
+// hopped notes the way through the routes, for a Transport further out too if
+// that has no routes of its own.
+func (c *call) hopped(hops []Hop, answered int) {
+	for {
+		c.mu.Lock()
+		d := c.detours()
+		d.hops, d.route = hops, answered
+		c.mu.Unlock()
+		if c.outer == nil || c.outer.call.t.Fallback != nil {
+			return
+		}
+		c = c.outer.call
 	}
 }
 
@@ -213,7 +272,7 @@ func (c *call) reportLocked() Report {
 		r.Outcome = *c.final
 	}
 	if d := c.detour.Load(); d != nil {
-		r.Queued, r.Waited, r.Route, r.Cache, r.CacheDetail = d.queued, d.waited, d.route, d.cache, d.why
+		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = d.queued, d.waited, d.route, d.hops, d.cache, d.why
 	}
 	return r
 }

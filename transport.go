@@ -86,6 +86,8 @@ type Transport struct {
 	// under no lock. If nil, nothing is, at no cost.
 	Observe func(Event)
 
+	spread bool // it only chooses between the routes of a Spread
+
 	alarms alarms
 }
 
@@ -138,25 +140,32 @@ func (c *call) ask(r *result) {
 			c.replay.end(c.in.Body)
 		}
 	}()
+	before := c.wired()
 	c.send(r)
-	c.fall(r)
+	c.fall(r, before)
 	decided = true
 }
 
 // CloseIdleConnections closes the idle connections of Base and of every route.
 // http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
-	type closer interface{ CloseIdleConnections() }
-	if b, ok := t.base().(closer); ok {
-		b.CloseIdleConnections()
-	}
+	closeIdle(t.base())
 	if t.Fallback != nil {
 		for _, r := range t.Fallback.Routes {
-			if b, ok := r.Transport.(closer); ok {
-				b.CloseIdleConnections()
-			}
+			closeIdle(r.Transport)
 		}
 	}
+}
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// readier is a RoundTripper that can tell when it would send a request.
+type readier interface {
+	Ready(*http.Request) (time.Time, error)
 }
 
 // Ready predicts what RoundTrip would do with req now: at is the earliest time
@@ -186,9 +195,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 			return time.Time{}, refusal
 		}
 	}
-	if b, ok := t.base().(interface {
-		Ready(*http.Request) (time.Time, error)
-	}); ok {
+	if b, ok := t.base().(readier); ok {
 		below, err := b.Ready(req)
 		if err != nil {
 			return time.Time{}, err
@@ -301,39 +308,6 @@ func (c *call) send(r *result) {
 func (c *call) unsent(how turn) {
 	if how == paid {
 		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, time.Now())
-	}
-}
-
-// fall asks the fallback's routes, each with the caller's request afresh, until
-// one has an answer. If none has, r stands.
-func (c *call) fall(r *result) {
-	if c.t.Fallback == nil {
-		return
-	}
-	o := r.o
-	for i := range c.t.Fallback.Routes {
-		route := &c.t.Fallback.Routes[i]
-		if o.Class == Canceled || c.ctx().Err() != nil {
-			break
-		}
-		if !o.Class.wanting() && o.Class != Rejected || !route.takes(c.view(), o) {
-			continue
-		}
-		r.keep()
-		if !c.replay.ready(c.ctx()) {
-			break
-		}
-		now := time.Now()
-		c.fellBack(i+1, o, now)
-		a := c.newAttempt()
-		a.watch.started = instantOf(now)
-		var alt result
-		c.try(a, rerouted, route.Transport, &alt)
-		if o = alt.o; !o.Class.wanting() && o.Class != Rejected {
-			*r = alt
-			return
-		}
-		alt.keep()
 	}
 }
 

@@ -1,9 +1,6 @@
 package dialect
 
-import (
-	"encoding/json"
-	"net/http"
-)
+import "net/http"
 
 // Refusal is the body of an error that never came from the provider, in the
 // shape in which an SDK for the format looks for it. code is one of our own,
@@ -11,7 +8,6 @@ import (
 // place of a type that SDKs know. An Unknown format gets OpenAI's shape, the
 // one that most others copied. The status belongs on the response too.
 func Refusal(f Format, status int, code, message string) (body []byte) {
-	type object map[string]any
 	var v object
 	switch f {
 	case Anthropic:
@@ -42,11 +38,7 @@ func Refusal(f Format, status int, code, message string) (body []byte) {
 			"type": kindOf(status, "requests", "server_error", "server_error", "server_error"),
 		}}
 	}
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // strings and numbers only
-	}
-	return body
+	return marshal(v)
 }
 
 func kindOf(status int, limited, unavailable, timeout, other string) string {

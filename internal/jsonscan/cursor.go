@@ -22,6 +22,10 @@ type Token struct {
 // Cursor or a Token of it is in use.
 func NewCursor(b []byte) Cursor { return Cursor{b: b} }
 
+// Offset is where the token that was read last ends, and behind the white space
+// that follows it if it was a string.
+func (c *Cursor) Offset() int { return c.i }
+
 // Next reads a token. Its Kind is None at the end of the bytes, also where they
 // end within a token.
 func (c *Cursor) Next() Token {

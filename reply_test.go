@@ -1,0 +1,93 @@
+package snubber_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// The answer has the shape that was asked for, also where the wish for a stream
+// stands behind the messages and where the body exists once.
+func TestReply(t *testing.T) {
+	const streamed = `{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true}`
+	for _, tt := range []struct {
+		name, body string
+		reply      snubber.Reply
+		url        string
+		status     int
+		media      string
+	}{
+		{"unary", chatBody, snubber.Reply{Text: "sorry"}, chatURL, 200, "application/json"},
+		{"a stream", streamed, snubber.Reply{Text: "sorry"}, chatURL, 200, "text/event-stream"},
+		{"an error", chatBody, snubber.Reply{Status: 503, Text: "sorry"}, chatURL, 503, "application/json"},
+		{"no chat", chatBody, snubber.Reply{Text: "sorry"}, "https://api.example.com/v1/files", 200, "text/plain; charset=utf-8"},
+		{"its own header", chatBody, snubber.Reply{Text: "sorry", Header: http.Header{"content-type": {"text/x"}}}, chatURL, 200, "text/x"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, once := range []bool{false, true} {
+				req := newReq(t, "POST", tt.url, tt.body)
+				body := &closing{Reader: req.Body}
+				if req.Body = body; once {
+					req.GetBody = nil
+				}
+				res, err := tt.reply.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := slurp(t, res)
+				if res.StatusCode != tt.status || res.Header.Get("Content-Type") != tt.media || !strings.Contains(got, "sorry") {
+					t.Errorf("%d %v %s", res.StatusCode, res.Header, got)
+				}
+				if res.ContentLength != int64(len(got)) || res.Status == "" || res.Request != req || !body.closed {
+					t.Errorf("%+v", res)
+				}
+			}
+		})
+	}
+	res, err := (snubber.Reply{Status: 204, Text: "x"}).RoundTrip(newReq(t, "GET", chatURL, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(res.Body); len(b) != 0 {
+		t.Errorf("a 204 with a body: %s", b)
+	}
+}
+
+// As the last route it is an answer like any other: the stream is whole.
+func TestReplyIsTheLastRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := snubber.New(play(step{status: 500}))
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
+			{Transport: snubber.Stale},
+			{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}},
+			{Transport: snubber.Reply{Text: "come back later"}},
+		}}
+		for _, stream := range []bool{false, true} {
+			body := strings.TrimSuffix(chatBody, "}") + `,"stream":` + map[bool]string{true: "true", false: "false"}[stream] + "}"
+			res, err := tr.RoundTrip(newReq(t, "POST", chatURL, body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := slurp(t, res)
+			if res.StatusCode != 200 || strings.HasSuffix(got, "data: [DONE]\n\n") != stream {
+				t.Errorf("%d %s", res.StatusCode, got)
+			}
+			if !stream && !json.Valid([]byte(got)) {
+				t.Errorf("no JSON: %s", got)
+			}
+			r := snubber.ReportOf(res) // 4 attempts of its own, 2 of the second route: the first needed none
+			if r.Route != 3 || r.Attempts != 6 || len(r.Hops) != 4 || r.Outcome.Class != snubber.Success {
+				t.Errorf("report %+v", r)
+			}
+			const want = "0;class=server-error;calls=4;reason="
+			if h := res.Header.Get("Snubber-Route"); !strings.HasPrefix(h, want) || !strings.HasSuffix(h, ", 3;class=success;calls=0;answered") {
+				t.Errorf("Snubber-Route: %s", h)
+			}
+		}
+	})
+}

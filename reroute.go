@@ -1,0 +1,227 @@
+package snubber
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// Reroute sends a request somewhere else, in the same wire format: to another
+// base URL, for another model, with other headers. It is what most routes of a
+// [Fallback] or a [Spread] are. The zero value changes nothing.
+//
+// Where the origin changes, in scheme, host or port, nothing goes along that was
+// meant for the first one: no credential, no cookie, no header that names an
+// account and no such parameter of the query. Headers are told by their names;
+// one that hides a secret behind a harmless name has to be deleted in Header.
+//
+// A request that is signed (AWS Signature Version 4) would be invalid with any
+// change, and is refused with [ErrRoute] unless Header replaces or deletes its
+// Authorization. So is a body that has to name another model and is no JSON
+// object, such as an upload. The next route is tried then.
+//
+// It is safe for concurrent use.
+type Reroute struct {
+	// URL is a base URL as an SDK for the wire format takes it, such as
+	// "https://api.openai.com/v1" or "https://api.anthropic.com". The inference
+	// part of the request's path, "chat/completions", is appended to it; any other
+	// path keeps itself. Its query, such as Azure's api-version, is added to the
+	// request's. If empty, the request stays where it is, with its credentials.
+	URL string
+	// Model takes the place of the model that the request names, in its path or in
+	// its body, of which all other bytes stay. If empty, the model stays.
+	Model string
+	// Header sets headers, and deletes those without a value. It is the place for
+	// the new origin's key.
+	Header http.Header
+	// Transport sends the request. If nil, the layers from Retry to Base of the
+	// Transport whose route this is, with circuits, queues and budgets for the new
+	// origin and model; outside of one, http.DefaultTransport.
+	Transport http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
+	to, err := r.rewrite(req)
+	if err == nil {
+		err = r.readdress(req, to)
+	}
+	if err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, err
+	}
+	return r.next(req.Context()).RoundTrip(to)
+}
+
+// Ready is that of the Transport for the changed request, see [Transport.Ready].
+func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
+	to, err := r.rewrite(req)
+	if err != nil {
+		return at, err
+	}
+	next, ok := r.next(req.Context()).(readier)
+	if !ok {
+		return at, nil
+	}
+	if get := req.GetBody; get != nil && r.inBody(to) {
+		to.GetBody = func() (io.ReadCloser, error) {
+			body, err := get()
+			if err != nil {
+				return nil, err
+			}
+			defer body.Close()
+			b, err := io.ReadAll(body)
+			if err != nil {
+				return nil, err
+			}
+			b, _ = dialect.SetModel(b, r.Model, true)
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}
+	}
+	return next.Ready(to)
+}
+
+// CloseIdleConnections closes those of Transport.
+func (r Reroute) CloseIdleConnections() { closeIdle(r.Transport) }
+
+// next is who sends the changed request.
+func (r Reroute) next(ctx context.Context) http.RoundTripper {
+	if r.Transport != nil {
+		return r.Transport
+	}
+	for a := enclosing(ctx); a != nil; a = a.call.outer {
+		if a.how == rerouted && !a.call.t.spread {
+			return a.call.t.layers()
+		}
+		if !a.call.t.spread {
+			break
+		}
+	}
+	return defaultBase
+}
+
+// layers is t without what is outside its Retry.
+func (t *Transport) layers() *Transport {
+	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe}
+}
+
+// rewrite is the request at its new place, the body still the old one.
+func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
+	if req.URL == nil {
+		return nil, errNoURL
+	}
+	to := req.WithContext(req.Context())
+	if to.Header = req.Header.Clone(); to.Header == nil {
+		to.Header = http.Header{}
+	}
+	from := *req.URL
+	var base *url.URL
+	if r.URL != "" {
+		var err error
+		if base, err = url.Parse(r.URL); err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+			return nil, unroutable(req, "Reroute.URL is no absolute http or https URL") // and not err, which has it in its text
+		}
+	}
+	if (r.URL != "" || r.Model != "") && dialect.Signed(req.Header, req.URL) && !r.names("Authorization") {
+		return nil, unroutable(req, "the request is signed for its own URL and body")
+	}
+	if base != nil && !sameOrigin(base, &from) {
+		dialect.Depersonalize(to.Header, &from)
+		from.User, to.Host = nil, ""
+	}
+	to.URL = dialect.RouteOf(req.Method, req.URL).Relocate(&from, base, r.Model)
+	for name, v := range r.Header {
+		switch name = textproto.CanonicalMIMEHeaderKey(name); {
+		case name == "Host":
+			to.Host = strings.Join(v, "")
+		case len(v) == 0:
+			delete(to.Header, name)
+		default:
+			to.Header[name] = slices.Clone(v)
+		}
+	}
+	return to, nil
+}
+
+// names reports whether Header has something to say about a header.
+func (r Reroute) names(name string) bool {
+	for n := range r.Header {
+		if textproto.CanonicalMIMEHeaderKey(n) == name {
+			return true
+		}
+	}
+	return false
+}
+
+// inBody reports whether the model has to change inside the body.
+func (r Reroute) inBody(to *http.Request) bool {
+	return r.Model != "" && to.Body != nil && to.Body != http.NoBody && dialect.RouteOf(to.Method, to.URL).Inference
+}
+
+// readdress reads the body of req and gives it to to with the model changed. It
+// is in memory then, whole: most have been before, and where the model stands
+// at the end there is no other way.
+func (r Reroute) readdress(req, to *http.Request) error {
+	if !r.inBody(to) {
+		return nil
+	}
+	if strings.HasPrefix(req.Header.Get("Content-Type"), "multipart/") {
+		return unroutable(req, "the model is inside a multipart body")
+	}
+	ctx := req.Context()
+	stop := context.AfterFunc(ctx, func() { req.Body.Close() }) // wakes a Read that hangs
+	body, err := io.ReadAll(req.Body)
+	stop()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	inPath := dialect.RouteOf(to.Method, to.URL).NamesModel(to.URL.Path)
+	changed, ok := dialect.SetModel(body, r.Model, !inPath)
+	switch {
+	case ok:
+		body = changed
+	case !inPath:
+		return unroutable(req, "the body is no JSON object that could name another model")
+	}
+	req.Body.Close()
+	to.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	to.Body, _ = to.GetBody()
+	to.ContentLength, to.TransferEncoding = int64(len(body)), nil
+	for _, name := range [...]string{"Content-Length", "Content-Md5", "Content-Digest", "Digest"} {
+		delete(to.Header, name) // they were of the other body
+	}
+	return nil
+}
+
+// unroutable is the refusal of a request that a route cannot take. It has the
+// class Rejected, so that the next route is asked.
+func unroutable(req *http.Request, reason string) error {
+	return &RejectedError{Err: ErrRoute, Key: originKey(req, "").String(), Reason: reason}
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+}
+
+func portOf(u *url.URL) string {
+	switch port := u.Port(); {
+	case port != "":
+		return port
+	case strings.EqualFold(u.Scheme, "https"):
+		return "443"
+	}
+	return "80"
+}

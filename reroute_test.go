@@ -1,0 +1,215 @@
+package snubber_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// seen is a base that keeps the requests it gets, with their bodies read.
+type seen struct {
+	next http.RoundTripper // nil: an empty 200
+	reqs []*http.Request
+	body []string
+}
+
+func (s *seen) RoundTrip(req *http.Request) (*http.Response, error) {
+	s.reqs = append(s.reqs, req)
+	var b []byte
+	if req.Body != nil {
+		var err error
+		if b, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
+		req.Body.Close()
+		if req.GetBody != nil {
+			again, err := req.GetBody()
+			if err != nil {
+				return nil, err
+			}
+			if c, _ := io.ReadAll(again); !bytes.Equal(b, c) {
+				return nil, errors.New("GetBody gives another body")
+			}
+		}
+		if req.ContentLength >= 0 && req.ContentLength != int64(len(b)) {
+			return nil, errors.New("ContentLength is of another body")
+		}
+	}
+	s.body = append(s.body, string(b))
+	if s.next == nil {
+		return reply(200, strings.NewReader("{}")), nil
+	}
+	return s.next.RoundTrip(req)
+}
+
+// What was meant for the first origin stays there, and the caller's request is
+// as it was.
+func TestReroute(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		route   snubber.Reroute
+		url     string
+		header  http.Header // what the route gets, of those asked for
+		body    string
+		content string // of another body than the default
+	}{
+		{"nothing", snubber.Reroute{}, chatURL + "?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), chatBody, ""},
+		{"another model", snubber.Reroute{Model: "b"}, chatURL + "?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), strings.Replace(chatBody, `"m"`, `"b"`, 1), ""},
+		{"the same origin", snubber.Reroute{URL: "HTTPS://API.example.com:443/v2"}, "https://API.example.com:443/v2/chat/completions?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), chatBody, ""},
+		{"another host", snubber.Reroute{URL: "https://b.example.com/v1", Model: "b"}, "https://b.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), strings.Replace(chatBody, `"m"`, `"b"`, 1), ""},
+		{"another scheme", snubber.Reroute{URL: "http://api.example.com/v1"}, "http://api.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), chatBody, ""},
+		{"another port", snubber.Reroute{URL: "https://api.example.com:8443/v1"}, "https://api.example.com:8443/v1/chat/completions?v=1", hdr("X-Other", "o"), chatBody, ""},
+		{"its own key", snubber.Reroute{URL: "https://b.example.com/v1?key=mine", Header: http.Header{"authorization": {"Bearer second"}, "X-Other": nil}}, "https://b.example.com/v1/chat/completions?key=mine&v=1", hdr("Authorization", "Bearer second"), chatBody, ""},
+		{"a body of another kind, its model kept", snubber.Reroute{URL: "https://b.example.com/v1"}, "https://b.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), "no json", "no json"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			content := chatBody
+			if tt.content != "" {
+				content = tt.content
+			}
+			req := newReq(t, "POST", chatURL+"?key=k&v=1", content, "Authorization", "Bearer first", "Cookie", "c", "X-Other", "o")
+			before, url := req.Header.Clone(), req.URL.String()
+			base := &seen{}
+			tt.route.Transport = base
+			res, err := tt.route.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			got := base.reqs[0]
+			if got.URL.String() != tt.url || base.body[0] != tt.body || !reflect.DeepEqual(got.Header, tt.header) {
+				t.Errorf("sent %s %v %s\nwant %s %v %s", got.URL, got.Header, base.body[0], tt.url, tt.header, tt.body)
+			}
+			if !reflect.DeepEqual(req.Header, before) || req.URL.String() != url {
+				t.Errorf("the caller's request became %s %v", req.URL, req.Header)
+			}
+		})
+	}
+}
+
+// What cannot be changed is refused, its body closed, and the next route asked.
+func TestRerouteRefuses(t *testing.T) {
+	const signature = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"
+	for _, tt := range []struct {
+		name  string
+		route snubber.Reroute
+		req   *http.Request
+	}{
+		{"signed", snubber.Reroute{Model: "b"}, chat(t, "Authorization", signature)},
+		{"signed, elsewhere", snubber.Reroute{URL: "https://b.example.com/v1"}, chat(t, "Authorization", signature)},
+		{"no JSON", snubber.Reroute{Model: "b"}, newReq(t, "POST", chatURL, "model=a")},
+		{"multipart", snubber.Reroute{Model: "b"}, newReq(t, "POST", "https://api.example.com/v1/audio/transcriptions", "--x", "Content-Type", "multipart/form-data; boundary=x")},
+		{"no URL", snubber.Reroute{URL: "b.example.com"}, chat(t)},
+		{"a URL that is secret", snubber.Reroute{URL: "https://user:hunter2@b.example.com:port/"}, chat(t)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := &closing{Reader: tt.req.Body}
+			tt.req.Body = body
+			base := &seen{}
+			tt.route.Transport = base
+			_, err := tt.route.RoundTrip(tt.req)
+			if !errors.Is(err, snubber.ErrRoute) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("err = %v, want ErrRoute", err)
+			}
+			if !body.closed || len(base.reqs) != 0 {
+				t.Errorf("closed: %v, sent: %d", body.closed, len(base.reqs))
+			}
+			second := play()
+			rt := &snubber.Transport{Base: play(step{status: 503}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: tt.route}, {Transport: second}}}}
+			tt.req.Body, _ = tt.req.GetBody()
+			if status, err := fetch(rt, tt.req.WithContext(snubber.WithIdempotent(context.Background()))); status != 200 || err != nil || second.sent() != 1 {
+				t.Errorf("as a route: %d, %v, want the next one's 200", status, err)
+			}
+		})
+	}
+	base := &seen{}
+	res, err := (snubber.Reroute{Model: "b", Header: hdr("Authorization", "Bearer b"), Transport: base}).RoundTrip(chat(t, "Authorization", signature))
+	if err != nil || base.reqs[0].Header.Get("Authorization") != "Bearer b" {
+		t.Errorf("with a key of its own: %v, %v", res, err)
+	}
+}
+
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error {
+	c.closed = true
+	return nil
+}
+
+// A route without a Transport has the layers of the Transport around it, with
+// state of its own: the first one's open circuit says nothing about it.
+func TestRerouteUsesTheLayers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := wire(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "api.example.com" {
+				return reply(500, strings.NewReader("{}")), nil
+			}
+			if req.Header.Get("Authorization") != "Bearer second" {
+				t.Errorf("the route got %v", req.Header)
+			}
+			return reply(200, strings.NewReader("{}")), nil
+		})
+		tr := snubber.New(base)
+		tr.Retry.MaxAttempts = 2
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n", Header: hdr("Authorization", "Bearer second")}}}}
+		for range 12 {
+			res, err := tr.RoundTrip(chat(t, "Authorization", "Bearer first"))
+			if err != nil || res.StatusCode != 200 {
+				t.Fatal(res, err)
+			}
+			slurp(t, res)
+		}
+		states := map[string]snubber.CircuitState{}
+		for _, c := range tr.Breaker.Circuits() {
+			states[c.Key] = c.State
+		}
+		want := map[string]snubber.CircuitState{"https://api.example.com m": snubber.CircuitOpen, "https://b.example.com n": snubber.CircuitClosed}
+		if !reflect.DeepEqual(states, want) {
+			t.Errorf("circuits %v, want %v", states, want)
+		}
+		if q := tr.Limiter.Quotas(); len(q) != 2 {
+			t.Errorf("%d queues, want one for each", len(q))
+		}
+	})
+}
+
+// A body that exists once reaches the route from the recording, whole.
+func TestRerouteOfABodyThatExistsOnce(t *testing.T) {
+	for _, length := range []int64{-1, int64(len(chatBody))} {
+		second := &seen{}
+		tr := &snubber.Transport{Base: play(step{status: 503, header: hdr("Retry-After", "9")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "longer", Transport: second}}}}}
+		body := &closing{Reader: strings.NewReader(chatBody)}
+		req, _ := http.NewRequest("POST", chatURL, body)
+		req.ContentLength = length
+		if status, err := fetch(tr, req); status != 200 || err != nil {
+			t.Fatal(status, err)
+		}
+		if want := strings.Replace(chatBody, `"m"`, `"longer"`, 1); second.body[0] != want || !body.closed {
+			t.Errorf("the route got %q, the body was closed: %v", second.body[0], body.closed)
+		}
+	}
+}
+
+// A body that hangs is given up with the caller's context.
+func TestRerouteEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		pr, _ := io.Pipe()
+		req, _ := http.NewRequestWithContext(ctx, "POST", chatURL, pr)
+		go cancel()
+		if _, err := (snubber.Reroute{Model: "b", Transport: play()}).RoundTrip(req); !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v, want context.Canceled", err)
+		}
+	})
+}
