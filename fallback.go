@@ -73,10 +73,16 @@ func (f *Fallback) takes(req *http.Request, o Outcome) bool {
 // one has an answer. If none has, r stands. before is how many wire calls there
 // had been before this Transport's own.
 func (c *call) fall(r *result, before int) {
-	if c.t.Fallback == nil || !r.o.Class.wanting() && r.o.Class != Rejected {
+	if c.t.Fallback == nil {
 		return
 	}
-	d := descent{call: c, result: *r, o: r.o}
+	if !r.o.Class.wanting() && r.o.Class != Rejected {
+		if ch := c.t.choice; ch != nil {
+			c.hopped(nil, ch.order[0]+1)
+		}
+		return
+	}
+	d := descent{call: c, result: *r, o: r.o, failed: true}
 	routes := c.t.Fallback.Routes
 	var later []putOff
 	for i := range routes {
@@ -98,11 +104,18 @@ func (c *call) fall(r *result, before int) {
 			d.ask(l.route)
 		}
 	}
-	if *r = d.result; len(d.hops) < 2 {
-		return
+	*r = d.result
+	if ch := c.t.choice; ch != nil {
+		for i := range d.hops {
+			d.hops[i].Route = ch.order[d.hops[i].Route] + 1
+		}
+		d.answered = ch.order[d.answered] + 1
+	}
+	if len(d.hops) < 2 {
+		d.hops = nil
 	}
 	c.hopped(d.hops, d.answered)
-	if d.answered == 0 {
+	if d.hops != nil && d.failed {
 		c.root().settle(&r.o) // it is what the caller gets
 	}
 }
@@ -120,6 +133,7 @@ type descent struct {
 	o        Outcome // of the route asked last
 	hops     []Hop
 	answered int
+	failed   bool // none has answered
 	over     bool // there is an answer, or nobody to give it to
 }
 
@@ -149,6 +163,9 @@ func (d *descent) ask(i int) {
 	}
 	before, now := c.wired(), time.Now()
 	c.fellBack(i+1, d.o, now)
+	if ch := c.t.choice; ch != nil {
+		ch.asked[i+1] = true
+	}
 	a := c.newAttempt()
 	a.watch.started = instantOf(now)
 	var alt result
@@ -156,7 +173,7 @@ func (d *descent) ask(i int) {
 	d.o = alt.o
 	d.passed(i+1, alt.o, before)
 	if !alt.o.Class.wanting() && alt.o.Class != Rejected && alt.o.Class != Canceled {
-		d.result, d.answered, d.over = alt, i+1, true
+		d.result, d.answered, d.failed, d.over = alt, i+1, false, true
 		return
 	}
 	alt.keep()

@@ -38,7 +38,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	}
 	c.mu.Unlock()
 	if r.err == nil {
-		if hops != nil {
+		if len(hops) > 1 {
 			r.res.Header = r.res.Header.Clone()
 			r.res.Header.Set("Snubber-Route", provenance(hops, route))
 		}

@@ -100,12 +100,13 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 		return r.Transport
 	}
 	for a := enclosing(ctx); a != nil; a = a.call.outer {
-		if a.how == rerouted && !a.call.t.spread {
+		if a.call.t.choice != nil {
+			continue // a Spread, which may be a route itself
+		}
+		if a.how == rerouted {
 			return a.call.t.layers()
 		}
-		if !a.call.t.spread {
-			break
-		}
+		break
 	}
 	return defaultBase
 }

@@ -86,7 +86,7 @@ type Transport struct {
 	// under no lock. If nil, nothing is, at no cost.
 	Observe func(Event)
 
-	spread bool // it only chooses between the routes of a Spread
+	choice *choice // it is there for one request of a Spread, else nil
 
 	alarms alarms
 }
@@ -178,6 +178,31 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	if t.Limiter.unshareable() {
 		return at, errNoSecret
 	}
+	if at, err = t.ready(req); err == nil || t.Fallback == nil {
+		return at, err
+	}
+	o := classifyError(req, err)
+	if o.Class != Rejected {
+		return at, err
+	}
+	for i := range t.Fallback.Routes { // where RoundTrip would go then
+		route := &t.Fallback.Routes[i]
+		if !route.takes(req, o) {
+			continue
+		}
+		b, ok := route.Transport.(readier)
+		if !ok {
+			return time.Time{}, nil
+		}
+		if then, none := b.Ready(req); none == nil && (err != nil || then.Before(at)) {
+			at, err = then, nil
+		}
+	}
+	return at, err
+}
+
+// ready is Ready without the routes.
+func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	now := time.Now()
 	asked := askedBy(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
@@ -345,6 +370,9 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if r.o.Class == RateLimited && c.line != nil && c.root().mayReadmit() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
+		if c.elsewhere() {
+			return 0, stop
+		}
 		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detours().gated.Sub(now), now) {
 			c.root().readmit()
 			c.detours().owed = c.detours().owed || r.a.how == paid
@@ -360,7 +388,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
 		if at, ok := c.circuit.look(now); !ok {
-			if !at.IsZero() && !c.t.Fallback.takes(c.view(), r.o) && c.fits(at.Sub(now), now) {
+			if !at.IsZero() && !c.t.Fallback.takes(c.view(), r.o) && !c.elsewhere() && c.fits(at.Sub(now), now) {
 				c.root().readmit()
 				return 0, deferred
 			}
@@ -474,7 +502,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 // await waits for an open circuit, if the call may and the wait fits.
 func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) error {
 	refusal := open(c.circuit.key, at, now)
-	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.takes(c.view(), Outcome{Class: Rejected}) {
+	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.takes(c.view(), Outcome{Class: Rejected}) || c.elsewhere() {
 		return refusal
 	}
 	if giveUp.IsZero() {

@@ -1,0 +1,290 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/snubbertest"
+)
+
+// teller is a route that counts, with a Ready of its own.
+type teller struct {
+	oracle
+	calls int
+}
+
+func (r *teller) RoundTrip(req *http.Request) (*http.Response, error) {
+	r.calls++
+	if r.oracle.RoundTripper != nil {
+		return r.oracle.RoundTrip(req)
+	}
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return reply(200, strings.NewReader("{}")), nil
+}
+
+// In order, by weight, by readiness, and by the earliest time.
+func TestSpread(t *testing.T) {
+	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
+	open := func(after time.Duration) error {
+		return &snubber.RejectedError{Err: snubber.ErrOpen, RetryAfter: after}
+	}
+	type r struct {
+		at     time.Time
+		err    error
+		weight int
+	}
+	for _, tt := range []struct {
+		name   string
+		routes []r
+		calls  []int // of twelve
+		after  time.Duration
+	}{
+		{"in order", []r{{}, {}}, []int{12, 0}, 0},
+		{"the first is gated", []r{{at: soon}, {}}, []int{0, 12}, 0},
+		{"the first is open", []r{{err: open(1)}, {}}, []int{0, 12}, 0},
+		{"by weight", []r{{weight: 1}, {weight: 2}, {weight: 3}}, []int{2, 4, 6}, 0},
+		{"one of them gated", []r{{weight: 1}, {weight: 2, at: soon}, {weight: 3}}, []int{3, 0, 9}, 0},
+		{"without a weight: the rest", []r{{}, {weight: 1}}, []int{0, 12}, 0},
+		{"which is nothing but gates", []r{{}, {weight: 1, at: soon}}, []int{12, 0}, 0},
+		{"none ready: the earliest", []r{{at: later, weight: 1}, {at: soon, weight: 1}, {err: open(1), weight: 1}}, []int{0, 12, 0}, 0},
+		{"all refuse: the earliest", []r{{err: open(0)}, {err: open(2 * time.Second)}, {err: open(time.Second)}}, []int{12, 12, 12}, time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := &snubber.Spread{}
+			var tellers []*teller
+			for _, x := range tt.routes {
+				y := &teller{oracle: oracle{at: x.at, err: x.err}}
+				tellers = append(tellers, y)
+				s.Routes = append(s.Routes, snubber.Route{Transport: y, Weight: x.weight})
+			}
+			for range 12 {
+				status, err := fetch(s, chat(t))
+				var refusal *snubber.RejectedError
+				switch {
+				case tt.after == 0 && (status != 200 || err != nil):
+					t.Fatal(status, err)
+				case tt.after > 0 && (!errors.As(err, &refusal) || refusal.RetryAfter != tt.after):
+					t.Fatal(status, err)
+				}
+			}
+			for i, y := range tellers {
+				if y.calls != tt.calls[i] {
+					t.Errorf("route %d got %d calls, want %v", i+1, y.calls, tt.calls)
+				}
+			}
+		})
+	}
+}
+
+// A Spread says when it is ready itself, and hands a body on that exists once.
+func TestSpreadReady(t *testing.T) {
+	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
+	s := &snubber.Spread{Routes: []snubber.Route{{Transport: &oracle{at: later}}, {Transport: &oracle{at: soon}}}}
+	if at, err := s.Ready(untouched(t)); !at.Equal(soon) || err != nil {
+		t.Errorf("Ready = %v, %v", at, err)
+	}
+	s = &snubber.Spread{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{err: &snubber.RejectedError{Err: snubber.ErrQuota, RetryAfter: 1}}}}}
+	if _, err := s.Ready(untouched(t)); !errors.Is(err, snubber.ErrQuota) {
+		t.Errorf("Ready = %v, want the refusal that ends first", err)
+	}
+	refuses, takes := &teller{}, &seen{}
+	refuses.RoundTripper = wire(func(*http.Request) (*http.Response, error) {
+		return nil, &snubber.RejectedError{Err: snubber.ErrLimited}
+	})
+	s = &snubber.Spread{Routes: []snubber.Route{{Transport: refuses}, {Transport: takes}}}
+	req := chat(t)
+	req.GetBody, req.ContentLength = nil, -1
+	res, err := s.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slurp(t, res)
+	if takes.body[0] != chatBody {
+		t.Errorf("the second route got %q", takes.body[0])
+	}
+	if r := snubber.ReportOf(res); r.Route != 2 || r.Attempts != 1 || len(r.Hops) != 2 || r.Hops[0].Route != 1 || r.Hops[0].Attempts != 0 {
+		t.Errorf("report %+v", r)
+	}
+	empty := &closing{Reader: strings.NewReader("x")}
+	req = chat(t)
+	req.Body = empty
+	if _, err := new(snubber.Spread).RoundTrip(req); !errors.Is(err, snubber.ErrRoute) || !empty.closed {
+		t.Errorf("no routes: %v", err)
+	}
+}
+
+// To an SDK that repeats errors the refusal of all routes is a response, and
+// the Transports inside do not answer in its place.
+func TestSpreadRefusesInTheSDKsWords(t *testing.T) {
+	stack := snubber.New(play())
+	stack.Breaker.Open("https://a.example.com m")
+	stack.Breaker.Open("https://b.example.com m")
+	s := &snubber.Spread{Routes: []snubber.Route{
+		{Transport: snubber.Reroute{URL: "https://a.example.com/v1", Transport: stack}},
+		{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: stack}},
+	}}
+	res, err := s.RoundTrip(chat(t, stainless, "go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := slurp(t, res); res.StatusCode != 503 || !strings.Contains(body, "a.example.com") {
+		t.Errorf("%d %s", res.StatusCode, body)
+	}
+	if _, err := s.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+		t.Errorf("others get %v", err)
+	}
+}
+
+// keys are several keys of one model, with a Transport for all.
+func keys(rt http.RoundTripper, n int) *snubber.Spread {
+	s := &snubber.Spread{}
+	for i := range n {
+		s.Routes = append(s.Routes, snubber.Route{Weight: 1, Transport: snubber.Reroute{Header: hdr("Authorization", fmt.Sprintf("Bearer %d", i)), Transport: rt}})
+	}
+	return s
+}
+
+// A limit that one key meets is no reason to wait while another key is free.
+func TestSpreadDoesNotWaitForALimit(t *testing.T) {
+	for _, failure := range []step{
+		{status: 429, header: hdr("Retry-After", "20")},
+		{status: 429, body: `{"error":{"code":"insufficient_quota"}}`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			base := play(failure, step{})
+			s := keys(snubber.New(base), 2)
+			for range 4 {
+				if status, err := fetch(s, chat(t)); status != 200 || err != nil {
+					t.Fatal(status, err)
+				}
+			}
+			if d := time.Since(start); d != 0 || base.sent() != 5 {
+				t.Errorf("%v and %d wire calls, want no time and 5", d, base.sent())
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // but for the last of them one waits
+		start := time.Now()
+		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{status: 429, header: hdr("Retry-After", "30")}, step{})
+		ctx, report := snubber.WithReport(context.Background())
+		status, err := fetch(keys(snubber.New(base), 2), chat(t).WithContext(ctx))
+		if d := time.Since(start); status != 200 || err != nil || d < 30*time.Second || d > 32*time.Second || report.Attempts != 3 || report.Route != 2 {
+			t.Errorf("%d, %v after %v; %+v", status, err, d, report)
+		}
+	})
+}
+
+// Two keys of 300 a minute are one of 600.
+func TestSpreadIsALargerQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		providers := map[string]*snubbertest.Provider{}
+		for i := range 2 {
+			providers[fmt.Sprint("Bearer ", i)] = &snubbertest.Provider{RequestsPerMinute: 300, Latency: time.Second}
+		}
+		s := keys(&snubber.Transport{
+			Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+				return providers[req.Header.Get("Authorization")].RoundTrip(req)
+			}),
+			Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 300},
+		}, 2)
+		const minutes = 3
+		ctx, cancel := context.WithTimeout(t.Context(), minutes*time.Minute)
+		defer cancel()
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		ok := 0
+		for range 40 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					if status, err := fetch(s, chat(t).WithContext(ctx)); status == 200 && err == nil {
+						mu.Lock()
+						ok++
+						mu.Unlock()
+					} else if ctx.Err() == nil {
+						time.Sleep(time.Second)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		shares := map[string]int{}
+		rejected := 0
+		for k, p := range providers {
+			shares[k] = p.Stats().OK
+			rejected += p.Stats().Rejected
+		}
+		t.Logf("%d of %d, %v, %d rejected", ok, minutes*600, shares, rejected)
+		if ok < minutes*600*95/100 {
+			t.Errorf("%d answers, want 95 %% of %d", ok, minutes*600)
+		}
+	})
+}
+
+// While the primary is dead for a minute no call is lost, and it gets little
+// more than those it was working on.
+func TestFallbackThroughAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []snubbertest.Kind{snubbertest.Outage, snubbertest.ServerError} {
+			first, second := &snubbertest.Provider{Latency: time.Second}, &snubbertest.Provider{Latency: time.Second}
+			tr := snubber.New(roundTrip(func(req *http.Request) (*http.Response, error) {
+				if req.URL.Host == "b.example.com" {
+					return second.RoundTrip(req)
+				}
+				return first.RoundTrip(req)
+			}))
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "other"}}}}
+			var dead, back int
+			var wg sync.WaitGroup
+			for i := range 600 * 5 { // five a second
+				if i == 60*5 {
+					dead = first.Stats().Wire
+					heal := first.Inject(snubbertest.Fault{Kind: kind})
+					time.AfterFunc(time.Minute, func() { back = first.Stats().Wire; heal() })
+				}
+				wg.Go(func() {
+					if status, err := fetch(tr, chat(t, "Authorization", "Bearer first")); status != 200 || err != nil {
+						t.Errorf("%v: call %d: %d, %v", kind, i, status, err)
+					}
+				})
+				time.Sleep(time.Second / 5)
+			}
+			wg.Wait()
+			wasted := back - dead
+			t.Logf("%v: %d wire calls to the dead one, %d to the other", kind, wasted, second.Stats().Wire)
+			if wasted > 20+5 {
+				t.Errorf("%v: %d wire calls to the dead one", kind, wasted)
+			}
+			for _, c := range second.Calls() {
+				if c.Header.Get("Authorization") != "" || c.Model != "other" {
+					t.Fatalf("the other got %v for %s", c.Header, c.Model)
+				}
+			}
+		}
+	})
+}
+
+// The circuit's Ready is that of the route which then answers.
+func TestReadyThroughAFallback(t *testing.T) {
+	tr := snubber.New(play())
+	tr.Breaker.Open("https://api.example.com m")
+	soon := time.Now().Add(time.Second)
+	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{at: soon}}}}
+	if at, err := tr.Ready(untouched(t)); err != nil || !reflect.DeepEqual(at, soon) {
+		t.Errorf("Ready = %v, %v", at, err)
+	}
+}
