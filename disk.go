@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"iter"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -250,9 +251,6 @@ func (w *diskWriter) Commit() error {
 	if w.f == nil {
 		return fs.ErrClosed
 	}
-	if w.err == nil {
-		w.err = w.ctx.Err()
-	}
 	if w.err != nil {
 		w.Abort()
 		return w.err
@@ -368,6 +366,12 @@ func (d *DiskStore) remove(path string, info fs.FileInfo) {
 	}
 }
 
+// diskLooks is how many files a sweep opens, to see whether they have expired.
+// That takes five times as long as to count them, and a process that writes one
+// entry to a full store should not have to wait a second for it. What has expired
+// and is not found so is not used either, and goes first when room is needed.
+const diskLooks = 1000
+
 // reserve makes room for the file that is about to be renamed. What the others
 // write is not known, so the files are counted again and again: once a sixteenth
 // of the bound was written, and at least every ten minutes.
@@ -382,7 +386,7 @@ func (d *DiskStore) reserve(size int64, self string) {
 	d.recent += size
 }
 
-// sweep removes what has expired or was left half-written, then the least
+// sweep removes what it finds expired or left half-written, then the least
 // recently used entries if the rest takes up more than room: a little more than
 // has to go, or each further entry would count the files again. It returns what
 // is left.
@@ -394,7 +398,12 @@ func (d *DiskStore) sweep(room int64, self string, now time.Time) (left int64) {
 	}
 	var files []file
 	names, _ := d.names()
-	for _, name := range names {
+	first := 0
+	if len(names) > diskLooks {
+		first = rand.IntN(len(names))
+	}
+	for i := range names {
+		name := names[(first+i)%len(names)]
 		path := filepath.Join(d.Dir, name)
 		_, entry := entryKey(name)
 		if path == self || !entry && !strings.HasSuffix(name, diskWriting) {
@@ -406,7 +415,7 @@ func (d *DiskStore) sweep(room int64, self string, now time.Time) (left int64) {
 		}
 		size := diskSize(info.Size() - int64(diskHeader))
 		switch {
-		case entry && errors.Is(d.look(name), fs.ErrNotExist):
+		case entry && i < diskLooks && errors.Is(d.look(name), fs.ErrNotExist):
 			d.remove(path, info)
 		case entry:
 			files = append(files, file{path, info, size})

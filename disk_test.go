@@ -113,12 +113,37 @@ func TestDiskStoreExpiry(t *testing.T) {
 	})
 }
 
+// A sweep opens only so many files, but not the same ones each time.
+func TestDiskStoreExpiryOfMany(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := &snubber.DiskStore{Dir: dir}
+		for i := range 1800 {
+			ttl := time.Minute
+			if i%3 > 0 {
+				ttl = 1000 * time.Hour
+			}
+			if err := diskPut(s, fmt.Sprint("k", i), nil, ttl); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := 1; len(files(t, dir)) > 1201; n++ {
+			if n == 100 {
+				t.Fatalf("%d of 600 expired files are left after %d sweeps", len(files(t, dir))-1201, n)
+			}
+			time.Sleep(11 * time.Minute)
+			diskPut(s, "last", nil, 1000*time.Hour)
+		}
+	})
+}
+
 // The files of one process stay below the bound whatever comes, and the most
 // recently used are those that stay.
 func TestDiskStoreBytes(t *testing.T) {
 	dir := t.TempDir()
 	s := &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
 	old := time.Now().Add(-10 * time.Hour)
+	last, sweeps := int64(0), 0
 	for i := range 1000 {
 		key := fmt.Sprint("k", i)
 		if err := diskPut(s, key, make([]byte, i%7*1000), time.Hour); err != nil {
@@ -142,12 +167,19 @@ func TestDiskStoreBytes(t *testing.T) {
 		if sum > 1<<20 {
 			t.Fatalf("%d bytes in files after %d entries, want at most %d", sum, i+1, 1<<20)
 		}
+		if sum < last {
+			sweeps++
+		}
+		last = sum
 		if i == 999 && sum < 3<<18 {
 			t.Errorf("%d bytes in files in the end, which is far below %d", sum, 1<<20)
 		}
 	}
 	if _, err := diskGet(s, "k999"); err != nil {
 		t.Errorf("the newest is gone: %v", err)
+	}
+	if sweeps > 200 {
+		t.Errorf("for 1000 entries room was made %d times, each time with a look at all files", sweeps)
 	}
 
 	// What is larger than the store is refused before it is written, and nothing
@@ -175,6 +207,19 @@ func TestDiskStoreBytes(t *testing.T) {
 	}
 }
 
+// Two halves make a whole: what is being written counts once.
+func TestDiskStoreFillsUp(t *testing.T) {
+	s := &snubber.DiskStore{Dir: t.TempDir(), MaxBytes: 1 << 20}
+	for _, key := range []string{"a", "b"} {
+		if err := diskPut(s, key, make([]byte, 500_000), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if keys := diskKeys(t, s); len(keys) != 2 {
+		t.Errorf("Keys = %v, want a and b, which fit", keys)
+	}
+}
+
 // A file that is not exactly what was committed is not there.
 func TestDiskStoreDamage(t *testing.T) {
 	for name, damage := range map[string]func(path string, data []byte) error{
@@ -184,6 +229,7 @@ func TestDiskStoreDamage(t *testing.T) {
 		"empty":           func(path string, data []byte) error { return os.Truncate(path, 0) },
 		"longer":          func(path string, data []byte) error { return os.WriteFile(path, append(data, 'x'), 0o600) },
 		"zeros":           func(path string, data []byte) error { return os.WriteFile(path, make([]byte, len(data)), 0o600) },
+		"another version": func(path string, data []byte) error { data[7]++; return os.WriteFile(path, data, 0o600) },
 		"something else": func(path string, data []byte) error {
 			return os.WriteFile(path, bytes.Repeat([]byte("?"), 1000), 0o600)
 		},
@@ -213,10 +259,16 @@ func TestDiskStoreDamage(t *testing.T) {
 			if keys := diskKeys(t, s); len(keys) > 0 {
 				t.Errorf("Keys = %v, want none", keys)
 			}
-			if err := diskPut(s, "k", []byte("again"), time.Hour); err != nil {
-				if name != "a directory" {
-					t.Error(err)
+			err = diskPut(s, "k", []byte("again"), time.Hour)
+			if n := len(files(t, dir)); n != 1 {
+				t.Errorf("%d files, want 1", n)
+			}
+			if name == "a directory" { // which is not ours to remove
+				if err == nil {
+					t.Error("a directory was replaced")
 				}
+			} else if err != nil {
+				t.Error(err)
 			} else if got, err := diskGet(s, "k"); string(got) != "again" {
 				t.Errorf("written again: %q, %v", got, err)
 			}
@@ -315,6 +367,8 @@ func TestDiskStoreWithoutDirectory(t *testing.T) {
 		}
 		if _, err := diskGet(s, "k"); err == nil {
 			t.Errorf("%s: Get is no error", name)
+		} else if s.Dir == "" && errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: Get says that nothing is there, not what is wrong: %v", name, err)
 		}
 	}
 	s := &snubber.DiskStore{Dir: filepath.Join(t.TempDir(), "not", "yet")}
