@@ -300,7 +300,7 @@ func (v *visit) passed(r *result) {
 		}
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
 		case rfc9111.Update:
-			c.shelf.put(v, v.found.freshened(res.Header, v.now, time.Now()))
+			c.shelf.put(v, v.found.freshened(c, res.Header, v.now, time.Now()))
 		case rfc9111.Drop:
 			c.shelf.drop(v, v.found.key)
 		}
@@ -332,10 +332,12 @@ func (v *visit) keep(r *result) {
 	at := new(visit)
 	*at = *v
 	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
-	res.Body = &keeping{ReadCloser: res.Body, visit: at, length: res.ContentLength, e: &cached{
+	e := &cached{
 		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
-		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, requested: v.now, received: now, meta: meta,
-	}}
+		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, requested: v.now, received: now,
+	}
+	e.prepare(v.cache)
+	res.Body = &keeping{ReadCloser: res.Body, visit: at, length: res.ContentLength, e: e}
 }
 
 // keeping stores a body that passes, if it ends well.

@@ -25,6 +25,7 @@ type cached struct {
 
 	status              int
 	header, trailer     http.Header
+	fields              []field  // of header, as a hit copies them
 	chunks              [][]byte // as they were read, so that a stream is given in the same pieces
 	size                int64
 	span                rfc9111.Span // of a 206
@@ -37,6 +38,10 @@ type cached struct {
 
 // prepare reads the header anew.
 func (e *cached) prepare(c *Cache) {
+	e.fields = make([]field, 0, len(e.header))
+	for name, values := range e.header {
+		e.fields = append(e.fields, field{name, values})
+	}
 	if e.prompt {
 		// One rule book for both kinds: the TTL is what the answer says of itself.
 		ttl := strconv.FormatInt(int64(math.Ceil(c.PromptTTL.Seconds())), 10)
@@ -63,7 +68,7 @@ func (e *cached) until(c *Cache) time.Time {
 
 // weight is the bytes in memory.
 func (e *cached) weight() int64 {
-	n := int64(500+len(e.url)+len(e.model)) + 24*int64(len(e.chunks))
+	n := int64(500+len(e.url)+len(e.model)) + 24*int64(len(e.chunks)) + 40*int64(len(e.fields))
 	for _, chunk := range e.chunks {
 		n += int64(cap(chunk))
 	}
@@ -93,11 +98,11 @@ func (e *cached) legible(req http.Header) bool {
 }
 
 // freshened is the answer with the fields of a 304 or of a HEAD in place of its own.
-func (e *cached) freshened(fresh http.Header, requested, received time.Time) *cached {
+func (e *cached) freshened(c *Cache, fresh http.Header, requested, received time.Time) *cached {
 	f := *e
 	f.header = rfc9111.Freshen(e.header, fresh, received)
 	f.requested, f.received = requested, received
-	f.meta = rfc9111.Read(f.status, f.header, requested, received)
+	f.prepare(c)
 	return &f
 }
 
@@ -106,7 +111,13 @@ func (e *cached) freshened(fresh http.Header, requested, received time.Time) *ca
 func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 	req := v.call.in
 	h := e.replay(v.now, line, why)
-	res := &http.Response{
+	// One allocation for both, for the response holds its body anyway.
+	again := &struct {
+		res  http.Response
+		body playback
+	}{}
+	res := &again.res
+	*res = http.Response{
 		StatusCode: e.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, ContentLength: e.size, Uncompressed: e.uncompressed,
 	}
@@ -139,7 +150,8 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		res.Body = http.NoBody
 		return res
 	}
-	b := &playback{chunks: e.chunks, rest: n}
+	b := &again.body
+	b.chunks, b.rest = e.chunks, n
 	b.skip(first)
 	if e.trailer != nil && n == e.size {
 		res.Trailer = make(http.Header, len(e.trailer))
@@ -194,7 +206,7 @@ func (e *cached) joined(old *cached, c *Cache) *cached {
 			to = to[copy(to, chunk):]
 		}
 	}
-	j := old.freshened(e.header, e.requested, e.received)
+	j := old.freshened(c, e.header, e.requested, e.received)
 	j.chunks, j.size, j.span, j.status = [][]byte{body}, span.Len(), span, http.StatusPartialContent
 	if span.Whole() {
 		j.status, j.span = http.StatusOK, rfc9111.Span{}
@@ -214,24 +226,36 @@ func statusLine(code int) string {
 	return strconv.Itoa(code) + " " + http.StatusText(code)
 }
 
+// field is one of a header. To go through a list of them takes half the time
+// that it takes to go through a map, and a hit does little else.
+type field struct {
+	name   string
+	values []string
+}
+
 // replay is a copy of the header for one response, with its Age and the cache's
 // line. It is Header.Clone with room for two more, in as many allocations.
 func (e *cached) replay(now time.Time, line []byte, why string) http.Header {
 	n := 2
-	for _, values := range e.header {
-		n += len(values)
+	for i := range e.fields {
+		n += len(e.fields[i].values)
 	}
 	all := make([]string, n)
-	h := make(http.Header, len(e.header)+2)
-	for name, values := range e.header {
-		n := copy(all, values)
-		h[name], all = all[:n:n], all[n:]
+	h := make(http.Header, len(e.fields)+2)
+	for i := range e.fields {
+		f := &e.fields[i]
+		n := copy(all, f.values)
+		h[f.name], all = all[:n:n], all[n:]
 	}
-	var age [20]byte
-	all[0] = string(strconv.AppendInt(age[:0], int64(max(e.meta.Age(now), 0)/time.Second), 10))
+	var buf [64]byte
+	text := strconv.AppendInt(buf[:0], int64(max(e.meta.Age(now), 0)/time.Second), 10)
+	age := len(text)
+	text = append(append(text, "snubber"...), line...)
+	both := string(text)
+	all[0] = both[:age]
 	h["Age"], all = all[:1:1], all[1:]
-	if why == "" && e.header["Cache-Status"] == nil {
-		all[0] = "snubber" + string(line)
+	if why == "" && h["Cache-Status"] == nil {
+		all[0] = both[age:]
 		h["Cache-Status"] = all[:1:1]
 	} else {
 		id := h["X-Cached-Request-Id"] // our own, for once

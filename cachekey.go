@@ -41,6 +41,7 @@ func (c *Cache) init() {
 type keyer struct {
 	mac hash.Hash
 	buf []byte
+	key cacheKey // what Sum writes to would be allocated anew for each
 }
 
 func (c *Cache) keyer(kind string) *keyer {
@@ -70,9 +71,10 @@ func (k *keyer) flush() {
 	k.buf = k.buf[:0]
 }
 
-func (k *keyer) sum(c *Cache) (key cacheKey) {
+func (k *keyer) sum(c *Cache) cacheKey {
 	k.flush()
-	k.mac.Sum(key[:0])
+	k.mac.Sum(k.key[:0])
+	key := k.key
 	if cap(k.buf) <= 16<<10 {
 		c.keyers.Put(k)
 	}
@@ -189,8 +191,8 @@ var promptFields = [...]string{
 // promptKey makes the key of a prompt, or says why the cache is not for it.
 func (v *visit) promptKey() (bypass string) {
 	c, in := v.cache, v.call.in
-	body := v.call.replay.bytes()
-	if body == nil {
+	body, ok := v.call.replay.whole(in.ContentLength)
+	if !ok {
 		return "body not at hand"
 	}
 	if why := leaves(body); why != "" {

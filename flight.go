@@ -468,7 +468,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 	v, res := fl.visit, fl.r.res
 	now := time.Now()
 	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
-		e := v.found.freshened(res.Header, requested, now)
+		e := v.found.freshened(v.cache, res.Header, requested, now)
 		v.cache.shelf.put(v, e)
 		fl.r.drop()
 		fl.land(known, func() {
@@ -508,7 +508,7 @@ func (fl *flight) again() {
 func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
 	v := fl.visit
 	now := time.Now()
-	e := v.found.freshened(fl.r.res.Header, requested, now)
+	e := v.found.freshened(v.cache, fl.r.res.Header, requested, now)
 	e.status, e.span = http.StatusOK, rfc9111.Span{}
 	e.chunks, e.size = nil, 0 // they come with the recording
 	delete(e.header, "Content-Range")
