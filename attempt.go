@@ -31,7 +31,6 @@ type attempt struct {
 	// Under mu.
 	claimed   bool // by a nested Transport, as its own first
 	concluded bool
-	whole     bool // the meter saw all of the answer, and no error in it
 	ended     ending
 
 	lease  lease
@@ -412,7 +411,7 @@ func (a *attempt) header(now instant) bool {
 func (a *attempt) judgedWhole() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.whole
+	return a.watch.whole
 }
 
 // serve makes the attempt the body of res, unless it has ended meanwhile.

@@ -126,7 +126,7 @@ func (b answer) Read(p []byte) (int, error) {
 		final = false
 	}
 	// A stream that could only be taken for complete is not whole.
-	a.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
+	a.watch.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
 	if err != nil && a.body.err == nil {
 		a.body.err = err
 	}

@@ -131,6 +131,7 @@ type visit struct {
 	bypass string // why the request is none for the cache
 	fwd    string // why it goes to the server, a value of RFC 9211
 	puts   uint64 // of the shelf, when it was looked into
+	reader *reader
 }
 
 type visitKind uint8
@@ -280,9 +281,13 @@ func (v *visit) use() rfc9111.Use {
 // pass lets the call go on as if there were no cache, and looks at what it has
 // changed on the server.
 func (v *visit) pass() (*http.Response, error) {
+	how := "bypass"
+	if v.bypass == "" {
+		how = "miss"
+	}
+	v.note(how, v.bypass)
 	var r result
 	v.call.ask(&r)
-	v.note("bypass", v.bypass)
 	if r.res != nil {
 		v.passed(&r)
 		r.res.Header = r.res.Header.Clone()
@@ -309,14 +314,29 @@ func (v *visit) passed(r *result) {
 	if v.call.asked.inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
 		return
 	}
-	c.shelf.drop(v, c.keyOf(in))
+	v.invalidate(c.keyOf(in))
 	for _, target := range rfc9111.Targets(in.URL, res.Header) {
 		at := *in
 		at.URL, at.Host = target, ""
-		c.shelf.drop(v, c.keyOf(&at))
+		v.invalidate(c.keyOf(&at))
 	}
 	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, res.Header) {
 		v.keep(r)
+	}
+}
+
+// invalidate forgets what is stored under a key, and sees that what is under way
+// to it, which the server may have said before the change, is not stored after.
+func (v *visit) invalidate(key cacheKey) {
+	v.cache.shelf.drop(v, key)
+	t := &v.cache.flights
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, fl := range t.m {
+		if fl.visit.key == key {
+			fl.doubtful.Store(true)
+			delete(t.m, k)
+		}
 	}
 }
 

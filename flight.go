@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
@@ -30,6 +31,8 @@ type flight struct {
 	own    http.Header     // the leader's, without our questions
 	values context.Context // the leader's
 	landed chan struct{}
+
+	doubtful atomic.Bool // an unsafe request has changed what it is about
 
 	mu         sync.Mutex
 	waiting    int       // callers that have not left
@@ -170,12 +173,20 @@ func (fl *flight) end(err error) {
 // fly gets the answer from the server, or from a flight that is under way.
 func (v *visit) fly() (*http.Response, error) {
 	key, joins := v.flightKey(), v.joins()
+	var fl *flight
+	var leads, orderly bool
+	defer func() {
+		if !orderly { // a function of the user panicked: the place on board is not kept
+			v.desert(fl, leads)
+		}
+	}()
 	for {
-		fl, leads := v.cache.flights.join(v, key, joins)
+		fl, leads = v.cache.flights.join(v, key, joins)
 		if fl == nil { // something was stored since we looked
 			v.now = time.Now()
 			v.look()
 			if v.use() == rfc9111.Fresh {
+				orderly = true
 				return v.hit(v.found, "hit", "")
 			}
 			continue
@@ -188,25 +199,32 @@ func (v *visit) fly() (*http.Response, error) {
 		case <-fl.landed:
 		case <-ctx.Done():
 			if !fl.abandon(ctx.Err(), leads) {
-				v.call.replay.end(v.call.in.Body)
+				orderly = true
 				v.note("miss", "canceled")
-				return v.failed(ctx.Err())
+				return v.call.deliver(&result{err: ctx.Err(), o: classifyError(v.call.in, ctx.Err())})
 			}
 			<-fl.landed // the flight has ended with its last caller, and has the verdict
 		}
 		if res, err, ok := v.arrive(fl, leads); ok {
+			orderly = true
 			return res, err
 		}
-		if fl.how == recorded && key != v.refined(fl) { // another variant: wait for those who want the same
+		// Another variant: those who want the same may wait for each other once more.
+		if joins = joins && fl.how == recorded && !v.selects(fl) && key != v.refined(fl); joins {
 			key = v.refined(fl)
-			continue
 		}
-		joins = false
 	}
 }
 
-func (v *visit) failed(err error) (*http.Response, error) {
-	return v.call.deliver(&result{err: err, o: classifyError(v.call.in, err)})
+// desert gives up a place on board in the middle of things.
+func (v *visit) desert(fl *flight, leads bool) {
+	switch {
+	case fl == nil:
+	case v.reader != nil:
+		v.reader.Close()
+	case leads && fl.how == private:
+		fl.r.drop()
+	}
 }
 
 // joins reports whether the answer to another's request will do, and ours for it.
@@ -404,16 +422,19 @@ func (fl *flight) run() {
 	fl.own = fl.call.in.Header.Clone()
 	fl.validate()
 	requested := time.Now()
-	fl.call.ask(&fl.r)
-	if fl.answered(requested) {
-		orderly = true
-		return
+	fl.ask()
+	if !fl.answered(requested) {
+		fl.settle(requested)
 	}
-	fl.settle(requested)
 	if fl.how == recorded {
 		fl.pump()
 	}
 	orderly = true
+}
+
+func (fl *flight) ask() {
+	fl.call.ask(&fl.r)
+	fl.call.replay.end(fl.call.in.Body)
 }
 
 // validate asks the server about what is stored, where there is something: with
@@ -501,7 +522,7 @@ func (fl *flight) again() {
 	again.absorb(fl.call)
 	again.detours().visit = v
 	fl.call, v.call, v.found, fl.r, fl.asked = again, again, nil, result{}, nothing
-	fl.call.ask(&fl.r)
+	fl.ask()
 }
 
 // completed makes one answer of what is stored and of its rest, which is coming.
@@ -526,7 +547,6 @@ func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
 			fl.tail = fl.tail.next
 		}
 	})
-	fl.pump()
 }
 
 // settle decides what becomes of the result, and lands.
@@ -661,7 +681,7 @@ func (fl *flight) land(how landing, set func()) {
 		set()
 	}
 	unwanted := how == private && (fl.leaderLeft || fl.detached)
-	if unwanted && fl.r.res == nil && fl.detached && fl.table != nil {
+	if fl.detached && how != recorded && fl.note != "revalidated" {
 		defer fl.table.shun(fl.key, time.Now()) // a refresh that failed is not tried again at once
 	}
 	close(fl.landed)
@@ -686,6 +706,7 @@ func (fl *flight) crash(why any) {
 		fl.mu.Unlock()
 		fl.r.drop()
 	default:
+		fl.r.drop()
 		fl.land(crashed, func() { fl.panicked = why })
 	}
 	fl.end(context.Canceled)
@@ -753,7 +774,7 @@ func (v *visit) own(fl *flight) (*http.Response, error) {
 	r := &fl.r
 	v.call.absorb(fl.call)
 	v.note("miss", fl.why)
-	v.call.settle(&r.o)
+	v.call.root().settle(&r.o)
 	if r.res == nil {
 		fl.leave()
 		return v.call.deliver(r)
@@ -774,6 +795,7 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 	}
 	fl.readers = append(fl.readers, p)
 	fl.mu.Unlock()
+	v.reader = p
 	if ctx := v.call.ctx(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { p.leave(ctx.Err(), false) })
 		fl.mu.Lock()
@@ -784,7 +806,7 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 	if leads {
 		v.call.absorb(fl.call)
 		v.note("miss", v.fwd)
-		v.call.settle(&fl.r.o)
+		v.call.root().settle(&fl.r.o)
 		res := *fl.template
 		res.Header = res.Header.Clone()
 		status(res.Header, "; fwd="+v.fwd+"; stored", "")

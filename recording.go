@@ -122,6 +122,9 @@ func (fl *flight) stir(c *chan struct{}) {
 // commit stores the answer, with the piece that the readers have not got yet.
 func (fl *flight) commit(last *piece) {
 	v := fl.visit
+	if fl.doubtful.Load() {
+		return
+	}
 	e := new(cached)
 	*e = *fl.shared
 	fl.mu.Lock()
@@ -258,7 +261,13 @@ func (p *reader) leave(err error, closing bool) {
 		}
 		fl.end(err)
 	}
-	if p.leads {
+	// What ended the flight is the verdict on the leader's call; what another's
+	// call has used is not for a follower to pay.
+	switch failed := err != io.EOF && !closing; {
+	case failed && !(p.leads && last):
+		o := classifyError(p.call.in, err)
+		p.call.root().settle(&o)
+	case p.leads:
 		o := fl.verdict()
 		p.call.root().settle(&o)
 	}

@@ -82,6 +82,20 @@ func (r *replay) bytes() []byte {
 	return b
 }
 
+// whole is all of a body of at most 4 MiB, where it can be had before it is sent.
+func (r *replay) whole(length int64) ([]byte, bool) {
+	if r.again == nil {
+		return nil, false
+	}
+	body, err := r.again()
+	if err != nil {
+		return nil, false
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxRecorded+1))
+	return b, err == nil && len(b) <= maxRecorded && (length <= 0 || int64(len(b)) == length)
+}
+
 // lost reports whether no other attempt can ever have the body.
 func (r *replay) lost() bool { return r.again == nil && r.rec != nil && r.rec.lost() }
 
