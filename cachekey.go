@@ -191,8 +191,8 @@ var promptFields = [...]string{
 // promptKey makes the key of a prompt, or says why the cache is not for it.
 func (v *visit) promptKey() (bypass string) {
 	c, in := v.cache, v.call.in
-	body := v.call.replay.bytes()
-	if body == nil {
+	body, ok := v.call.replay.whole(in.ContentLength)
+	if !ok {
 		return "body not at hand"
 	}
 	if why := leaves(body); why != "" {
