@@ -1,6 +1,7 @@
 package snubbertest
 
 import (
+	"math"
 	"math/bits"
 	"time"
 )
@@ -122,7 +123,7 @@ func (b *bucket) put(now, n uint64) {
 
 // A level is what the quota headers tell of a bucket.
 type level struct {
-	limit, remaining int
+	limit, remaining int           // the limit that of a true minute: a client cannot know of a short one
 	reset            time.Duration // until the bucket is full
 }
 
@@ -132,6 +133,13 @@ func (b *bucket) level(now uint64) level {
 	}
 	d := b.debt(now)
 	l := level{limit: int(b.limit), reset: d.ceil()}
+	if minute := uint64(time.Minute); b.period != minute {
+		hi, lo := bits.Mul64(b.limit, minute)
+		if l.limit = math.MaxInt; hi < b.period {
+			q, _ := bits.Div64(hi, lo, b.period)
+			l.limit = int(min(max(q, 1), math.MaxInt))
+		}
+	}
 	hi, lo := bits.Mul64(d.ns, b.limit)
 	lo, carry := bits.Add64(lo, d.frac, 0)
 	if hi += carry; hi >= b.period {

@@ -117,3 +117,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Whoever reads the headers of a short minute must not take its limit for that
+// of a true one.
+func TestLevelStatesATrueMinutesLimit(t *testing.T) {
+	for _, tt := range []struct {
+		limit  int
+		period time.Duration
+		want   int
+	}{{30, 5 * time.Second, 360}, {60, time.Minute, 60}, {1, 2 * time.Hour, 1}, {math.MaxInt, time.Nanosecond, math.MaxInt}} {
+		b := newBucket(tt.limit, 1, tt.period)
+		if got := b.level(0).limit; got != tt.want {
+			t.Errorf("%d in %v are stated as %d a minute, want %d", tt.limit, tt.period, got, tt.want)
+		}
+	}
+}

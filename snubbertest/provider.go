@@ -92,8 +92,9 @@ type Provider struct {
 	Concurrent int
 
 	// Minute is the length of the quota's minute. If zero, a true one. A
-	// shorter one lets a demonstration show minutes of quota in seconds; mind
-	// that Retry-After and Anthropic's resets have whole seconds (see
+	// shorter one lets a demonstration show minutes of quota in seconds. Quota
+	// headers then state the limit of a true minute, which is what clients take
+	// them for. Mind that Retry-After and Anthropic's resets have whole seconds (see
 	// RetryAfterMs).
 	Minute time.Duration
 
