@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -24,6 +23,7 @@ type ask func(context.Context, *call) error
 type contender struct {
 	name    string
 	knows   bool // it was told the quota
+	peer    bool // somebody else's
 	openAI  bool // speaks to nobody else
 	batches bool // would only fail, many times a second, for as long as it is let
 	make    func(*world, *scenario) ask
@@ -31,7 +31,7 @@ type contender struct {
 
 // fits reports whether the contender can play at all.
 func (c *contender) fits(s *scenario) bool {
-	return !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic)
+	return !(c.peer && s.variant) && !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic)
 }
 
 var contenders = []*contender{
@@ -47,18 +47,18 @@ var contenders = []*contender{
 		return through(s, w.watch(t))
 	}},
 	{name: "openai-go over snubber", openAI: true, make: sdk(func(w *world) http.RoundTripper { return w.watch(snubber.New(w)) })},
-	{name: "backoff + x/time/rate, told", knows: true, make: byHand},
-	{name: "failsafe-go, told", knows: true, make: failsafeTold},
-	{name: "go-retryablehttp", make: retryable},
-	{name: "openai-go", openAI: true, make: sdk(func(w *world) http.RoundTripper { return w })},
-	{name: "sleep(2**attempt)", make: doubling},
-	{name: "bare", batches: true, make: func(w *world, s *scenario) ask { return through(s, w) }},
+	{name: "backoff + x/time/rate, told", peer: true, knows: true, make: byHand},
+	{name: "failsafe-go, told", peer: true, knows: true, make: failsafeTold},
+	{name: "go-retryablehttp", peer: true, make: retryable},
+	{name: "openai-go", peer: true, openAI: true, make: sdk(func(w *world) http.RoundTripper { return w })},
+	{name: "sleep(2**attempt)", peer: true, make: doubling},
+	{name: "bare", peer: true, batches: true, make: func(w *world, s *scenario) ask { return through(s, w) }},
 }
 
 // oracle knows the provider's rules and what is in its buckets, and lets the
 // calls in strictly in turn, by priority and then by age: no client can do
 // better.
-func oracle(w *world, s *scenario) ask {
+func oracle(w *world, _ *scenario) ask {
 	return func(ctx context.Context, c *call) error {
 		w.turn.take(c)
 		for ctx.Err() == nil {
@@ -86,11 +86,7 @@ func oracle(w *world, s *scenario) ask {
 			v = w.arrive(c)
 		}
 		w.turn.give()
-		req, err := c.request(ctx, s)
-		if err != nil {
-			return err
-		}
-		return read(w.serve(req, c, v))
+		return w.serve(ctx, c, v)
 	}
 }
 
@@ -166,11 +162,11 @@ func (c *call) request(ctx context.Context, s *scenario) (*http.Request, error) 
 	if s.provider.says == anthropic {
 		url, model = "https://api.anthropic.com/v1/messages", "claude-sonnet-4-5"
 	}
-	body := fmt.Sprintf(`{"model":%q,"max_tokens":%d,"messages":[{"role":"user","content":%q}]}`, model, c.max, c.prompt())
+	body := fmt.Sprintf(`{"model":"%s","max_tokens":%d,"messages":[{"role":"user","content":"%s"}]}`, model, c.max, c.prompt())
 	if c.priority != 0 {
 		ctx = snubber.WithPriority(ctx, c.priority)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader([]byte(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -179,4 +175,4 @@ func (c *call) request(ctx context.Context, s *scenario) (*http.Request, error) 
 	return req, nil
 }
 
-func (c *call) prompt() string { return strings.Repeat("word", max(0, c.input)) }
+func (c *call) prompt() string { return strings.Repeat("word", c.input) }

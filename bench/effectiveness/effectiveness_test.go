@@ -67,6 +67,18 @@ func TestOracleUsesAll(t *testing.T) {
 	}
 }
 
+// TestTargetsArePossible: what not even the oracle reaches is no target.
+func TestTargetsArePossible(t *testing.T) {
+	for _, s := range scenarios {
+		r := play(t, s, contenders[0], options{seeds: 1, seed: 1}, nil)
+		for _, g := range s.targets {
+			if v := r.median(g.value); !g.met(v) {
+				t.Errorf("%s: %s is %s, want %s", s.name, g.name, g.in(v), g.bound())
+			}
+		}
+	}
+}
+
 // TestSeedDecides: the work is the same whoever does it and in whatever order.
 func TestSeedDecides(t *testing.T) {
 	s := *find(t, "tokens-headers")

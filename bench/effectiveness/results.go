@@ -124,6 +124,7 @@ simulated time. It is not exact to the last digit: goroutines that wake at the s
 The *oracle* knows the provider's rules, what is in its buckets and when they change, and lets the calls in strictly in turn: FIFO's waits are its own. *snubber* is `+"`snubber.New(base)`"+` with nothing
 configured. Contenders that were *told* know the quota, or their equal share of it. *time* is in terms of the shortest possible. *wasted calls* are the rejected ones in terms of those let in.
 A wait lasts from the caller's call until the provider lets it in. Who answers more of the calls ranks first, whatever its other numbers: giving up is fast.
+Of scenarios that differ only in how a provider says the same, peers play one.
 
 ## Targets
 

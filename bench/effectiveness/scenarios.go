@@ -9,6 +9,13 @@ import (
 // The scenarios. All of one group share the beginning of their names.
 var scenarios = slices.Concat(batches, tokenBatches, halves, steps, shares, loads, []*scenario{spent}, others)
 
+// variant is a scenario that differs from another in how a provider says the
+// same, or in degree. Peers, which take their time, play only the one it varies.
+func variant(s *scenario) *scenario {
+	s.variant = true
+	return s
+}
+
 // batch is 200 workers with 3000 calls for 600 a minute, ten of them at once.
 func batch(name, title string, p provider, targets ...target) *scenario {
 	if p.requests == (bucket{}) {
@@ -25,30 +32,30 @@ var batches = []*scenario{
 		provider{says: openAI, hint: wholeSeconds}, allOK, makespan(1.05), waste(0.005), p99(1.15)),
 	batch("batch-plain", "a batch, no headers at all",
 		provider{says: silent, hint: noHint}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
-	batch("batch-hint", "a batch, Retry-After only",
-		provider{says: silent, hint: wholeSeconds}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
-	batch("batch-charged-headers", "a batch where rejected calls cost quota, quota headers sent",
-		provider{says: openAI, hint: wholeSeconds, charged: 1}, allOK, makespan(1.05), waste(0.005), p99(1.15)),
+	variant(batch("batch-hint", "a batch, Retry-After only",
+		provider{says: silent, hint: wholeSeconds}, allOK, makespan(1.10), waste(0.03), p99(1.15))),
+	variant(batch("batch-charged-headers", "a batch where rejected calls cost quota, quota headers sent",
+		provider{says: openAI, hint: wholeSeconds, charged: 1}, allOK, makespan(1.05), waste(0.005), p99(1.15))),
 	batch("batch-charged-hint", "a batch where rejected calls cost quota, Retry-After only",
 		provider{says: silent, hint: wholeSeconds, charged: 1}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
 	batch("batch-charged-plain", "a batch where rejected calls cost quota, no headers at all",
 		provider{says: silent, hint: noHint, charged: 1}, allOK, makespan(1.15)),
-	batch("batch-anthropic", "a batch, Anthropic's headers",
-		provider{says: anthropic, hint: wholeSeconds}, allOK, makespan(1.05), waste(0.005), p99(1.15)),
-	batch("batch-ietf", "a batch, the IETF draft's headers",
-		provider{says: ietf, hint: wholeSeconds}, allOK, makespan(1.05), waste(0.005), p99(1.15)),
-	batch("batch-hint-ms", "a batch, Retry-After in milliseconds only",
-		provider{says: silent, hint: milliseconds}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
-	batch("batch-hint-date", "a batch, Retry-After as a date only",
-		provider{says: silent, hint: date}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
-	batch("batch-hint-wrong", "a batch, a Retry-After of half the truth only",
-		provider{says: silent, hint: half}, allOK, makespan(1.10), waste(0.03), p99(1.15)),
+	variant(batch("batch-anthropic", "a batch, Anthropic's headers",
+		provider{says: anthropic, hint: wholeSeconds}, allOK, makespan(1.05), waste(0.005), p99(1.15))),
+	variant(batch("batch-ietf", "a batch, the IETF draft's headers",
+		provider{says: ietf, hint: wholeSeconds}, allOK, makespan(1.05), waste(0.005), p99(1.15))),
+	variant(batch("batch-hint-ms", "a batch, Retry-After in milliseconds only",
+		provider{says: silent, hint: milliseconds}, allOK, makespan(1.10), waste(0.03), p99(1.15))),
+	variant(batch("batch-hint-date", "a batch, Retry-After as a date only",
+		provider{says: silent, hint: date}, allOK, makespan(1.10), waste(0.03), p99(1.15))),
+	variant(batch("batch-hint-wrong", "a batch, a Retry-After of half the truth only",
+		provider{says: silent, hint: half}, allOK, makespan(1.10), waste(0.03), p99(1.15))),
 	// A bucket of a whole minute has six hundred calls in it that a client which
 	// paces itself cannot use. These two are here to see what that costs.
 	batch("batch-minute", "a batch over a bucket of a whole minute, quota headers sent",
 		provider{requests: bucket{perSecond: 10, burst: 600}, says: openAI, hint: wholeSeconds}),
-	batch("batch-window", "a batch over the minutes of the clock, quota headers sent",
-		provider{requests: bucket{perSecond: 10, burst: 600, window: time.Minute}, says: openAI, hint: wholeSeconds}),
+	variant(batch("batch-window", "a batch over the minutes of the clock, quota headers sent",
+		provider{requests: bucket{perSecond: 10, burst: 600, window: time.Minute}, says: openAI, hint: wholeSeconds})),
 }
 
 // prompts are heavy-tailed in what they ask and in what is answered; their
@@ -102,9 +109,9 @@ func halved(name, title string, p provider) *scenario {
 }
 
 var halves = []*scenario{
-	halved("half-headers", "600 a minute configured and 300 granted, quota headers sent", provider{says: openAI, hint: wholeSeconds}),
+	variant(halved("half-headers", "600 a minute configured and 300 granted, quota headers sent", provider{says: openAI, hint: wholeSeconds})),
 	halved("half-hint", "600 a minute configured and 300 granted, Retry-After only", provider{says: silent, hint: wholeSeconds}),
-	halved("half-plain", "600 a minute configured and 300 granted, no headers at all", provider{says: silent, hint: noHint}),
+	variant(halved("half-plain", "600 a minute configured and 300 granted, no headers at all", provider{says: silent, hint: noHint})),
 }
 
 // drop is a quota of 20 a second that is 5 for two minutes.
@@ -125,9 +132,9 @@ func drop(name, title string, p provider) *scenario {
 }
 
 var steps = []*scenario{
-	drop("step-headers", "20 a second, then 5, then 20, quota headers sent", provider{says: openAI, hint: wholeSeconds}),
+	variant(drop("step-headers", "20 a second, then 5, then 20, quota headers sent", provider{says: openAI, hint: wholeSeconds})),
 	drop("step-hint", "20 a second, then 5, then 20, Retry-After only", provider{says: silent, hint: wholeSeconds}),
-	drop("step-plain", "20 a second, then 5, then 20, no headers at all", provider{says: silent, hint: noHint}),
+	variant(drop("step-plain", "20 a second, then 5, then 20, no headers at all", provider{says: silent, hint: noHint})),
 }
 
 // share is some clients that know nothing of each other, with 160 workers in
@@ -180,10 +187,10 @@ func moves(name, title string, p provider) *scenario {
 var shares = []*scenario{
 	share("share-4", "four uncoordinated clients on one key, Retry-After only", 4, provider{says: silent, hint: wholeSeconds}),
 	share("share-16", "sixteen uncoordinated clients on one key, Retry-After only", 16, provider{says: silent, hint: wholeSeconds}),
-	share("share-4-headers", "four uncoordinated clients on one key, quota headers sent", 4, provider{says: openAI, hint: wholeSeconds}),
-	share("share-16-headers", "sixteen uncoordinated clients on one key, quota headers sent", 16, provider{says: openAI, hint: wholeSeconds}),
+	variant(share("share-4-headers", "four uncoordinated clients on one key, quota headers sent", 4, provider{says: openAI, hint: wholeSeconds})),
+	variant(share("share-16-headers", "sixteen uncoordinated clients on one key, quota headers sent", 16, provider{says: openAI, hint: wholeSeconds})),
 	share("share-4-charged", "four clients on one key, rejected calls cost quota", 4, provider{says: silent, hint: wholeSeconds, charged: 1}),
-	share("share-16-charged", "sixteen clients on one key, rejected calls cost quota", 16, provider{says: silent, hint: wholeSeconds, charged: 1}),
+	variant(share("share-16-charged", "sixteen clients on one key, rejected calls cost quota", 16, provider{says: silent, hint: wholeSeconds, charged: 1})),
 	moves("share-moves", "four clients on one key, one joins and one leaves", provider{says: silent, hint: wholeSeconds}),
 }
 

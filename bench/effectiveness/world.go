@@ -136,24 +136,20 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	c := req.Context().Value(callKey{}).(*call)
-	return w.serve(req, c, w.arrive(c))
-}
-
-// serve gives the answer to a call in its time.
-func (w *world) serve(req *http.Request, c *call, v verdict) (*http.Response, error) {
-	written := time.Now() // the gateway looks at the quota when a call comes in
-	took := c.service
-	if v.over != none {
-		took = 20*time.Millisecond + time.Duration(w.random(c.id, c.attempts).Int64N(int64(40*time.Millisecond)))
-	}
-	err := sleep(req.Context(), took)
-	if v.over == none {
-		w.depart(c)
-	}
-	if err != nil {
+	v, written := w.arrive(c), time.Now() // the gateway looks at the quota when a call comes in
+	if err := w.serve(req.Context(), c, v); err != nil {
 		return nil, err
 	}
 	return w.p.respond(req, c, v, written), nil
+}
+
+// serve takes the time that an answer takes.
+func (w *world) serve(ctx context.Context, c *call, v verdict) error {
+	if v.over != none {
+		return sleep(ctx, 20*time.Millisecond+time.Duration(w.random(c.id, c.attempts).Int64N(int64(40*time.Millisecond))))
+	}
+	defer w.depart(c)
+	return sleep(ctx, c.service)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
