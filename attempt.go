@@ -252,7 +252,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.conclude(o)
 	a.mu.Lock()
 	if a.body.err == nil {
-		a.body.err = err
+		a.body.breakOff(a.call, o, err)
 	}
 	a.mu.Unlock()
 	if a.end(why) {
@@ -284,7 +284,9 @@ func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
 		a.call.t.alarms.drop(alarm, a)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
-		a.body.meter = nil // with an opening, into which a Read may still be running
+		if a.body.err == nil || m.opening == nil { // with an opening, into which a Read may still be running
+			a.body.meter = nil
+		}
 		m.Free()
 	}
 	after, unhook = a.after, a.unhook

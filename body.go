@@ -72,9 +72,9 @@ type duplex struct {
 func (b answer) Read(p []byte) (int, error) {
 	a := b.a
 	a.mu.Lock()
-	if err := a.body.err; err != nil {
-		a.mu.Unlock()
-		return 0, err
+	if a.body.err != nil {
+		defer a.mu.Unlock()
+		return a.body.parting(p)
 	}
 	began := clock()
 	a.watch.begin(began)
@@ -127,16 +127,64 @@ func (b answer) Read(p []byte) (int, error) {
 	}
 	// A stream that could only be taken for complete is not whole.
 	a.watch.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
-	if err != nil && a.body.err == nil {
-		a.body.err = err
+	switch {
+	case err == nil:
+	case a.body.err == nil:
+		if a.body.breakOff(a.call, o, err); n == 0 || a.body.opening() != nil {
+			var more int
+			more, err = a.body.parting(p[n:])
+			n += more
+		}
+	case n == 0:
+		n, err = a.body.parting(p)
 	}
+	ended := a.body.err != nil
 	a.mu.Unlock()
 
 	if final {
 		a.concludeAt(o, now)
 	}
-	if err != nil {
+	if ended {
 		a.end(finished)
+	}
+	return n, err
+}
+
+// breakOff ends the body in err, before which the caller may be told in the
+// format's own words.
+func (b *body) breakOff(c *call, o Outcome, err error) {
+	b.err = err
+	if b.meter == nil {
+		return
+	}
+	b.meter.opening = nil
+	if event := b.lastWords(c, o, err); event != nil {
+		b.meter.opening = &opening{buf: event, ends: []uint16{uint16(len(event))}, err: err}
+	}
+}
+
+// lastWords is the error event of a stream that ends in err, if it gets one.
+func (b *body) lastWords(c *call, o Outcome, err error) []byte {
+	said := c.t.StreamErrors
+	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !c.asked.format.LosesErrors() {
+		return nil
+	}
+	status, code := http.StatusBadGateway, "snubber_unreachable"
+	if o.Class == TimedOut {
+		status, code = http.StatusGatewayTimeout, "snubber_timeout"
+	}
+	return b.meter.BreakOff(c.asked.format, status, code, "the stream broke off ("+o.Reason+")")
+}
+
+// parting is the next Read of a body that has ended.
+func (b *body) parting(p []byte) (n int, err error) {
+	o := b.opening()
+	if o == nil {
+		return 0, b.err
+	}
+	n, err, all := o.next(p)
+	if all {
+		b.meter.opening = nil
 	}
 	return n, err
 }
@@ -166,6 +214,9 @@ func (b answer) Close() error {
 	}
 	if a.body.err == nil {
 		a.body.err = http.ErrBodyReadAfterClose
+	}
+	if m := a.body.meter; m != nil {
+		m.opening = nil
 	}
 	a.mu.Unlock()
 	a.conclude(o)

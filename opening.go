@@ -166,7 +166,7 @@ func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []b
 
 // keepOpening closes a body of which an opening was read and leaves res with
 // that in memory.
-func (a *attempt) keepOpening(res *http.Response) {
+func (a *attempt) keepOpening(res *http.Response, verdict Outcome) {
 	a.mu.Lock()
 	o := a.body.opening()
 	if o == nil {
@@ -178,6 +178,7 @@ func (a *attempt) keepOpening(res *http.Response) {
 	switch {
 	case a.body.truncated(end):
 		end = errTruncated
+		o.buf = append(o.buf, a.body.lastWords(a.call, verdict, end)...)
 	case end == nil:
 		end = io.EOF
 		shorten(res, len(o.buf))

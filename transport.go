@@ -82,6 +82,13 @@ type Transport struct {
 	// or to SDKs that retry every error a response in their provider's shape. It
 	// is called by the outermost Transport of a call.
 	Reject func(*http.Request, *RejectedError) (*http.Response, error)
+	// StreamErrors decides which streams that break off after their first content
+	// get the provider's own error event ahead of the error. The error of Read is
+	// the better messenger: it has a type, and no byte in the body that the server
+	// did not send. So if zero, only those in a format whose clients are known to
+	// lose it, which is Ollama's; if positive, all (for a proxy, whose own clients
+	// see no error of Go); if negative, none.
+	StreamErrors int
 	// Observe is told what happens, from the goroutine in which it happens and
 	// under no lock. If nil, nothing is, at no cost.
 	Observe func(Event)
@@ -253,7 +260,7 @@ func (r *result) keep() {
 		r.rest = nil
 	}
 	if r.a != nil {
-		r.a.keepOpening(r.res)
+		r.a.keepOpening(r.res, r.o)
 		r.a.conclude(r.o)
 		r.a.end(finished)
 	}

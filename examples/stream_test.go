@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
+	"github.com/tmc/langchaingo/llms"
+	"github.com/tmc/langchaingo/llms/ollama"
+
+	"github.com/seed-9e4f5248/snubber"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
@@ -57,5 +63,35 @@ func TestCutStream(t *testing.T) {
 			}
 			r.wants(t, 1, 1)
 		})
+	}
+}
+
+// The clients of Ollama lose a read error: they end a stream in silence where its
+// body fails, and a part of an answer is the answer. What the body says in Ollama's
+// own words reaches them.
+func TestOllamaCutStream(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		io.WriteString(w, `{"model":"m","created_at":"2026-03-03T12:00:00Z","message":{"role":"assistant","content":"The"},"done":false}`+"\n")
+		http.NewResponseController(w).Flush()
+		io.WriteString(w, `{"model":"m","created_at":"2026-03-03T12:00:00Z","message":{"role":"assistant","content":" quick"},"done":false}`+"\n")
+	}))
+	t.Cleanup(srv.Close)
+	for _, tt := range []struct {
+		streamErrors int
+		reported     bool
+	}{{0, true}, {-1, false}} {
+		rt := snubber.New(nil)
+		rt.StreamErrors, rt.Retry = tt.streamErrors, nil
+		llm, err := ollama.New(ollama.WithModel("m"), ollama.WithServerURL(srv.URL), ollama.WithHTTPClient(&http.Client{Transport: rt}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = llm.GenerateContent(t.Context(), []llms.MessageContent{llms.TextParts(llms.ChatMessageTypeHuman, prompt)},
+			llms.WithStreamingFunc(func(context.Context, []byte) error { return nil }))
+		if reported := err != nil && strings.Contains(err.Error(), "broke off"); reported != tt.reported {
+			t.Errorf("StreamErrors %d: error %v, want one: %v", tt.streamErrors, err, tt.reported)
+		}
 	}
 }

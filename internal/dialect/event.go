@@ -171,6 +171,7 @@ type reader struct {
 	held    []byte // the event's data
 	raw     []byte // an error member's value
 	failure []byte
+	seal    string // see BreakOff
 
 	inner   *jsonscan.Scanner // of an embedded event
 	quad    [4]byte           // of its base64

@@ -31,6 +31,7 @@ type Meter struct {
 	stream  bool  // the caller asked for one
 	begun   bool  // a byte has come that is not blank
 	judged  bool  // a unary body began like JSON
+	ended   bool  // End has been asked
 	r       *reader
 }
 
@@ -248,6 +249,10 @@ func (m *Meter) End() (complete bool) {
 		return m.framing == unary // an empty body is a whole answer, an empty stream is none
 	}
 	r := m.r
+	if !m.ended {
+		m.sealed()
+		m.ended = true
+	}
 	switch m.framing {
 	case sseFraming:
 		r.sse.Close(r)

@@ -13,6 +13,7 @@ type SSE struct {
 	started bool  // the byte order mark is behind us or missing
 	cr      bool  // the last byte was a CR: an LF now belongs to it
 	data    bool  // the event has a data field
+	crlf    bool  // lines end in CRLF
 	n, name uint8 // bytes in fieldBuf, in nameBuf
 
 	field    sseField
@@ -45,6 +46,7 @@ func (s *SSE) Feed(p []byte, sink Sink) {
 		if s.cr {
 			s.cr = false
 			if c == '\n' {
+				s.crlf = true
 				i++
 				continue
 			}
@@ -89,7 +91,31 @@ func (s *SSE) Close(sink Sink) {
 		s.beginValue(sink)
 	}
 	s.dispatch(sink, true)
-	*s = SSE{}
+	*s = SSE{crlf: s.crlf}
+}
+
+// LineEnd is what the stream's lines end in: some clients take no mixture.
+func (s *SSE) LineEnd() string {
+	if s.crlf {
+		return "\r\n"
+	}
+	return "\n"
+}
+
+// Seal is what the stream lacks for another event to follow: the end of the line
+// and of the event that it is in.
+func (s *SSE) Seal() string {
+	end, seal := s.LineEnd(), ""
+	switch {
+	case s.state != inField || s.n > 0:
+		seal = end
+	case s.cr && s.crlf:
+		seal = "\n"
+	}
+	if s.data || s.name > 0 || s.state == inField && s.n > 0 {
+		seal += end
+	}
+	return seal
 }
 
 // lineEnd returns the index of the first CR or LF, or the length of p.

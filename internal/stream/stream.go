@@ -51,6 +51,14 @@ func (l *Lines) Feed(p []byte, sink Sink) {
 	}
 }
 
+// Seal is what the stream lacks for another event to follow.
+func (l *Lines) Seal() string {
+	if l.begun {
+		return "\n"
+	}
+	return ""
+}
+
 // Close ends a last line that has no line end.
 func (l *Lines) Close(sink Sink) {
 	if l.begun {

@@ -1,0 +1,154 @@
+package snubber_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// breakOffs are streams that break off after content, and the event that their
+// format has for an error, in front of which nothing is left open.
+var breakOffs = []struct {
+	name, path, kind, body string
+	event                  string
+}{
+	{"openai", streamPaths["openai"], "text/event-stream", deltaEvent, "data: {\"error\":{"},
+	{"openai, in a line", streamPaths["openai"], "text/event-stream", deltaEvent + "data: {\"cho", "\n\ndata: {\"error\":{"},
+	{"openai, in a field's name", streamPaths["openai"], "text/event-stream", deltaEvent + "dat", "\n\ndata: {\"error\":{"},
+	{"openai, after a line", streamPaths["openai"], "text/event-stream", deltaEvent + "data: {}\n", "\ndata: {\"error\":{"},
+	{"responses", "/v1/responses", "text/event-stream", "event: response.created\ndata: {\"type\":\"response.created\"}\n\nevent: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n", "event: error\ndata: {\"error\":{"},
+	{"anthropic", streamPaths["anthropic"], "text/event-stream", messageStart + textDelta, "event: error\ndata: {\"error\":{"},
+	{"anthropic, after a name", streamPaths["anthropic"], "text/event-stream", messageStart + textDelta + "event: x\n", "\nevent: error\ndata: {\"error\":{"},
+	{"gemini", streamPaths["gemini"], "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\n", "data: {\"error\":{"},
+	{"gemini, between CR and LF", streamPaths["gemini"], "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\ndata: {}\r", "\n\r\ndata: {\"error\":{"},
+	{"cohere", streamPaths["cohere"], "text/event-stream", "event: message-start\ndata: {\"type\":\"message-start\"}\n\nevent: content-delta\ndata: {\"type\":\"content-delta\",\"delta\":{}}\n\n", "event: message-end\ndata: {\"delta\":{\"error\":"},
+	{"ollama", streamPaths["ollama"], "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n", "{\"code\":\"snubber_"},
+	{"ollama, in a line", streamPaths["ollama"], "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"mess", "\n{\"code\":\"snubber_"},
+	{"bedrock", streamPaths["bedrock"], "application/vnd.amazon.eventstream", frame("messageStart", `{}`) + frame("contentBlockDelta", `{"delta":{"text":"x"}}`), "\x00"},
+}
+
+// With StreamErrors a stream that breaks off says so in its format's own words and
+// then ends in the error all the same, however it broke off and is read.
+func TestStreamErrors(t *testing.T) {
+	for _, tt := range breakOffs {
+		for how, cause := range map[string]struct {
+			end   chunk
+			is    error
+			class snubber.Class
+		}{
+			"end":     {chunk{err: io.EOF}, io.ErrUnexpectedEOF, snubber.Unreachable},
+			"error":   {chunk{err: io.ErrClosedPipe}, io.ErrClosedPipe, snubber.Unreachable},
+			"silence": {chunk{at: -1}, nil, snubber.TimedOut},
+		} {
+			for _, size := range []int{1, 7, 1 << 10} {
+				t.Run(tt.name+"/"+how, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						tr := &snubber.Transport{
+							StreamErrors: 1, Timeout: &snubber.Timeout{Idle: time.Minute}, Breaker: &snubber.Breaker{},
+							Base: wire(func(*http.Request) (*http.Response, error) {
+								return reply(200, newFlow(chunk{text: tt.body}, cause.end), "Content-Type", tt.kind), nil
+							}),
+						}
+						ctx, report := snubber.WithReport(t.Context())
+						res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, streamBody).WithContext(ctx))
+						if err != nil {
+							t.Fatal(err)
+						}
+						var got []byte
+						p := make([]byte, size)
+						for err == nil {
+							var n int
+							n, err = res.Body.Read(p)
+							got = append(got, p[:n]...)
+						}
+						if cause.is != nil && !errors.Is(err, cause.is) {
+							t.Errorf("error %v, want %v", err, cause.is)
+						}
+						if cause.is == nil {
+							timedOut(t, err, snubber.PhaseIdle, time.Minute)
+						}
+						if n, again := res.Body.Read(p); n != 0 || again != err {
+							t.Errorf("the next Read = %d, %v, want the same error", n, again)
+						}
+						said, ok := strings.CutPrefix(string(got), tt.body)
+						if !ok || !strings.HasPrefix(said, tt.event) {
+							t.Errorf("read %q, want %q and an event %q", got, tt.body, tt.event)
+						}
+						if report.Outcome.Class != cause.class {
+							t.Errorf("outcome %v, want %v", report.Outcome.Class, cause.class)
+						}
+						res.Body.Close()
+						understood(t, tt.path, tt.kind, got)
+					})
+				})
+			}
+		}
+	}
+}
+
+// understood checks that a client with our own reader finds the error.
+func understood(t *testing.T, path, kind string, body []byte) {
+	t.Helper()
+	tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
+		return reply(200, bytes.NewReader(body), "Content-Type", kind), nil
+	})}
+	ctx, report := snubber.WithReport(t.Context())
+	if _, err := fetch(tr, newReq(t, "POST", "https://api.example.com"+path, streamBody).WithContext(ctx)); err != nil {
+		t.Errorf("the event is not taken for one: %v", err)
+	}
+	if c := report.Outcome.Class; c == snubber.Success || c == snubber.Unreachable {
+		t.Errorf("the event has class %v", c)
+	}
+}
+
+// By default only a format whose clients lose the error gets the event, and with a
+// negative value none; what has come to an end of its own never does, nor what the
+// caller has ended.
+func TestStreamErrorsDefault(t *testing.T) {
+	for _, tt := range breakOffs {
+		for _, value := range []int{0, -1} {
+			tr := &snubber.Transport{StreamErrors: value, Base: wire(func(*http.Request) (*http.Response, error) {
+				return reply(200, newFlow(chunk{text: tt.body}), "Content-Type", tt.kind), nil
+			})}
+			res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, streamBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(res.Body)
+			if !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s: error %v", tt.name, err)
+			}
+			if want := value == 0 && tt.path == streamPaths["ollama"]; (len(got) > len(tt.body)) != want || !bytes.HasPrefix(got, []byte(tt.body)) {
+				t.Errorf("%s, %d: read %q, want an event: %v", tt.name, value, got, want)
+			}
+		}
+	}
+	for _, body := range []string{deltaEvent + doneEvent, deltaEvent + finishedEvent, deltaEvent + "data: {\"error\":\"x\"}\n\n"} {
+		tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: body})}
+		res, err := tr.RoundTrip(streamReq(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slurp(t, res); got != body {
+			t.Errorf("read %q, want %q", got, body)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
+		res, err := tr.RoundTrip(streamReq(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(time.Second, func() { res.Body.Close() })
+		if got, err := io.ReadAll(res.Body); string(got) != deltaEvent || err == nil {
+			t.Errorf("closed meanwhile: %q, %v", got, err)
+		}
+	})
+}
