@@ -49,6 +49,7 @@ type doc struct {
 	i       int
 	start   int // where the document's value begins
 	depth   int
+	amiss   int      // places so far that are not as they are to be written
 	open    []member // of the objects that have not ended
 	members []member // of those that have, sorted, each object's together
 	objects []object // in the order in which they begin
@@ -69,6 +70,7 @@ type member struct {
 	name     []byte // what it means, not what is written
 	from, to int32  // the value's bytes
 	first    int32  // the first object in it, if there is one
+	asIs     bool   // it is as it is to be written
 }
 
 func (d *doc) read() bool {
@@ -84,6 +86,7 @@ func (d *doc) read() bool {
 func (d *doc) blanks() {
 	for d.i < len(d.b) && (d.b[d.i] == ' ' || d.b[d.i] == '\n' || d.b[d.i] == '\r' || d.b[d.i] == '\t') {
 		d.i++
+		d.amiss++
 	}
 }
 
@@ -173,11 +176,13 @@ func (d *doc) readObject() bool {
 		if !ok || d.next() != ':' {
 			return false
 		}
+		d.blanks()
+		amiss := d.amiss
 		m := member{name: meaning(name), from: int32(d.i), first: int32(len(d.objects))}
 		if !d.readValue() {
 			return false
 		}
-		m.to = int32(d.i)
+		m.to, m.asIs = int32(d.i), d.amiss == amiss
 		d.open = append(d.open, m)
 		switch d.next() {
 		case '}':
@@ -196,7 +201,11 @@ func (d *doc) close(at, mine int) bool {
 	d.members = append(d.members, d.open[mine:]...)
 	d.open = d.open[:mine]
 	members := d.members[from:]
-	slices.SortFunc(members, func(a, b member) int { return bytes.Compare(a.name, b.name) })
+	byName := func(a, b member) int { return bytes.Compare(a.name, b.name) }
+	if !slices.IsSortedFunc(members, byName) {
+		slices.SortFunc(members, byName)
+		d.amiss++
+	}
 	for i := 1; i < len(members); i++ {
 		if bytes.Equal(members[i-1].name, members[i].name) {
 			return false
@@ -220,9 +229,12 @@ func (d *doc) readString() (raw []byte, ok bool) {
 			d.i = i + 1
 			return d.b[start:i], true
 		}
-		_, size := unescape(d.b[i:])
+		c, size := unescape(d.b[i:])
 		if size == 0 {
 			return nil, false
+		}
+		if size > 2 || short[c] == 0 { // \u001f may have to be, but is rare
+			d.amiss++
 		}
 		d.i = i + size
 	}
@@ -387,7 +399,11 @@ func (d *doc) object(members []member, outermost bool) {
 		first = false
 		d.text(m.name)
 		d.byte(':')
-		d.value(int(m.from), int(m.to), m.first)
+		if m.asIs {
+			d.write(d.b[m.from:m.to])
+		} else {
+			d.value(int(m.from), int(m.to), m.first)
+		}
 	}
 	d.byte('}')
 }
@@ -424,6 +440,10 @@ func (d *doc) text(text []byte) {
 	d.byte('"')
 }
 
+// short has the letter of the characters whose escape has two bytes. All encoders
+// write line ends and quotes that way, so most texts are as they are to be written.
+var short = [utf8.RuneSelf]byte{'\b': 'b', '\f': 'f', '\n': 'n', '\r': 'r', '\t': 't', '"': '"', '\\': '\\'}
+
 func (d *doc) rune(c rune) {
 	const hex = "0123456789abcdef"
 	if len(d.out)-d.n < len(`\u0000`) {
@@ -431,10 +451,10 @@ func (d *doc) rune(c rune) {
 	}
 	out := d.out[:d.n]
 	switch {
+	case c < utf8.RuneSelf && short[c] != 0:
+		out = append(out, '\\', short[c])
 	case c < ' ':
 		out = append(out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-	case c == '"' || c == '\\':
-		out = append(out, '\\', byte(c))
 	default:
 		out = utf8.AppendRune(out, c)
 	}
