@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -190,19 +191,23 @@ var promptFields = [...]string{
 
 // promptKey makes the key of a prompt, or says why the cache is not for it.
 func (v *visit) promptKey() (bypass string) {
-	c, in := v.cache, v.call.in
-	body, ok := v.call.replay.whole(in.ContentLength)
-	if !ok {
+	if !v.call.replay.whole(v.call.in.ContentLength, func(body []byte) { bypass = v.promptKeyOf(body) }) {
 		return "body not at hand"
 	}
-	if why := leaves(body); why != "" {
+	return bypass
+}
+
+func (v *visit) promptKeyOf(body []byte) (bypass string) {
+	c, in := v.cache, v.call.in
+	why, stream := leaves(body)
+	if why != "" {
 		return why
 	}
 	k := c.keyer("prompt 1")
 	k.target(in)
 	k.identity(c, in)
 	if c.Key != nil {
-		name := c.Key(v.call.view(), body)
+		name := c.Key(v.call.view(), bytes.Clone(body)) // it may keep or change its own
 		if name == "" {
 			return "key"
 		}
@@ -217,7 +222,7 @@ func (v *visit) promptKey() (bypass string) {
 		k.flush()
 		k.body(body, c.Ignore)
 	}
-	if v.call.asked.stream {
+	if stream || v.call.asked.stream {
 		k.part("stream")
 	}
 	v.key = k.sum(c)
@@ -225,23 +230,25 @@ func (v *visit) promptKey() (bypass string) {
 }
 
 // leaves says what a prompt leaves behind on the server, or builds upon: such an
-// answer is more than its bytes. "" if nothing.
-func leaves(body []byte) string {
+// answer is more than its bytes. "" if nothing. And it says whether the prompt
+// asks for a stream.
+func leaves(body []byte) (why string, stream bool) {
 	s := jsonscan.NewCursor(body)
 	if t := s.Next(); t.Kind != jsonscan.Object {
-		return ""
+		return "", false
 	}
-	why := ""
 	for {
 		key := s.Next()
 		if !key.Key {
-			return why
+			return why, stream
 		}
 		switch name := string(jsonscan.Unquote(key.Raw)); name {
 		case "store", "background":
 			if t := peek(&s); t.Kind == jsonscan.True {
 				why = name
 			}
+		case "stream":
+			stream = peek(&s).Kind == jsonscan.True
 		case "previous_response_id", "conversation", "container", "mcp_servers":
 			if t := peek(&s); t.Kind != jsonscan.Null {
 				why = name

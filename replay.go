@@ -82,18 +82,56 @@ func (r *replay) bytes() []byte {
 	return b
 }
 
-// whole is all of a body of at most 4 MiB, where it can be had before it is sent.
-func (r *replay) whole(length int64) ([]byte, bool) {
+// whole calls use with all of a body of at most 4 MiB, where it can be had before
+// it is sent. It is the caller's own memory, if GetBody gives it in one piece, and
+// is not for use to change or keep. It reports false if the body cannot be had, or
+// is not as long as was said, which may turn out after use.
+func (r *replay) whole(length int64, use func(body []byte)) bool {
 	if r.again == nil {
-		return nil, false
+		return false
 	}
 	body, err := r.again()
 	if err != nil {
-		return nil, false
+		return false
 	}
 	defer body.Close()
-	b, err := io.ReadAll(io.LimitReader(body, maxRecorded+1))
-	return b, err == nil && len(b) <= maxRecorded && (length <= 0 || int64(len(b)) == length)
+	g := gatherer{length: length, use: use}
+	if w, ok := body.(io.WriterTo); ok {
+		_, err = w.WriteTo(&g)
+	} else {
+		g.buf, err = io.ReadAll(io.LimitReader(body, maxRecorded+1))
+	}
+	if err != nil || len(g.buf) > maxRecorded {
+		return false
+	}
+	if !g.done {
+		if length > 0 && int64(len(g.buf)) != length {
+			return false
+		}
+		use(g.buf)
+	}
+	return true
+}
+
+// gatherer is a collector for whole.
+type gatherer struct {
+	length int64
+	use    func([]byte)
+	done   bool
+	buf    []byte
+}
+
+func (g *gatherer) Write(p []byte) (int, error) {
+	switch {
+	case g.done && len(p) > 0 || len(g.buf)+len(p) > maxRecorded:
+		return 0, io.ErrShortWrite
+	case g.buf == nil && len(p) > 0 && int64(len(p)) == g.length:
+		g.use(p)
+		g.done = true
+	default:
+		g.buf = append(g.buf, p...)
+	}
+	return len(p), nil
 }
 
 // lost reports whether no other attempt can ever have the body.

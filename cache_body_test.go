@@ -1,0 +1,100 @@
+package snubber_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// pieces is a body that writes itself in two.
+type pieces struct {
+	*strings.Reader
+	parts []string
+	err   error
+}
+
+func (p pieces) WriteTo(w io.Writer) (n int64, err error) {
+	for _, s := range p.parts {
+		k, err := io.WriteString(w, s)
+		if n += int64(k); err != nil {
+			return n, err
+		}
+	}
+	return n, p.err
+}
+
+// TestCachePromptBody: however GetBody gives a prompt, in place or in pieces, it
+// is the same prompt, or none if it is not what it is said to be.
+func TestCachePromptBody(t *testing.T) {
+	const body = chatBody
+	whole := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
+	for _, c := range []struct {
+		what    string
+		length  int64 // 0: the body's
+		getBody func() (io.ReadCloser, error)
+		want    string
+	}{
+		{"in one piece", 0, whole, "hit"},
+		{"in pieces", 0, func() (io.ReadCloser, error) {
+			return io.NopCloser(pieces{parts: []string{body[:10], body[10:], ""}}), nil
+		}, "hit"},
+		{"only to be read", 0, func() (io.ReadCloser, error) {
+			return io.NopCloser(struct{ io.Reader }{strings.NewReader(body)}), nil
+		}, "hit"},
+		{"of unknown length", -1, whole, "hit"},
+		{"shorter than it is said to be", int64(len(body)) + 1, whole, "bypass"},
+		{"longer, read", int64(len(body)) - 1, func() (io.ReadCloser, error) {
+			return io.NopCloser(struct{ io.Reader }{strings.NewReader(body)}), nil
+		}, "bypass"},
+		{"longer, in pieces", int64(len(body)), func() (io.ReadCloser, error) {
+			return io.NopCloser(pieces{parts: []string{body, "x"}}), nil
+		}, "bypass"},
+		{"that fails", 0, func() (io.ReadCloser, error) {
+			return io.NopCloser(pieces{parts: []string{body}, err: errors.New("no")}), nil
+		}, "bypass"},
+		{"of 5 MiB", 5 << 20, func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), nil
+		}, "bypass"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				return reply(200, strings.NewReader(completion), "Content-Type", "application/json"), nil
+			}))
+			if _, how := served(t, rt, newReq(t, "POST", chatURL, body, "Content-Type", "application/json")); how != "miss" {
+				t.Fatalf("the first is a %s", how)
+			}
+			req := newReq(t, "POST", chatURL, body, "Content-Type", "application/json")
+			if req.GetBody = c.getBody; c.length != 0 {
+				req.ContentLength = c.length
+			}
+			if _, how := served(t, rt, req); how != c.want {
+				t.Errorf("%s, want %s", how, c.want)
+			}
+		})
+	}
+}
+
+// TestCacheKeyHasItsOwnBody: what a user's Key does to the bytes it gets does not
+// reach the wire.
+func TestCacheKeyHasItsOwnBody(t *testing.T) {
+	base := play(jsonStep)
+	rt := caching(base)
+	rt.Cache.Key = func(_ *http.Request, b []byte) string {
+		clear(b)
+		return "key"
+	}
+	// bytes.Reader writes its own memory, where strings.Reader must write a copy.
+	body := []byte(chatBody)
+	req := newReq(t, "POST", chatURL, "", "Content-Type", "application/json")
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	if _, how := served(t, rt, req); how != "miss" {
+		t.Errorf("it is a %s", how)
+	}
+	if got := base.all()[0].body; got != chatBody {
+		t.Errorf("sent %q", got)
+	}
+}
