@@ -34,6 +34,7 @@ func TestSpelling(t *testing.T) {
 		{`"\u00e9\u4e2d\ud83d\ude00\uD83D\uDE00"`, `"é中😀😀"`},
 		{`"\u0000"`, `"\u0000"`},
 		{`"e\u0301"`, "\"e\u0301\""}, // no normalisation: these are two characters
+		{`{"a":"\/","b":"\u0041","c":"\n","d":[ 1 ],"e": {"x":"\u001f"}}`, `{"a":"/","b":"A","c":"\n","d":[1],"e":{"x":"\u001f"}}`},
 		// Names are ordered by what they mean.
 		{`{"\u0062":1,"a":2}`, `{"a":2,"b":1}`},
 		{`{"é":1,"z":2,"":3,"\"":4,"\n":5,"a b":6,"a":7}`, `{"":3,"\n":5,"\"":4,"a":7,"a b":6,"z":2,"é":1}`},
