@@ -30,6 +30,7 @@ type cached struct {
 	size                int64
 	span                rfc9111.Span // of a 206
 	uncompressed        bool         // by net/http
+	negotiated          bool         // its encoding, by a request that says what it can read
 	requested, received time.Time
 	meta                rfc9111.Response
 
@@ -94,7 +95,7 @@ func (e *cached) weight() int64 {
 // legible reports whether the request can read the answer's encoding: one that
 // names none gets it decoded by net/http, which a stored answer does not pass.
 func (e *cached) legible(req http.Header) bool {
-	return e.header["Content-Encoding"] == nil || req["Accept-Encoding"] != nil
+	return !e.negotiated || e.header["Content-Encoding"] == nil || req["Accept-Encoding"] != nil
 }
 
 // freshened is the answer with the fields of a 304 or of a HEAD in place of its own.

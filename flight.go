@@ -627,7 +627,7 @@ func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 	res := r.res
 	e := &cached{
 		key: v.key, primary: v.key, prompt: v.kind == prompting, method: http.MethodGet, url: publicURL(f.in.URL),
-		status: res.StatusCode, uncompressed: res.Uncompressed, requested: requested, received: now,
+		status: res.StatusCode, uncompressed: res.Uncompressed, negotiated: f.in.Header["Accept-Encoding"] != nil, requested: requested, received: now,
 	}
 	if e.prompt {
 		e.method, e.model = http.MethodPost, f.asked.model

@@ -93,7 +93,7 @@ func (e *cached) encode(b []byte) []byte {
 		}
 		return b
 	}
-	b = append(b, 'a', flag(e.prompt, 1)|flag(e.uncompressed, 2))
+	b = append(b, 'a', flag(e.prompt, 1)|flag(e.uncompressed, 2)|flag(e.negotiated, 4))
 	b = binary.AppendUvarint(b, uint64(e.status))
 	b = binary.AppendVarint(b, e.span.First)
 	b = binary.AppendVarint(b, e.span.Last)
@@ -158,7 +158,7 @@ func (e *cached) decode(b []byte) error {
 		if d.bad {
 			return errEntry
 		}
-		e.prompt, e.uncompressed = flags[0]&1 != 0, flags[0]&2 != 0
+		e.prompt, e.uncompressed, e.negotiated = flags[0]&1 != 0, flags[0]&2 != 0, flags[0]&4 != 0
 		e.status = int(min(d.uvarint(), math.MaxInt16))
 		e.span = rfc9111.Span{First: d.varint(), Last: d.varint(), Size: d.varint()}
 		e.header, e.trailer = d.header(), d.header()

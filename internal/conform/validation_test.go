@@ -127,7 +127,7 @@ func storedFields() []test {
 	var tests []test
 	for _, name := range []string{
 		"Test-Header", "X-Test-Header", "Unknown", "Accept-Ranges", "Alt-Svc", "Allow", "Clear-Site-Data", "Content-Disposition", "Content-Foo",
-		"Content-Language", "Content-Location", "Content-MD5", "Content-Range", "Content-Security-Policy", "Content-Type",
+		"Content-Language", "Content-Location", "Content-MD5", "Content-Range", "Content-Security-Policy", "Content-Type", "Content-Encoding",
 		"ETag", "Expires", "Link", "Location", "Public-Key-Pins", "Refresh", "Retry-After", "Server", "Set-Cookie", "Set-Cookie2",
 		"Strict-Transport-Security", "Via", "Warning", "WWW-Authenticate", "X-Content-Foo", "X-Content-Type-Options", "X-Frame-Options",
 		"X-XSS-Protection", "X-Ratelimit-Remaining", "X-Request-Id", "Surrogate-Key",
@@ -169,6 +169,12 @@ func storedFields() []test {
 		test{id: "store-order-of-lines", kind: required, rfc: "9110 5.3", steps: []step{
 			{give: cc("max-age=3600", "Set-Cookie", "a=1", "Set-Cookie", "b=2", "Link", "<b>", "Link", "<a>")},
 			{want: hit, has: []string{"Set-Cookie", "a=1, b=2", "Link", "<b>, <a>"}},
+		}},
+		// Who names no coding has net/http decode, which what is stored does not pass.
+		test{id: "encoding-not-asked-for", kind: informational, rfc: "9110 12.5.3", steps: []step{
+			{send: []string{"Accept-Encoding", "br"}, give: cc("max-age=3600", "Content-Encoding", "br")},
+			{give: cc("max-age=3600")},
+			{send: []string{"Accept-Encoding", "br"}, want: hit, text: "answer 1"},
 		}},
 		test{id: "store-trailer", kind: informational, rfc: "9111 3.1", steps: []step{
 			{give: cc("max-age=3600", "Trailer", "Digest"), chunked: true, trailer: []string{"Digest", "x"}},
