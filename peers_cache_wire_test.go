@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -126,6 +128,89 @@ func TestPeersOfCacheOverSockets(t *testing.T) {
 			})
 		}
 		all.Wait()
+	})
+
+	t.Run("interim answers reach the one who asks, and are not stored", func(t *testing.T) {
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", "</a>")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Del("Link")
+			w.Header().Set("Cache-Control", "max-age=60")
+			io.WriteString(w, "hello")
+		})
+		rt := caching(base)
+		for i := range 2 {
+			var hints atomic.Int32
+			trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
+				if code == http.StatusEarlyHints && h.Get("Link") == "</a>" {
+					hints.Add(1)
+				}
+				return nil
+			}}
+			req := newReq(t, "GET", url, "")
+			res, err := rt.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body := slurp(t, res); body != "hello" || int(hints.Load()) != 1-i || res.Header.Get("Link") != "" {
+				t.Errorf("answer %d: %q, %d hints, %v", i, body, hints.Load(), res.Header)
+			}
+		}
+	})
+
+	t.Run("an upgrade is the caller's alone, and can be written to", func(t *testing.T) {
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "echo")
+			w.Header().Set("Cache-Control", "max-age=60")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, buf, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			line, _ := buf.ReadString('\n')
+			io.WriteString(conn, line)
+		})
+		rt := caching(base)
+		for range 2 {
+			res, err := rt.RoundTrip(newReq(t, "GET", url, "", "Connection", "Upgrade", "Upgrade", "echo"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w, ok := res.Body.(io.Writer)
+			if !ok || res.StatusCode != http.StatusSwitchingProtocols {
+				t.Fatalf("%d with a %T", res.StatusCode, res.Body)
+			}
+			io.WriteString(w, "hello\n")
+			if b, _ := io.ReadAll(res.Body); string(b) != "hello\n" {
+				t.Errorf("%q", b)
+			}
+			res.Body.Close()
+		}
+	})
+
+	t.Run("redirects are kept like other answers", func(t *testing.T) {
+		var n atomic.Int32
+		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			n.Add(1)
+			w.Header().Set("Cache-Control", "max-age=60")
+			if r.URL.Path == "/old" {
+				http.Redirect(w, r, "/new", http.StatusMovedPermanently)
+				return
+			}
+			io.WriteString(w, "hello")
+		})
+		client := &http.Client{Transport: caching(base)}
+		for range 3 {
+			res, err := client.Get(url + "/old")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body := slurp(t, res); body != "hello" || res.Request.URL.Path != "/new" || n.Load() != 2 {
+				t.Errorf("%q from %s, %d requests", body, res.Request.URL.Path, n.Load())
+			}
+		}
 	})
 
 	t.Run("trailers come again", func(t *testing.T) {
