@@ -62,6 +62,7 @@ type flight struct {
 	fin        error
 	trailer    http.Header
 	readers    []*reader
+	lead       *reader       // the leader's; nil if it has left before
 	moved      chan struct{} // closed when there is more to read
 	drained    chan struct{} // closed when a reader has moved
 }
@@ -684,6 +685,11 @@ func (fl *flight) land(how landing, set func()) {
 	if fl.detached && how != recorded && fl.note != "revalidated" {
 		defer fl.table.shun(fl.key, time.Now()) // a refresh that failed is not tried again at once
 	}
+	if how == recorded && !fl.leaderLeft && !fl.detached {
+		// The leader is on board from now on, or the pump could run ahead of it.
+		fl.lead = &reader{flight: fl, leads: true, at: fl.head}
+		fl.readers = append(fl.readers, fl.lead)
+	}
 	close(fl.landed)
 	fl.mu.Unlock()
 	if unwanted {
@@ -743,6 +749,12 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 		res, err := v.deliver(fl.shared.response(v, []byte(line), fl.why))
 		return res, err, true
 	case recorded:
+		if leads {
+			v.reader = fl.lead
+			fl.mu.Lock()
+			v.reader.call = v.call
+			fl.mu.Unlock()
+		}
 		if leads || fl.shared.status < 400 && v.selects(fl) {
 			res, err, ok := v.along(fl, leads)
 			return res, err, ok
@@ -787,15 +799,18 @@ func (v *visit) own(fl *flight) (*http.Response, error) {
 
 // along makes the caller a reader of the body that is recorded.
 func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
-	p := &reader{flight: fl, call: v.call, leads: leads}
-	fl.mu.Lock()
-	if p.at = fl.head; p.at == nil { // it was too long to be kept, and is half gone
+	p := v.reader
+	if !leads {
+		p = &reader{flight: fl, call: v.call}
+		fl.mu.Lock()
+		if p.at = fl.head; p.at == nil { // it was too long to be kept, and is half gone
+			fl.mu.Unlock()
+			return nil, nil, false
+		}
+		fl.readers = append(fl.readers, p)
 		fl.mu.Unlock()
-		return nil, nil, false
+		v.reader = p
 	}
-	fl.readers = append(fl.readers, p)
-	fl.mu.Unlock()
-	v.reader = p
 	if ctx := v.call.ctx(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { p.leave(ctx.Err(), false) })
 		fl.mu.Lock()

@@ -40,8 +40,14 @@ func (fl *flight) pump() {
 		// It is stored before they can see that event and ask again.
 		whole := prompt && fl.r.a.judgedWhole() || !prompt && err == io.EOF && fl.fits(total)
 		if recording && whole && total != committed {
-			fl.commit(next)
 			committed = total
+			if fl.visit.cache.Store != nil && next != nil {
+				// A store may take its time, for which no byte waits. Who asks again
+				// meanwhile gets all of it from the flight.
+				fl.push(next, nil, true)
+				next = nil
+			}
+			fl.commit(next)
 		}
 		if !fl.push(next, err, committed == total) {
 			body.Close() // the readers' Close is theirs alone

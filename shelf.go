@@ -28,10 +28,9 @@ type shelf struct {
 }
 
 const (
-	// getTime and putTime bound calls of a Store, which callers wait for. A disk
-	// or a cache server in reach takes a few milliseconds.
-	getTime = 250 * time.Millisecond
-	putTime = time.Second
+	// storeTime bounds a call of a Store, which callers wait for. A disk or a cache
+	// server in reach takes a few milliseconds.
+	storeTime = 250 * time.Millisecond
 	// asideFor is how long a store that exceeded its time is left alone, and
 	// maxPending how many calls of it, ended or not, may be under way.
 	asideFor   = time.Second
@@ -47,7 +46,7 @@ func (s *shelf) get(v *visit, key cacheKey) *cached {
 		return e
 	}
 	var sealed []byte
-	err := s.ask(v, "get", getTime, func(ctx context.Context) error {
+	err := s.ask(v, "get", func(ctx context.Context) error {
 		r, err := c.Store.Get(ctx, key.String())
 		if err != nil {
 			return err
@@ -92,7 +91,7 @@ func (s *shelf) put(v *visit, e *cached) {
 		return
 	}
 	sealed := s.seal.close(c, e)
-	s.ask(v, "put", putTime, func(ctx context.Context) error {
+	s.ask(v, "put", func(ctx context.Context) error {
 		w, err := c.Store.Put(ctx, e.key.String(), until.Sub(now))
 		if err != nil {
 			return err
@@ -110,21 +109,21 @@ func (s *shelf) drop(v *visit, key cacheKey) {
 		s.memory.delete(key)
 		return
 	}
-	s.ask(v, "delete", putTime, func(ctx context.Context) error {
+	s.ask(v, "delete", func(ctx context.Context) error {
 		return v.cache.Store.Delete(ctx, key.String())
 	})
 }
 
-// ask calls the store, for no longer than limit. A store need not mind its
+// ask calls the store, for no longer than storeTime. A store need not mind its
 // context: one that hangs is left behind, and a few of that kind end the asking.
-func (s *shelf) ask(v *visit, op string, limit time.Duration, f func(context.Context) error) error {
+func (s *shelf) ask(v *visit, op string, f func(context.Context) error) error {
 	if time.Now().UnixNano() < s.aside.Load() || s.pending.Load() >= maxPending {
 		return errStoreBusy
 	}
 	s.pending.Add(1)
 	// The caller's end is no reason to keep half of an entry, and its deadline
 	// none to think the store slow.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), limit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), storeTime)
 	defer cancel()
 	type outcome struct {
 		err      error

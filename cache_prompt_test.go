@@ -1,0 +1,320 @@
+package snubber_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// prompted is a chat request with more members in its body.
+func prompted(t testing.TB, members string, header ...string) *http.Request {
+	t.Helper()
+	return newReq(t, "POST", chatURL, `{"model":"m","messages":[{"role":"user","content":"hello"}]`+members+`}`, header...)
+}
+
+// What is more than its bytes, or cannot be told from something else, is never
+// kept.
+func TestCachePromptsPassedBy(t *testing.T) {
+	for _, tt := range []struct {
+		why string
+		req func(t *testing.T) *http.Request
+	}{
+		{"store", func(t *testing.T) *http.Request { return prompted(t, `,"store":true`) }},
+		{"store", func(t *testing.T) *http.Request { return prompted(t, `,"store":false,"\u0073tore":true`) }},
+		{"background", func(t *testing.T) *http.Request { return prompted(t, `,"background":true`) }},
+		{"previous_response_id", func(t *testing.T) *http.Request { return prompted(t, `,"previous_response_id":"r"`) }},
+		{"conversation", func(t *testing.T) *http.Request { return prompted(t, `,"conversation":{"id":"c"}`) }},
+		{"container", func(t *testing.T) *http.Request { return prompted(t, `,"container":"c"`) }},
+		{"mcp_servers", func(t *testing.T) *http.Request { return prompted(t, `,"mcp_servers":[{}]`) }},
+		{"server tools", func(t *testing.T) *http.Request {
+			return prompted(t, `,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}},{"type":"code_interpreter"}]`)
+		}},
+		{"request no-store", func(t *testing.T) *http.Request { return prompted(t, "", "Cache-Control", "no-store") }},
+		{"conditions", func(t *testing.T) *http.Request { return prompted(t, "", "Content-Encoding", "gzip") }},
+		{"no-cache context", func(t *testing.T) *http.Request {
+			return prompted(t, "").WithContext(snubber.WithNoCache(t.Context()))
+		}},
+		{"body not at hand", func(t *testing.T) *http.Request {
+			req := prompted(t, "")
+			req.GetBody, req.ContentLength = nil, -1
+			return req
+		}},
+		{"body not at hand", func(t *testing.T) *http.Request { // longer than what is looked at
+			return prompted(t, `,"pad":"`+strings.Repeat("x", 4<<20)+`"`)
+		}},
+		{"body not at hand", func(t *testing.T) *http.Request { // the key would be that of a part
+			req := prompted(t, "")
+			whole, _ := req.GetBody()
+			body, _ := io.ReadAll(whole)
+			req.GetBody = func() (io.ReadCloser, error) {
+				return io.NopCloser(io.MultiReader(bytes.NewReader(body[:20]), iotest.ErrReader(errors.New("gone")))), nil
+			}
+			return req
+		}},
+		{"method", func(t *testing.T) *http.Request { return newReq(t, "POST", "https://api.example.com/v1/files", "{}") }},
+		{"unknown format", func(t *testing.T) *http.Request {
+			return newReq(t, "POST", "https://api.example.com/v1/images/generations", `{"model":"m"}`)
+		}},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			base := play(jsonStep)
+			rt := caching(base)
+			for range 2 {
+				res, err := rt.RoundTrip(tt.req(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slurp(t, res)
+				if r := snubber.ReportOf(res); r.Cache != "bypass" || r.CacheDetail != tt.why {
+					t.Errorf("report %q, %q, want a bypass: %s", r.Cache, r.CacheDetail, tt.why)
+				}
+				if s := res.Header.Get("Cache-Status"); !strings.Contains(s, "snubber; fwd=") || !strings.Contains(s, tt.why) {
+					t.Errorf("Cache-Status: %s", s)
+				}
+			}
+			if n := base.sent(); n != 2 {
+				t.Errorf("%d requests, want 2", n)
+			}
+		})
+	}
+}
+
+// These look like it, and are only bytes.
+func TestCachePromptsKept(t *testing.T) {
+	for _, members := range []string{
+		`,"store":false`,
+		`,"store":null,"previous_response_id":null,"conversation":null,"background":false`,
+		`,"metadata":{"store":true,"background":true}`,
+		`,"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"type":{"type":"mcp"}}}}},{"name":"g","input_schema":{"type":"object"}},{"type":"custom","name":"h"}]`,
+		`,"tools":{"type":"x"}`,
+		`,"tools":null`,
+	} {
+		base := play(jsonStep)
+		rt := caching(base)
+		served(t, rt, prompted(t, members))
+		if body, cache := served(t, rt, prompted(t, members)); cache != "hit" || body != completion {
+			t.Errorf("%s: a %s of %q", members, cache, body)
+		}
+	}
+}
+
+// The hooks decide what is the same.
+func TestCacheKeyHooks(t *testing.T) {
+	same := func(t *testing.T, c *snubber.Cache, a, b *http.Request, want bool) {
+		t.Helper()
+		c.PromptTTL = time.Hour
+		base := play(jsonStep)
+		rt := &snubber.Transport{Base: base, Cache: c}
+		served(t, rt, a)
+		if _, cache := served(t, rt, b); (cache == "hit") != want {
+			t.Errorf("the second is a %s, want shared %v", cache, want)
+		}
+	}
+	tags := `,"user":"a","metadata":{"x":1},"safety_identifier":"s","prompt_cache_key":"k"`
+	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, tags), prompted(t, ""), true)
+	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, `,"service_tier":"flex"`), prompted(t, ""), false)
+	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, `,"x":{"user":"a"}`), prompted(t, `,"x":{}`), false)
+	same(t, &snubber.Cache{}, prompted(t, `,"user":"a"`), prompted(t, `,"user":"b"`), false)
+
+	name := func(name string) func(*http.Request, []byte) string {
+		return func(_ *http.Request, body []byte) string {
+			if !bytes.Contains(body, []byte("hello")) {
+				t.Errorf("Key saw %q", body)
+			}
+			return name
+		}
+	}
+	same(t, &snubber.Cache{Key: name("x")}, prompted(t, `,"seed":1`), prompted(t, `,"seed":2`), true)
+	same(t, &snubber.Cache{Key: name("")}, prompted(t, ""), prompted(t, ""), false)
+	same(t, &snubber.Cache{Key: name("x")}, prompted(t, "", "Authorization", "a"), prompted(t, "", "Authorization", "b"), false)
+	same(t, &snubber.Cache{Key: name("x")}, prompted(t, ""), prompted(t, `,"stream":true`), false)
+
+	user := func(req *http.Request) string { return req.Header.Get("User") }
+	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t2", "User", "u"), true)
+	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t1", "User", "w"), false)
+	at := func(query string) *http.Request {
+		req := prompted(t, "", "User", "u")
+		req.URL.RawQuery = query
+		return req
+	}
+	same(t, &snubber.Cache{Identity: user}, at("alt=sse&key=1"), at("key=2&alt=sse"), true)
+	same(t, &snubber.Cache{}, at("alt=sse&key=1"), at("key=2&alt=sse"), false)
+	same(t, &snubber.Cache{}, at("alt=sse&key=1"), at("key=1&alt=sse"), true)
+}
+
+// A stream is given again in the pieces in which it came, and what was true only
+// then is not given again.
+func TestCacheReplaysPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{
+			stream: newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent[:10], nil}, chunk{time.Second, deltaEvent[10:] + finishedEvent, nil}, chunk{2 * time.Second, doneEvent, nil}),
+			header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "r1", "X-Ratelimit-Remaining-Requests", "5", "Set-Cookie", "a=b", "Openai-Processing-Ms", "7", "Openai-Version", "1"),
+		})
+		rt := caching(base)
+		pieces := func() (ps []string, h http.Header) {
+			res, err := rt.RoundTrip(streamed(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 64<<10)
+			for {
+				n, err := res.Body.Read(b)
+				if n > 0 {
+					ps = append(ps, string(b[:n]))
+				}
+				if err != nil {
+					return ps, res.Header
+				}
+			}
+		}
+		first, live := pieces()
+		again, h := pieces()
+		if len(first) != 4 || strings.Join(first, "|") != strings.Join(again, "|") || base.sent() != 1 {
+			t.Errorf("%q, then %q", first, again)
+		}
+		if live.Get("X-Request-Id") != "r1" || live.Get("X-Ratelimit-Remaining-Requests") != "5" {
+			t.Errorf("the first answer lost its header: %v", live)
+		}
+		for _, name := range []string{"X-Request-Id", "X-Ratelimit-Remaining-Requests", "Set-Cookie", "Openai-Processing-Ms"} {
+			if h.Get(name) != "" {
+				t.Errorf("the hit has %s: %s", name, h.Get(name))
+			}
+		}
+		if h.Get("X-Cached-Request-Id") != "r1" || h.Get("Openai-Version") != "1" {
+			t.Errorf("header of the hit: %v", h)
+		}
+	})
+}
+
+// An SDK closes a stream at its terminal event and not at its end.
+func TestCacheKeepsAStreamClosedAtItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := newFlow(chunk{0, deltaEvent + finishedEvent, nil}, chunk{time.Second, doneEvent, nil}, chunk{at: -1})
+		base := play(step{stream: body, header: hdr("Content-Type", "text/event-stream")})
+		rt := caching(base)
+		res, err := rt.RoundTrip(streamed(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(res.Body, make([]byte, len(deltaEvent+finishedEvent+doneEvent))); err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if body, cache := served(t, rt, streamed(t)); cache != "hit" || body != deltaEvent+finishedEvent+doneEvent {
+			t.Errorf("a %s of %q", cache, body)
+		}
+		if synctest.Wait(); body.closes() == 0 {
+			t.Error("the body is open")
+		}
+	})
+}
+
+// Purge forgets what it is told to, and is told no credential.
+func TestCachePurge(t *testing.T) {
+	for name, store := range map[string]snubber.CacheStore{"memory": nil, "store": &recorder{}} {
+		t.Run(name, func(t *testing.T) {
+			page := page("hello", "Vary", "Accept")
+			base := play(page, page, jsonStep, page)
+			rt := stored(base, store)
+			french := get(t, "Accept", "fr")
+			french.URL.RawQuery = "q=1&key=SECRET"
+			french.URL.User = url.UserPassword("u", "SECRET")
+			served(t, rt, get(t))
+			served(t, rt, french)
+			served(t, rt, chat(t, "Authorization", "SECRET"))
+			seen := map[string]int64{}
+			n, err := rt.Cache.Purge(func(s snubber.Stored) bool {
+				seen[s.Method+" "+s.URL+" "+s.Model] = s.Bytes
+				return s.Method == "POST"
+			})
+			if n != 1 || err != nil || len(seen) != 3 || seen["POST "+chatURL+" m"] != int64(len(completion)) || seen["GET "+pageURL+"?q=1 "] != 5 {
+				t.Errorf("%d, %v of %v", n, err, seen)
+			}
+			if _, cache := served(t, rt, get(t)); cache != "hit" {
+				t.Errorf("what was not purged is a %s", cache)
+			}
+			if _, cache := served(t, rt, chat(t, "Authorization", "SECRET")); cache != "miss" {
+				t.Errorf("what was purged is a %s", cache)
+			}
+			if n, err := rt.Cache.Purge(nil); n < 2 || err != nil {
+				t.Errorf("all: %d, %v", n, err)
+			}
+			if _, cache := served(t, rt, get(t)); cache != "miss" {
+				t.Errorf("after all was purged: a %s", cache)
+			}
+		})
+	}
+}
+
+// Beyond MaxEntryBytes the readers keep what they have not read yet, and the
+// slowest sets the pace.
+func TestCacheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pieces, size = 100, 32 << 10
+		var read int
+		body := func(req *http.Request) (*http.Response, error) {
+			return reply(200, readerFunc(func(p []byte) (int, error) {
+				if read++; read > pieces {
+					return 0, io.EOF
+				}
+				return len(p[:min(size, len(p))]), nil
+			}), "Cache-Control", "max-age=60"), nil
+		}
+		rt := &snubber.Transport{Base: wire(body), Cache: &snubber.Cache{MaxBytes: 1 << 20, MaxEntryBytes: 256 << 10}}
+		slow, err := rt.RoundTrip(get(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if most := (256<<10)/size + 2; read > most {
+			t.Errorf("%d pieces are read ahead, want at most %d", read, most)
+		}
+		if b := slurp(t, slow); len(b) != pieces*size {
+			t.Errorf("%d bytes, want %d", len(b), pieces*size)
+		}
+		read = 0
+		gone, err := rt.RoundTrip(get(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := snubber.ReportOf(gone).Cache; c != "miss" {
+			t.Errorf("then a %s", c)
+		}
+		synctest.Wait()
+		gone.Body.Close() // lets go of a flight that waits for it
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A request that ends while it waits for another's answer has an error of its
+// own, and a report.
+func TestCacheReportOfWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := caching(play(step{delay: time.Minute, body: "hello", header: hdr("Cache-Control", "max-age=600")}))
+		go served(t, rt, get(t))
+		synctest.Wait()
+		ctx, report := snubber.WithReport(t.Context())
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, err := rt.RoundTrip(get(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if report.Attempts != 0 || report.Outcome.Class != snubber.Canceled {
+			t.Errorf("report %+v, want no attempt of its own", *report)
+		}
+		time.Sleep(time.Hour)
+	})
+}

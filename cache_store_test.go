@@ -1,0 +1,164 @@
+package snubber_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// What one process has stored, another has, if it has the secret too.
+func TestCacheOverProcesses(t *testing.T) {
+	dir := t.TempDir()
+	open := func(base http.RoundTripper, secret []byte) *snubber.Transport {
+		return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: &snubber.DiskStore{Dir: dir}, Secret: secret}}
+	}
+	french, english := page("bonjour", "Vary", "Accept-Language", "Content-Language", "fr", "X", "1"), page("hello", "Vary", "Accept-Language", "Content-Language", "en")
+	stream := step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent + doneEvent}), header: hdr("Content-Type", "text/event-stream")}
+	base := play(french, english, jsonStep, stream, page("not to be asked"))
+	requests := []func() *http.Request{
+		func() *http.Request { return get(t, "Accept-Language", "fr") },
+		func() *http.Request { return get(t, "Accept-Language", "en") },
+		func() *http.Request { return chat(t) },
+		func() *http.Request { return streamed(t) },
+	}
+	var bodies []string
+	first := open(base, cacheSecret)
+	for _, req := range requests {
+		body, cache := served(t, first, req())
+		if bodies = append(bodies, body); cache != "miss" {
+			t.Errorf("%q is a %s", body, cache)
+		}
+	}
+	second := open(base, cacheSecret)
+	for i, req := range requests {
+		res, err := second.RoundTrip(req())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := slurp(t, res)
+		if r := snubber.ReportOf(res); r.Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
+			t.Errorf("a %s of %q with %v, want a hit of %q", r.Cache, body, res.Header, bodies[i])
+		}
+	}
+	if body, cache := served(t, second, get(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {
+		t.Errorf("for who likes French best a %s of %q", cache, body)
+	}
+	other := open(play(page("other")), bytes.Repeat([]byte("t"), 32))
+	if body, cache := served(t, other, get(t, "Accept-Language", "fr")); cache != "miss" || body != "other" {
+		t.Errorf("with another secret a %s of %q", cache, body)
+	}
+}
+
+// Without a secret that is long enough nothing is kept in a store, and it is said.
+func TestCacheStoreWantsASecret(t *testing.T) {
+	for _, secret := range [][]byte{nil, make([]byte, 31)} {
+		s := &recorder{}
+		base := play(page("hello"))
+		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: s, Secret: secret}}
+		var events []snubber.Event
+		rt.Observe = func(e snubber.Event) { events = append(events, e) }
+		for range 2 {
+			served(t, rt, get(t))
+			served(t, rt, chat(t))
+		}
+		if base.sent() != 4 || s.seen.Len() > 0 {
+			t.Errorf("%d requests, and the store saw %q", base.sent(), s.seen.String())
+		}
+		if e := events[0]; e.Kind != snubber.EventCache || e.Cache != "bypass" || e.Detail != "no secret" {
+			t.Errorf("event %+v", e)
+		}
+	}
+}
+
+// A store that minds no context is left behind and then left alone, and its late
+// answer does no harm.
+func TestCacheStoreThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		release := make(chan struct{})
+		hang := func(context.Context) error { asked.Add(1); <-release; return nil }
+		s := &recorder{get: hang, put: hang}
+		rt := stored(play(page("hello")), s)
+		var faults []string
+		rt.Observe = func(e snubber.Event) {
+			if e.Cache == "store" {
+				faults = append(faults, e.Detail)
+			}
+		}
+		start := time.Now()
+		for range 100 {
+			if body, cache := served(t, rt, get(t)); body != "hello" || cache != "miss" {
+				t.Fatalf("a %s of %q", cache, body)
+			}
+		}
+		if d := time.Since(start); d > 2*time.Second || asked.Load() > 2 || len(faults) == 0 || !strings.Contains(faults[0], "slow") {
+			t.Errorf("100 answers after %v, with %d calls of the store, faults %q", d, asked.Load(), faults)
+		}
+		close(release)
+		s.get, s.put = nil, nil
+		time.Sleep(2 * time.Second)
+		served(t, rt, get(t))
+		if _, cache := served(t, rt, get(t)); cache != "hit" {
+			t.Errorf("when it is well again, a %s", cache)
+		}
+	})
+}
+
+// Each byte of an entry matters: with any of them changed it is a miss, and the
+// answer is stored anew.
+func TestCacheDamagedEntries(t *testing.T) {
+	s := &recorder{}
+	base := play(page("hello", "A", "1"))
+	rt := stored(base, s)
+	served(t, rt, get(t))
+	if len(s.m) != 1 {
+		t.Fatalf("%d entries", len(s.m))
+	}
+	for key, whole := range s.m {
+		for i := range len(whole) + 1 {
+			for _, damaged := range [][]byte{flipped(whole, i), whole[:i]} {
+				if bytes.Equal(damaged, whole) {
+					continue
+				}
+				s.m[key] = damaged
+				sent := base.sent()
+				if body, cache := served(t, rt, get(t)); cache != "miss" || body != "hello" || base.sent() != sent+1 {
+					t.Fatalf("damaged at %d: a %s of %q", i, cache, body)
+				}
+			}
+		}
+	}
+}
+
+func flipped(b []byte, i int) []byte {
+	b = bytes.Clone(b)
+	if i < len(b) {
+		b[i] ^= 0x10
+	}
+	return b
+}
+
+// The store sees neither what was asked and answered nor by whom.
+func TestCacheStoreSeesNothing(t *testing.T) {
+	s := &recorder{}
+	stream := step{stream: io.NopCloser(strings.NewReader(wholeSSE)), header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "TELLTALE")}
+	rt := stored(play(page("TELLTALE", "Vary", "Authorization", "A", "TELLTALE"), stream), s)
+	served(t, rt, newReq(t, "GET", "https://TELLTALE.example.com/TELLTALE?key=TELLTALE", "", "Authorization", "TELLTALE", "Cookie", "TELLTALE"))
+	served(t, rt, newReq(t, "POST", chatURL, strings.ReplaceAll(streamPrompt, "hello", "TELLTALE"), "X-Api-Key", "TELLTALE"))
+	if len(s.m) != 3 {
+		t.Errorf("%d entries, want an index, a page and a stream", len(s.m))
+	}
+	for _, word := range []string{"TELLTALE", "telltale", "example.com", "chat.completion"} {
+		if bytes.Contains(s.seen.Bytes(), []byte(word)) {
+			t.Errorf("the store saw %q", word)
+		}
+	}
+}
