@@ -21,6 +21,7 @@ import (
 	gregjones "github.com/gregjones/httpcache"
 	sandrolain "github.com/sandrolain/httpcache"
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/canon"
 )
 
 // CacheStack is a cache with its memory store, as its documentation sets it up.
@@ -133,7 +134,8 @@ type CacheCase struct {
 	Limit  CacheLimit
 }
 
-// CacheLimit is the most that a call may cost. A zero field is no limit.
+// CacheLimit is the most that a call may cost, the making of the request with it.
+// A zero field is no limit.
 type CacheLimit struct {
 	Allocs float64
 	Ratio  float64 // of the time of the best complete peer
@@ -155,12 +157,12 @@ func CacheCases() []CacheCase {
 	asks := requestHeader()
 	prompt := Base{Header: responseHeader(), Chunks: []string{answer}}
 	return []CacheCase{
-		{Name: "GET 4 KiB", Path: "/v1/models", Header: asks, Base: small, Limit: CacheLimit{Ratio: 1. / 3, Share: 0.5}},
-		{Name: "GET 4 KiB, two fields vary", Path: "/v1/models", Header: asks, Base: varies, Limit: CacheLimit{Ratio: 1. / 3, Share: 0.5}},
-		{Name: "GET 64 KiB", Path: "/v1/models", Header: asks, Base: get(64 << 10)},
+		{Name: "GET 4 KiB", Path: "/v1/models", Header: asks, Base: small, Limit: CacheLimit{Allocs: 16, Ratio: 1. / 3, Share: 0.5}},
+		{Name: "GET 4 KiB, two fields vary", Path: "/v1/models", Header: asks, Base: varies, Limit: CacheLimit{Allocs: 17, Ratio: 1. / 3, Share: 0.5}},
+		{Name: "GET 64 KiB", Path: "/v1/models", Header: asks, Base: get(64 << 10), Limit: CacheLimit{Allocs: 16}},
 		{Name: "GET 4 KiB, cold", Path: "/v1/models", Header: asks, Base: small, Cold: true},
-		{Name: "POST 2 KiB chat", Path: "/v1/chat/completions", Body: chat(), Header: asks, Base: prompt},
-		{Name: "POST 64 KiB chat", Path: "/v1/chat/completions", Body: longChat(64 << 10), Header: asks, Base: prompt},
+		{Name: "POST 2 KiB chat", Path: "/v1/chat/completions", Body: chat(), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 44}},
+		{Name: "POST 64 KiB chat", Path: "/v1/chat/completions", Body: longChat(64 << 10), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 40}},
 	}
 }
 
@@ -268,6 +270,27 @@ func (c *CacheCase) Compare(rounds, n int) ([]Sample, error) {
 		}
 	}
 	return medians, nil
+}
+
+// Key is what the key of the case's prompt costs by itself: its one spelling,
+// hashed. No cache that compares documents, and not their bytes, can do without.
+func (c *CacheCase) Key(rounds, n int) (Sample, error) {
+	var taken []Sample
+	h := sha256.New()
+	for range rounds {
+		got, err := Take(1, n, func(int, []byte) error {
+			h.Reset()
+			if !canon.Write(h, c.Body) {
+				return errors.New("the body has no canonical form")
+			}
+			return nil
+		})
+		if err != nil {
+			return Sample{}, err
+		}
+		taken = append(taken, got)
+	}
+	return median(taken), nil
 }
 
 // Best is the fastest of the complete peers, by their place in [CacheStacks];

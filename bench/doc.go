@@ -3,5 +3,6 @@
 // must not break.
 //
 //	go run ./overhead         the table, and whether the limits hold
+//	go run ./cache            the same for answers from the cache, beside other caches
 //	go test -bench . -benchmem
 package bench

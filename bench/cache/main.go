@@ -23,7 +23,7 @@ func main() {
 	for _, s := range bench.CacheStacks {
 		fmt.Fprint(w, s.Name, "\t")
 	}
-	fmt.Fprintln(w, "ratio\tverdict\t")
+	fmt.Fprintln(w, "ratio\tkey\tverdict\t")
 	failed := false
 	for _, c := range bench.CacheCases() {
 		if !strings.Contains(c.Name, *only) {
@@ -46,6 +46,15 @@ func main() {
 		if best := bench.Best(samples); best > 0 {
 			ratio = fmt.Sprintf("%.2f", float64(samples[0].Time)/float64(samples[best].Time))
 		}
+		share := "–"
+		if c.Body != nil {
+			key, err := c.Key(max(*rounds, 1), max(*calls, 1))
+			if err != nil {
+				fmt.Fprintln(os.Stderr, c.Name+":", err)
+				os.Exit(1)
+			}
+			share = fmt.Sprintf("%.0f %%", 100*float64(key.Time)/float64(samples[0].Time))
+		}
 		verdict := "–"
 		if c.Limit != (bench.CacheLimit{}) {
 			verdict = "pass"
@@ -53,10 +62,11 @@ func main() {
 				verdict, failed = "FAIL: "+strings.Join(broken, ", "), true
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t\n", ratio, verdict)
+		fmt.Fprintf(w, "%s\t%s\t%s\t\n", ratio, share, verdict)
 	}
 	w.Flush()
-	fmt.Println("ratio: the time of the fastest peer that is a complete cache; – where none answers")
+	fmt.Println("ratio: to the time of the fastest peer that is a complete cache; – where none answers")
+	fmt.Println("key: the part of the time that the prompt's spelling and its hash take by themselves")
 	if failed {
 		os.Exit(1)
 	}
