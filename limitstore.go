@@ -53,8 +53,8 @@ type Share struct {
 }
 
 const (
-	storeTime = 100 * time.Millisecond // that a store may take
-	storeRest = 5 * time.Second        // that one which failed is left alone
+	limitStoreTime = 100 * time.Millisecond // that a store may take
+	limitStoreRest = 5 * time.Second        // that one which failed is left alone
 )
 
 var errNoSecret = errors.New("snubber: a Limiter with a Store needs a Secret, the same in all processes: without it each has keys of its own")
@@ -65,17 +65,17 @@ func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(
 // answered.
 func (l *Limiter) ask(ctx context.Context, f func(context.Context) error) bool {
 	began := clock()
-	if until := instant(l.resting.Load()); until != 0 && began < until && until-began <= instant(storeRest) {
+	if until := instant(l.resting.Load()); until != 0 && began < until && until-began <= instant(limitStoreRest) {
 		return false
 	}
-	limited, cancel := context.WithTimeout(ctx, storeTime)
+	limited, cancel := context.WithTimeout(ctx, limitStoreTime)
 	defer cancel()
 	if err := f(limited); err == nil {
 		l.resting.Store(0)
 		return true
 	}
 	if ctx.Err() == nil {
-		l.resting.Store(int64(clock() + instant(storeRest)))
+		l.resting.Store(int64(clock() + instant(limitStoreRest)))
 	}
 	return false
 }
