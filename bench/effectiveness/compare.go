@@ -110,7 +110,7 @@ func score(r, oracle *run) float64 {
 		service += c.service / time.Duration(len(oracle.calls))
 	}
 	s := service.Seconds()
-	return math.Cbrt(lost * (1 + r.waste()) * (r.wait(0.99) + s) / (oracle.wait(0.99) + s))
+	return math.Cbrt(math.Max(1, lost) * (1 + r.waste()) * math.Max(1, (r.wait(0.99)+s)/(oracle.wait(0.99)+s)))
 }
 
 // reached is a target and what became of it.

@@ -125,7 +125,7 @@ func TestContendersPlay(t *testing.T) {
 
 // TestRanking: who gives up is never first.
 func TestRanking(t *testing.T) {
-	s := *find(t, "batch-hint")
+	s := *find(t, "batch-charged-hint")
 	s.load.streams = []stream{{workers: 20, calls: 60}}
 	c := options{seeds: 1, seed: 1}.table(t, &s, regexp.MustCompile("^(bare|openai-go|snubber)$"))
 	last := 1.0
@@ -149,7 +149,7 @@ func TestResults(t *testing.T) {
 		t.Fatal(err)
 	}
 	few := regexp.MustCompile("^(bare|snubber)$")
-	for _, name := range []string{"batch-hint", "priorities"} {
+	for _, name := range []string{"herd", "priorities"} {
 		if err := r.add(options{seeds: 1, seed: 1}.table(t, find(t, name), few)); err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestResults(t *testing.T) {
 	if err := r.close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"batch-hint.svg", "priorities.svg", "README.md"} {
+	for _, name := range []string{"herd.svg", "priorities.svg", "README.md"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

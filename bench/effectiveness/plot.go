@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// The colours are legible on white and on black. The best possible is grey, for
+// The colours, like those of the text, are legible on white and on black: whoever
+// shows the plot may have a theme that the image is not told of. The best possible is grey, for
 // it is not a contender.
 var colours = map[string]string{
 	"oracle":                      "#8b949e",
@@ -57,8 +58,8 @@ func (t *table) plot() []byte {
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">
 <title>%s</title>
 <style>
-text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #59636e }
-.head { font-weight: 600; fill: #24292f }
+text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #6e7781 }
+.head { font-weight: 600; fill: #59636e }
 .grid { stroke: #8b949e; stroke-opacity: .3 }
 .axis { stroke: #8b949e }
 path { fill: none; stroke-width: 2; stroke-linejoin: round }

@@ -59,8 +59,8 @@ func (r *results) add(t *table) error {
 		return nil
 	}
 	for _, row := range t.rows {
-		if t.rows[0].runs[0].ok == 0 {
-			break // where nothing can be had nobody stands better
+		if s.variant || t.rows[0].runs[0].ok == 0 {
+			break // it would count one thing twice, or there was nothing to be had
 		}
 		st := r.standings[row.who]
 		if st == nil {
@@ -135,7 +135,7 @@ Of scenarios that differ only in how a provider says the same, peers play one.
 %s
 ## Ranking
 
-Over the scenarios with targets: in how many every call was answered and, of those, the geometric mean of the score, which is that of three losses: time or quota in terms of the best possible,
+Over the scenarios with targets that all play: in how many every call was answered and, of those, the geometric mean of the score, which is that of three losses: time or quota in terms of the best possible,
 calls on the wire for each answer, p99 wait in terms of FIFO's. 1 is perfect.
 
 | | answered everything | score |
