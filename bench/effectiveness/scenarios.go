@@ -266,6 +266,15 @@ var others = []*scenario{
 		load: load{streams: []stream{{workers: 200, calls: 3000}}, work: chat},
 	},
 	{
+		name: "places-slow", title: "100 workers where 10 calls of ten seconds at a time are allowed, no headers at all",
+		provider: provider{concurrent: 10, says: silent, hint: noHint}, told: provider{concurrent: 10}, horizon: time.Hour,
+		load: load{streams: []stream{{workers: 100, calls: 400}}, work: func(id int, r *rand.Rand) *call {
+			c := chat(id, r)
+			c.service *= 12
+			return c
+		}},
+	},
+	{
 		name: "noise", title: "50 workers, and 5 % of the calls rejected whatever the load",
 		provider: provider{noise: 0.05, says: silent, hint: noHint}, horizon: 20 * time.Minute,
 		load: load{streams: []stream{{workers: 50, calls: 3000}}, work: chat},
