@@ -55,7 +55,11 @@ const (
 	finished
 	timedOut
 	callerLeft
+	overtaken // by another attempt of the same call
 )
+
+// overtakenReason is the Outcome's; the Report is about the other attempt.
+const overtakenReason = "overtaken"
 
 type callback struct {
 	f    func()
@@ -246,8 +250,11 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	// The verdict comes before the error: who reads the error may close at once,
 	// and Close has a verdict of its own.
 	o, err := Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())}, a.call.ctx().Err()
-	if late != nil {
+	switch {
+	case late != nil:
 		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
+	case why == overtaken:
+		o, err = Outcome{Class: Canceled, Reason: overtakenReason}, context.Canceled
 	}
 	a.conclude(o)
 	a.mu.Lock()
@@ -363,7 +370,9 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
-	a.call.root().settle(&o) // under mu: whoever finds the verdict given may read the Report
+	if o.Class != Canceled || o.Reason != overtakenReason {
+		a.call.root().settle(&o) // under mu: whoever finds the verdict given may read the Report
+	}
 	held := a.stopHoldingLocked()
 	took := at.sub(a.watch.started)
 	a.mu.Unlock()
@@ -397,6 +406,13 @@ type endedError struct{ end, err error }
 
 func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
+
+// outrun reports whether another attempt of the call has won.
+func (a *attempt) outrun() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended == overtaken
+}
 
 // header notes that the response's header is there, unless the attempt has
 // ended meanwhile.

@@ -141,7 +141,14 @@ func (a *attempt) prepare(c *call) {
 
 // try sends one attempt and gives the provisional verdict.
 func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
-	*r = result{a: a}
+	if *r = (result{a: a}); c.begin(a, how, r) {
+		c.run(a, base, r)
+	}
+}
+
+// begin numbers and counts an attempt and gives it the request's body. Where
+// there is none to be had, r says so.
+func (c *call) begin(a *attempt, how turn, r *result) bool {
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
 	var err error
@@ -149,9 +156,14 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
 		a.watch.holding = a.permit.line != nil
 		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
 		r.err, r.o = err, classifyError(c.in, err)
-		return
+		return false
 	}
 	c.count(a)
+	return true
+}
+
+// run sends an attempt that has begun.
+func (c *call) run(a *attempt, base http.RoundTripper, r *result) {
 	var res *http.Response
 	done := false
 	defer func() {
@@ -165,7 +177,7 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
 		}
 	}()
 	a.start()
-	res, err = base.RoundTrip(&a.req)
+	res, err := base.RoundTrip(&a.req)
 	c.judge(r, res, err)
 	done = true
 }
@@ -273,7 +285,9 @@ func bodiless(req *http.Request, res *http.Response) bool {
 func (c *call) failed(r *result, err error, now time.Time) {
 	a, o := r.a, Outcome{}
 	err = a.translate(err)
-	if c.t.Classify != nil {
+	if a.outrun() {
+		o = Outcome{Class: Canceled, Reason: overtakenReason}
+	} else if c.t.Classify != nil {
 		o = c.t.Classify(&a.req, nil, err)
 	} else {
 		o = classifyError(c.in, err)
@@ -296,20 +310,27 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		return
 	}
 	var d *detour
+	var gated time.Time
 	switch o.Class {
 	case RateLimited:
 		d = c.detours()
+		c.mu.Lock() // a hedge may be here too
 		if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
 			d.gated = o.NotBefore.Add(jitterAfter(hint))
 		} else {
 			d.gated = now.Add(c.pauses().next(o, now)) // without a hint one backoff step gates the key
 		}
-		a.permit.reported(&o, d.gated, now)
-		c.t.Limiter.gateAll(c.ctx(), c.line, d.gated.Sub(now))
+		gated = d.gated
+		c.mu.Unlock()
+		a.permit.reported(&o, gated, now)
+		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
 	case QuotaExhausted:
 		d = c.detours()
-		d.gated = a.permit.exhausted(o.NotBefore, now)
-		c.t.Limiter.gateAll(c.ctx(), c.line, d.gated.Sub(now))
+		gated = a.permit.exhausted(o.NotBefore, now)
+		c.mu.Lock()
+		d.gated = gated
+		c.mu.Unlock()
+		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
 	default:
 		a.permit.reported(&o, time.Time{}, now)
 		if o.Class == Success {
@@ -318,7 +339,7 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		return
 	}
 	if c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventGated, Time: now, Key: c.line.key.String(), Outcome: o, Until: d.gated})
+		c.t.Observe(Event{Kind: EventGated, Time: now, Key: c.line.key.String(), Outcome: o, Until: gated})
 	}
 }
 
@@ -381,7 +402,7 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 	}
 	c.shifted(a.lease.done(seen, now), now)
 	if rt := c.t.Retry; rt != nil && o.Class == Success {
-		retried := a.how == paid || a.how == deferred && c.detours().owed
+		retried := a.how == paid || a.how == hedging || a.how == deferred && c.detours().owed
 		if retried || a.number == 1 && a.how == first {
 			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
 		}

@@ -35,6 +35,12 @@ func TestContract(t *testing.T) {
 		{"Cache", func(base http.RoundTripper) http.RoundTripper {
 			return &snubber.Transport{Base: base, Cache: &snubber.Cache{}}
 		}},
+		{"Reroute", func(base http.RoundTripper) http.RoundTripper {
+			return snubber.Reroute{Header: http.Header{"X-Route": {"1"}}, Transport: base}
+		}},
+		{"Spread", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Spread{Routes: []snubber.Route{{Transport: base}}}
+		}},
 		{"New", func(base http.RoundTripper) http.RoundTripper { return snubber.New(base) }},
 		{"nest", func(base http.RoundTripper) http.RoundTripper { return snubber.New(snubber.New(base)) }},
 	} {

@@ -135,14 +135,14 @@ func (r recorded) ended(body []byte) bool {
 	return false
 }
 
-// pieces is a body that comes in pieces of a size and ends in err.
-type pieces struct {
+// chopped is a body that comes in pieces of a size and ends in err.
+type chopped struct {
 	rest []byte
 	size int
 	err  error
 }
 
-func (b *pieces) Read(p []byte) (int, error) {
+func (b *chopped) Read(p []byte) (int, error) {
 	if len(b.rest) == 0 {
 		return 0, b.err
 	}
@@ -151,7 +151,7 @@ func (b *pieces) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (*pieces) Close() error { return nil }
+func (*chopped) Close() error { return nil }
 
 // A stream that is cut at any byte and delivered in pieces of any size reaches the
 // caller as exactly what came and an error, or as another whole answer: it is never
@@ -174,7 +174,7 @@ func TestStreamCutAnywhere(t *testing.T) {
 							Cache: &snubber.Cache{PromptTTL: time.Hour}, Limiter: &snubber.Limiter{Concurrent: 1}, Timeout: &snubber.Timeout{}, Retry: retry,
 							Base: wire(func(*http.Request) (*http.Response, error) {
 								if sent++; sent == 1 {
-									return &http.Response{StatusCode: 200, Header: r.header.Clone(), Body: &pieces{rest: r.body[:n], size: size, err: end}, ContentLength: -1}, nil
+									return &http.Response{StatusCode: 200, Header: r.header.Clone(), Body: &chopped{rest: r.body[:n], size: size, err: end}, ContentLength: -1}, nil
 								}
 								return reply(200, strings.NewReader(good), "Content-Type", "text/event-stream"), nil
 							}),

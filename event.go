@@ -29,9 +29,12 @@ const (
 	// EventCache is how the cache took part in a call: Cache and Detail are those
 	// of the [Report].
 	EventCache
+	// EventHedge is a request sent beside a slow one: Attempt is its number, Wait
+	// how long the first had taken.
+	EventHedge
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {

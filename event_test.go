@@ -15,14 +15,14 @@ import (
 // panic.
 func TestEventKindString(t *testing.T) {
 	seen := map[string]bool{}
-	for k := snubber.EventAttempt; k <= snubber.EventCache; k++ {
+	for k := snubber.EventAttempt; k <= snubber.EventHedge; k++ {
 		if s := k.String(); s == "" || s == "unknown" || seen[s] {
 			t.Errorf("kind %d is %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	for _, k := range []snubber.EventKind{0, snubber.EventCache + 1, 255} {
+	for _, k := range []snubber.EventKind{0, snubber.EventHedge + 1, 255} {
 		if s := k.String(); s != "unknown" {
 			t.Errorf("kind %d is %q", k, s)
 		}

@@ -114,6 +114,18 @@ func (q *line) enter(ctx context.Context, cost quota.Cost, front bool, now time.
 	return w.permit, time.Since(now), nil
 }
 
+// enterNow takes what a request of the cost needs if that is there, and does not
+// try an exhausted quota.
+func (q *line) enterNow(cost quota.Cost, now time.Time) (p permit, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now = q.nowLocked(now)
+	if q.waiting > 0 || q.latch > 0 || q.tooLargeLocked(cost) || q.delayLocked(cost, now) != 0 {
+		return p, false
+	}
+	return q.takeLocked(cost, false, now), true
+}
+
 // leave takes a waiter whose context has ended out of the queue, or gives back
 // what it was granted in the same instant.
 func (q *line) leave(w *waiter) {

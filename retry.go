@@ -40,8 +40,17 @@ type Retry struct {
 	// If decides whether an outcome is worth another attempt; attempts, budget
 	// and deadline still bound it. If nil, [Retryable].
 	If func(*http.Request, Outcome) bool
+	// Hedge sends a second request beside the first attempt of an inference call
+	// whose answer does not begin within the time that 95 of 100 took, once there
+	// were 50, and gives the first good answer; the other request is cancelled. It
+	// costs money, since both may be billed, and is off if false. A stream is
+	// hedged until its first content. There is at most one such request for 20
+	// calls, it counts as an attempt and is paid from the Budget, and none is sent
+	// that would have to queue, or to a circuit that is not closed.
+	Hedge bool
 
-	budget Budget // where Budget is nil
+	budget             Budget // where Budget is nil
+	paces, streamPaces registry[*pace]
 }
 
 func (r *Retry) maxAttempts() int {

@@ -299,7 +299,7 @@ func (c *call) send(r *result) {
 		if next != deferred {
 			attempts++
 		}
-		c.try(a, next, c.t.base(), r)
+		attempts += c.hedged(a, next, r) - 1
 		if r.o.Class == Rejected && last.some() {
 			if r.res != nil { // only a Classify of the user's calls a response that
 				r.res.Body.Close()
@@ -350,6 +350,7 @@ const (
 	first    turn = iota
 	paid          // from the retry budget
 	deferred      // by a server's limit or an open circuit: it counts as no attempt
+	hedging       // from the retry budget, beside another one
 	rerouted      // to a fallback's route, past all layers of this Transport
 	stop          // there is none
 )
