@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
@@ -52,7 +53,19 @@ func readmeErrors(err error) {
 	}
 }
 
-var _ = []any{readmeFirst, readmeSDKs, readmeQuota, readmeErrors}
+func readmeRoutes(t *snubber.Transport, euKey string) {
+	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{
+		{Transport: snubber.Reroute{URL: "https://eu.example.com/v1", Model: "gpt-4o", Header: http.Header{"Authorization": {"Bearer " + euKey}}}},
+		{Transport: snubber.Stale}, // what the cache still has
+		{Transport: snubber.Reply{Text: "The assistant is not available right now."}},
+	}}
+}
+
+func readmeCache(t *snubber.Transport) {
+	t.Cache = &snubber.Cache{PromptTTL: time.Hour}
+}
+
+var _ = []any{readmeFirst, readmeSDKs, readmeQuota, readmeErrors, readmeRoutes, readmeCache}
 
 // Every line of Go in the README stands in this file.
 func TestReadmeCompiles(t *testing.T) {
