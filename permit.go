@@ -87,7 +87,7 @@ func (p permit) reported(o *Outcome, until, now time.Time) {
 	}
 	q.quota.Answered(p.id, rs, now)
 	if o.Class == RateLimited {
-		q.quota.Rejected(p.id, over, until, now)
+		q.quota.Rejected(p.id, over, !o.NotBefore.IsZero(), until, now)
 		q.gateLocked(until, now)
 	} else if q.waiting > 0 {
 		q.pumpLocked(now)

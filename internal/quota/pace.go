@@ -9,48 +9,84 @@ import (
 //
 // Between two instants at which a bucket was empty it let through exactly what
 // it had gained. So the second refusal of a key that always had somebody
-// waiting measures the quota, and it takes a small cut to stay below.
+// waiting measures the quota, and a small cut is enough to stay below it; from
+// there the rate grows along CUBIC's curve (RFC 9438), flat where the quota was
+// found and steep where it has been left behind.
+//
+// That holds for a client alone. If others draw on the same quota, refusals
+// come at random and measure only what this client asked for: small cuts would
+// leave the shares as they happened to be. Then the old rule is better, a deep
+// cut and a rise that does not depend much on the own rate, which makes shares
+// equal (Chiu and Jain, 1989). Which of the two it is shows in the number of
+// calls between refusals: alone it is nearly the same each time.
+//
+// The constants were found by bench/effectiveness; it has the last word on any
+// other value.
 type pace struct {
 	w     float64 // units a second that the quota seems to allow; 0: nothing was refused yet
+	cut   float64 // what was left of w by the last cut
+	rise  float64 // units a second that are gained each second; 0: along the curve
 	grown float64 // seconds in use since the cut
+	size  float64 // units of a call, on average
 
-	before  float64   // w before the last cut
-	cutSeq  uint64    // of the request whose refusal made the last cut
-	knewSeq uint64    // of the last request that went before the cut was made
-	own     int64     // its cost
-	passed  float64   // units that were let through of the requests between the two
-	cutAt   time.Time // the last cut
-	emptyAt time.Time // the last refusal
+	// Of the last cut.
+	before  float64 // w until then
+	own     int64   // the cost of the request whose refusal made it
+	cutSeq  uint64  // its number: who went before knows nothing of the cut
+	knewSeq uint64  // the last that went before the cut was made
+	cutAt   time.Time
+	passed  float64 // units that were let through of those between the two numbers
+
+	// Since the last refusal that counted.
+	emptyAt time.Time
 	spent   int64     // by then
-	refused int64     // since then
-	direct  int       // requests since then that did not have to wait
-	waited  int
-	at      time.Time // when a request last went
+	shut    time.Time // the end of the gate that we shut on our own account
+	direct  int       // requests that did not have to wait
+	waited  int       // those that had to
+	at      time.Time // when one last went
+
+	calls  float64 // between the last two refusals
+	apart  float64 // the same on average
+	uneven float64 // how much it varies
+	told   float64 // the share of refusals that said when to come back
+	mean   float64 // w, averaged over some twenty seconds
 }
 
 const (
 	deepCut    = 0.7
 	shallowCut = 0.95
-	growth     = 0.02 // of w, in s^-3
+	growth     = 0.03 // of w, in units of time cubed
+	unitCalls  = 10   // that unit, in calls: at low rates everything takes longer
+
+	weight     = 0.25 // of the latest refusal in the averages
+	unevenFrom = 0.36 // unevenness that speaks for others at the same quota
+	unevenTo   = 0.25 // and that at which it does no more
+	sharedRise = 0.031
+	flukes     = 4 // calls between refusals from which random ones are put up with
 )
 
-func (p *pace) unit() float64 { return max(1, 5/p.w) }
+// unit is the unit of time of the curve.
+func (p *pace) unit() float64 { return max(1, unitCalls*p.size/p.w) }
 
 func (p *pace) rate() float64 {
-	if p.w == 0 {
+	switch {
+	case p.w == 0:
 		return math.Inf(1)
+	case p.rise > 0:
+		return p.cut*p.w + p.rise*p.grown
 	}
-	k := math.Cbrt((1 - shallowCut) / growth)
+	k := math.Cbrt((1 - p.cut) / growth)
 	x := p.grown/p.unit() - k
 	return p.w * (1 + growth*x*x*x)
 }
 
+// took counts a request that goes. The rate grows only while somebody waits for
+// it: what is not used is no evidence.
 func (p *pace) took(n int, waited bool, now time.Time) {
-	d := now.Sub(p.at).Seconds()
 	if waited {
 		p.waited++
 		if p.w > 0 {
-			p.grown += min(d, 2*float64(n)/p.rate()+.2)
+			p.grown += min(now.Sub(p.at).Seconds(), 2*float64(n)/p.rate()+0.2)
 		}
 	} else {
 		p.direct++
@@ -58,41 +94,110 @@ func (p *pace) took(n int, waited bool, now time.Time) {
 	p.at = now
 }
 
-// rejected learns from a refusal. before is what had been spent when the
-// request went.
-func (b *bucket) rejected(f *flight, before int64, recent float64, latest uint64, now time.Time) bool {
+// refusal is a request that came too fast.
+type refusal struct {
+	*flight
+	before int64     // spent when it went
+	recent float64   // spent in the second until now
+	latest uint64    // the number of the last request that went
+	hinted bool      // the server said when to come back
+	until  time.Time // the end of the gate
+}
+
+// rejected learns from a refusal, and reports whether it changed the rate.
+func (b *bucket) rejected(r refusal, now time.Time) bool {
 	p := &b.pace
-	own := int64(f.cost.of(b.kind))
+	own := int64(r.cost.of(b.kind))
 	b.lower(0, now)
-	if f.seq <= p.cutSeq || now.Sub(p.cutAt) < time.Second {
-		p.refused += own
+	shut := p.shut
+	if !r.hinted && r.until.After(p.shut) {
+		p.shut = r.until
+	}
+	if r.seq < p.cutSeq {
+		p.spent -= own // it had counted as let through when the bucket was found empty
+	}
+	if r.seq <= p.cutSeq || now.Sub(p.cutAt) < time.Second {
 		return false
 	}
-	n, d := float64(before-p.spent-p.refused), f.at.Sub(p.emptyAt).Seconds()
-	empty, saturated := p.emptyAt, p.waited > 4*p.direct
-	p.cutSeq, p.knewSeq, p.cutAt = f.seq, latest, now
-	p.emptyAt, p.spent, p.refused, p.direct, p.waited = f.at, before, 0, 0, 0
-	if !empty.IsZero() && n < 1 {
-		return false // turned away whatever the rate: the gate is all that helps
+	first := p.emptyAt.IsZero()
+	n, d := float64(r.before-p.spent), r.at.Sub(p.emptyAt).Seconds()
+	if shut.After(p.emptyAt.Add(time.Second)) {
+		// While we wait without being told to, the bucket gets full and gains
+		// nothing more. It is taken to hold a second's worth.
+		d = max(d-shut.Sub(p.emptyAt).Seconds()+1, 0.5)
 	}
-	w, cut := recent, deepCut
-	if !empty.IsZero() {
-		if saturated {
-			w, cut = n/d, shallowCut
-		} else {
-			w = max(w, n/d)
+	asked, saturated := p.waited+p.direct, p.waited > 4*p.direct
+	p.cutSeq, p.knewSeq, p.cutAt = r.seq, r.latest, now
+	p.emptyAt, p.spent, p.direct, p.waited = r.at, r.before, 0, 0
+	if !first {
+		p.size = max(float64(own), 1)
+		if asked > 0 && n > 0 {
+			p.size = max(n/float64(asked), 1)
 		}
-		w = max(w, p.w/2)
+		p.note(n/p.size, r.hinted)
+		if n < 1 {
+			p.grown = 0
+			return false // turned away whatever the rate: the gate is all that helps
+		}
+	} else {
+		p.size = max(float64(own), 1)
 	}
+	rate := p.rate()
 	p.before, p.own, p.passed = p.w, own, 0
-	p.w = max(w, 1e-3)
-	p.grown = 0
-	if cut == deepCut {
-		p.w *= cut / shallowCut
+	switch {
+	case first:
+		p.w, p.cut, p.rise = r.recent*deepCut/shallowCut, shallowCut, 0
+	case !saturated:
+		p.w, p.cut, p.rise = max(n/d, r.recent*deepCut/shallowCut, p.w/4), shallowCut, 0
+	case p.told < 0.5 && p.uneven > unevenFrom && min(p.calls, p.apart) >= flukes && rate < 1.1*p.w:
+		// Refusals now and then, at rates at which there were none, by a server
+		// that does not say what it lacks: they have nothing to do with us.
+		return false
+	default:
+		measured := n / d
+		p.mean += (measured - p.mean) * (1 - math.Exp(-d/20))
+		if p.shared() {
+			p.w, p.cut = rate, deepCut
+			if measured < 0.6*rate && p.calls >= 4 {
+				p.w = measured / 0.8 // there is less for all
+			}
+			p.rise = sharedRise * p.size * math.Pow(p.mean/p.size, 0.75)
+			break
+		}
+		least := p.w / 4
+		if p.calls < 4 { // too few to measure by
+			least = p.w / 2
+		}
+		p.w, p.cut, p.rise, p.mean = max(measured, least), shallowCut, 0, measured
 	}
+	p.w = max(p.w, 1e-3)
+	p.grown = 0
 	b.adjust(now)
 	b.lower(0, now)
 	return true
+}
+
+// note counts the calls between two refusals.
+func (p *pace) note(calls float64, hinted bool) {
+	if p.calls > 0 {
+		odd := math.Abs(math.Log((max(calls, 0) + 2) / (p.calls + 2)))
+		p.uneven += weight * (min(odd, 0.8) - p.uneven) // at most, or one step of the quota would do
+	}
+	p.calls = calls
+	p.apart += weight * (min(calls, 100) - p.apart)
+	p.told *= 1 - weight
+	if hinted {
+		p.told += weight
+	}
+}
+
+// shared reports whether others seem to draw on the same quota. Only of a server
+// that says when to come back: the steps of our own backoff are uneven enough.
+func (p *pace) shared() bool {
+	if p.rise > 0 {
+		return p.told >= 0.5 && p.uneven > unevenTo
+	}
+	return p.told >= 0.5 && p.uneven > unevenFrom
 }
 
 // let learns from a request that was let through. If a bucket was empty, those

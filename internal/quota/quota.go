@@ -235,7 +235,7 @@ func (k *Control) Restart(now time.Time) {
 // Rejected tells that a request came too fast. kind is what it was too much
 // for; until is when the server's gate opens, and then one request may go
 // whatever the rate: the server said so.
-func (k *Control) Rejected(id int32, kind Kind, until, now time.Time) (changed bool) {
+func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Time) (changed bool) {
 	f := &k.flights.all[id]
 	k.ramp.over = true
 	if kind >= kinds {
@@ -246,10 +246,24 @@ func (k *Control) Rejected(id int32, kind Kind, until, now time.Time) (changed b
 		b = newBucket(kind)
 		k.short[kind] = b
 	}
-	changed = b.rejected(f, f.spent[kind]-int64(f.cost.of(kind)), k.recent[kind], k.seq, now)
-	if kind == Requests {
+	changed = b.rejected(refusal{
+		flight: f, before: f.spent[kind] - int64(f.cost.of(kind)), recent: k.recent[kind], latest: k.seq, hinted: hinted, until: until,
+	}, now)
+	if kind == Requests && until.Sub(now) >= time.Second {
 		b.raise(1-b.limit()*until.Sub(now).Seconds(), now)
 	}
+	// It was not let through, and so no part of what the quota admitted.
+	for kind := range k.spent {
+		k.spent[kind] -= int64(f.cost.of(Kind(kind)))
+	}
+	for kind := Tokens; kind < kinds; kind++ {
+		for _, b := range [...]*bucket{k.short[kind], k.long[kind]} {
+			if b != nil {
+				b.credit(f.cost.of(kind), now)
+			}
+		}
+	}
+	f.cost = Cost{}
 	return changed
 }
 
