@@ -1,6 +1,8 @@
 package snubber_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -161,4 +163,281 @@ func TestOpeningEndsAtContent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// When nothing helps, the caller gets the failure as it came: the event in the
+// stream, or the beginning and an error; also where it was put aside for a wait
+// that did not take place.
+func TestOpeningFailureIsHandedBack(t *testing.T) {
+	page := "<html>" + strings.Repeat("x", 100) + "</html>"
+	for _, tt := range []struct {
+		name, url, kind, body string
+		truncated             bool
+	}{
+		{"an event", anthropicURL, "text/event-stream", messageStart + overloadedEvent, false},
+		{"an event that says more", anthropicURL, "text/event-stream", messageStart + overloadedEvent + pingEvent, false},
+		{"a cut", anthropicURL, "text/event-stream", messageStart, true},
+		{"nothing", anthropicURL, "text/event-stream", "", true},
+		{"a page", chatURL, "text/html", page, false},
+		{"a document", chatURL, "application/json", "{\"error\":{\"code\":502}}\n", false},
+	} {
+		for how, tr := range map[string]func() *snubber.Transport{
+			"no Retry":    func() *snubber.Transport { return &snubber.Transport{} },
+			"no attempts": func() *snubber.Transport { return &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: 2}} },
+			"the queue": func() *snubber.Transport {
+				return &snubber.Transport{Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+			},
+			"the circuit": func() *snubber.Transport {
+				return &snubber.Transport{Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
+			},
+			"the route": func() *snubber.Transport {
+				return &snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{err: syscall.ECONNREFUSED})}}}}
+			},
+			"the deadline": func() *snubber.Transport {
+				return &snubber.Transport{Retry: &snubber.Retry{MinBackoff: 20 * time.Second}}
+			},
+		} {
+			t.Run(tt.name+"/"+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					tr := tr()
+					tr.Timeout = &snubber.Timeout{}
+					var opened []*flow
+					tr.Base = wire(func(*http.Request) (*http.Response, error) {
+						opened = append(opened, newFlow(chunk{text: tt.body}))
+						if tt.body == "" {
+							opened[len(opened)-1].chunks = nil
+						}
+						return reply(200, opened[len(opened)-1], "Content-Type", tt.kind, "X-Request-Id", "r"), nil
+					})
+					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+					defer cancel()
+					req := newReq(t, "POST", tt.url, streamBody, "X-Stainless-Lang", "go").WithContext(ctx)
+					res, err := tr.RoundTrip(req)
+					if err != nil || res.StatusCode != 200 || res.Header.Get("X-Request-Id") != "r" {
+						t.Fatalf("RoundTrip = %v, %v, want the 200", res, err)
+					}
+					if stop := res.Header.Get("X-Should-Retry") == "false"; stop != (tr.Retry != nil) {
+						t.Errorf("X-Should-Retry: false is there: %v", stop)
+					}
+					got, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if string(got) != tt.body {
+						t.Errorf("body %q, want %q", got, tt.body)
+					}
+					if tt.truncated != errors.Is(err, io.ErrUnexpectedEOF) || !tt.truncated && err != nil {
+						t.Errorf("it ends in %v, want truncated: %v", err, tt.truncated)
+					}
+					for i, f := range opened {
+						if f.closes() == 0 {
+							t.Errorf("body %d of %d is open", i+1, len(opened))
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// The caller's end ends the waiting for the opening at its moment, and so does a
+// timer; neither leaves anything behind.
+func TestOpeningEnded(t *testing.T) {
+	for _, kind := range []string{"text/event-stream", "application/json"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := newFlow(chunk{text: "\n"}, chunk{at: -1})
+				base := play(step{do: func(*http.Request) (*http.Response, error) { return reply(200, body, "Content-Type", kind), nil }})
+				tr := snubber.New(base)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, cancel)
+				start := time.Now()
+				res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+				if res != nil || !errors.Is(err, context.Canceled) || time.Since(start) != time.Second {
+					t.Errorf("RoundTrip = %v, %v after %v, want Canceled after 1s", res, err, time.Since(start))
+				}
+				if body.closes() == 0 || base.sent() != 1 {
+					t.Errorf("closed %d times, %d wire calls, want closed and 1", body.closes(), base.sent())
+				}
+				if n := inFlight(t, tr.Limiter); n != 0 {
+					t.Errorf("%d in flight, want 0", n)
+				}
+				if c := circuitOf(t, tr.Breaker); c.Requests != 0 {
+					t.Errorf("%d outcomes, want none: the caller left", c.Requests)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) { // a base that panics gives everything back
+		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+			return reply(200, panicReader{}, "Content-Type", "text/event-stream"), nil
+		})}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			tr.RoundTrip(streamReq(t))
+		}()
+		if n := inFlight(t, tr.Limiter); n != 0 {
+			t.Errorf("%d in flight, want 0", n)
+		}
+	})
+}
+
+type panicReader struct{}
+
+func (panicReader) Read([]byte) (int, error) { panic("base") }
+
+// A stream that never comes to its content is not held for ever: beyond 64 KiB,
+// and beyond some thousand Reads, it is the caller's.
+func TestOpeningIsBounded(t *testing.T) {
+	for name, body := range map[string]io.Reader{
+		"pings":         &again{text: pingEvent},
+		"one line":      &again{text: ": and so on "},
+		"one event":     io.MultiReader(strings.NewReader("event: ping\ndata: "), &again{text: "x"}),
+		"blanks":        &again{text: "\n"},
+		"empty Reads":   &again{},
+		"a document":    io.MultiReader(strings.NewReader("{\"choices\":["), &again{text: "{},"}),
+		"an error":      io.MultiReader(strings.NewReader("{\"error\":\""), &again{text: "xxx"}),
+		"not a message": io.MultiReader(strings.NewReader("{\"x\":\""), &again{text: "xxx"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			kind := "text/event-stream"
+			if strings.HasPrefix(name, "a") || strings.HasPrefix(name, "n") {
+				kind = "application/json"
+			}
+			tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body, "Content-Type", kind), nil }))
+			res, err := tr.RoundTrip(streamReq(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := int64(100 << 10)
+			if name == "empty Reads" {
+				n = 0 // there will never be more
+			}
+			if n, err := io.CopyN(io.Discard, res.Body, n); err != nil {
+				t.Errorf("read %d, %v", n, err)
+			}
+			res.Body.Close()
+		})
+	}
+}
+
+// again is a body without end.
+type again struct {
+	text string
+	left string
+}
+
+func (a *again) Read(p []byte) (int, error) {
+	if a.left == "" {
+		a.left = a.text
+	}
+	n := copy(p, a.left)
+	a.left = a.left[n:]
+	return n, nil
+}
+
+// The hook is asked once, at the opening's end, and sees what is held. Its own
+// question to Classify has the answer that there would be without it.
+func TestOpeningClassify(t *testing.T) {
+	for _, tt := range []struct {
+		name, url, kind string
+		chunks          []chunk
+		held            string
+		class           snubber.Class
+	}{
+		{"content", anthropicURL, "text/event-stream", []chunk{{text: messageStart}, {text: textDelta}, {text: messageStop}}, messageStart + textDelta, snubber.Success},
+		{"overload", anthropicURL, "text/event-stream", []chunk{{text: messageStart}, {text: overloadedEvent}}, messageStart + overloadedEvent, snubber.Overloaded},
+		{"cut", anthropicURL, "text/event-stream", []chunk{{text: messageStart}}, messageStart, snubber.Unreachable},
+		{"document", chatURL, "application/json", []chunk{{text: "{\"choices\":"}, {text: "[]}"}}, "{\"choices\":[]}", snubber.Success},
+		{"error", chatURL, "application/json", []chunk{{text: "{\"error\":{\"code\":429}}"}}, "{\"error\":{\"code\":429}}", snubber.RateLimited},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				base := play(
+					step{do: func(*http.Request) (*http.Response, error) {
+						return reply(200, newFlow(tt.chunks...), "Content-Type", tt.kind), nil
+					}},
+					step{header: hdr("Content-Type", "text/event-stream"), body: doneEvent})
+				tr := &snubber.Transport{
+					Retry: &snubber.Retry{}, Base: base,
+					Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
+						o := snubber.Classify(req, res, err)
+						if asked++; asked > 1 {
+							return o
+						}
+						b, rerr := io.ReadAll(res.Body)
+						if string(b) != tt.held || rerr != nil {
+							t.Errorf("the hook sees %q, %v, want %q", b, rerr, tt.held)
+						}
+						if o.Class != tt.class {
+							t.Errorf("Classify = %v, want %v", o.Class, tt.class)
+						}
+						return snubber.Outcome{Class: snubber.ServerError, Reason: "mine"}
+					},
+				}
+				res, err := tr.RoundTrip(newReq(t, "POST", tt.url, streamBody))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := slurp(t, res); got != doneEvent || asked != 2 || base.sent() != 2 {
+					t.Errorf("body %q, asked %d times in %d attempts, want the second answer", got, asked, base.sent())
+				}
+			})
+		})
+	}
+}
+
+// A limit that is only told inside the stream is one for everybody: the call goes
+// back to its queue, and the key is gated.
+func TestOpeningRateLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limited = "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Please try again in 9.9s.\"}}\n\n"
+		base := play(
+			step{header: hdr("Content-Type", "text/event-stream"), body: roleEvent + limited},
+			step{header: hdr("Content-Type", "text/event-stream"), body: deltaEvent + doneEvent})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
+		ctx, report := snubber.WithReport(t.Context())
+		start := time.Now()
+		res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slurp(t, res); got != deltaEvent+doneEvent {
+			t.Errorf("body %q", got)
+		}
+		if d := time.Since(start); d < 9900*time.Millisecond || d > 11*time.Second {
+			t.Errorf("sent again after %v, want after the 9.9s that the server asked for", d)
+		}
+		if report.Queued == 0 {
+			t.Error("it did not wait in the queue")
+		}
+	})
+}
+
+// Transports inside one another hold the opening once each, and the outer one has
+// the pieces as the inner one had them.
+func TestOpeningNested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(
+			step{header: hdr("Content-Type", "text/event-stream"), body: overloadedEvent},
+			step{do: sse(chunk{text: messageStart}, chunk{at: time.Second, text: textDelta}, chunk{at: time.Hour, text: messageStop})})
+		inner := &snubber.Transport{Base: base, Timeout: &snubber.Timeout{Idle: -1}}
+		outer := &snubber.Transport{Base: inner, Retry: &snubber.Retry{MinBackoff: -1}, Limiter: &snubber.Limiter{Concurrent: 1}}
+		res, err := outer.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+		if err != nil || base.sent() != 2 {
+			t.Fatalf("%v, %d wire calls, want 2", err, base.sent())
+		}
+		for _, want := range []string{messageStart, textDelta, messageStop} {
+			if got := take(t, res.Body); got != want {
+				t.Errorf("Read %q, want %q", got, want)
+			}
+		}
+		slurp(t, res)
+		if n := inFlight(t, outer.Limiter); n != 0 {
+			t.Errorf("%d in flight, want 0", n)
+		}
+	})
 }
