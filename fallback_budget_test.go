@@ -1,0 +1,216 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// Three routes of four attempts are not sixteen calls: the limit is the
+// Retry's and one for each route that is asked, whoever nests in whom.
+func TestFallbackBoundsAttempts(t *testing.T) {
+	route := func(host string, rt http.RoundTripper) snubber.Route {
+		return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + "/v1", Transport: rt}}
+	}
+	for _, tt := range []struct {
+		name  string
+		build func(base http.RoundTripper) http.RoundTripper
+		want  int
+		hops  int
+	}{
+		{"the same layers", func(base http.RoundTripper) http.RoundTripper {
+			tr := snubber.New(base)
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", nil), route("c", nil), route("d", nil)}}
+			return tr
+		}, 7, 4},
+		{"their own layers", func(base http.RoundTripper) http.RoundTripper {
+			tr := snubber.New(base)
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", snubber.New(base)), route("c", snubber.New(base)), route("d", snubber.New(base))}}
+			return tr
+		}, 7, 4},
+		{"no Retry of its own", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{route("b", snubber.New(base)), route("c", snubber.New(base))}}}
+		}, 1 + 4 + 1, 3},
+		{"a fallback in a fallback", func(base http.RoundTripper) http.RoundTripper {
+			inner := snubber.New(base)
+			inner.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("c", nil)}}
+			tr := snubber.New(base)
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", inner)}}
+			return tr
+		}, 4 + 1 + 1, 2},
+		{"under a Retry", func(base http.RoundTripper) http.RoundTripper {
+			inner := snubber.New(base)
+			inner.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", nil)}}
+			return &snubber.Transport{Retry: &snubber.Retry{}, Base: inner}
+		}, 5, 2},
+		{"a Spread as a route", func(base http.RoundTripper) http.RoundTripper {
+			tr := snubber.New(base)
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &snubber.Spread{Routes: []snubber.Route{route("b", nil), route("c", nil)}}}}}
+			return tr
+		}, 4 + 1 + 1, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sent := map[string]int{}
+				total := 0
+				base := wire(func(req *http.Request) (*http.Response, error) {
+					sent[req.URL.Host]++
+					total++
+					return reply(500, strings.NewReader(req.URL.Host)), nil
+				})
+				ctx, report := snubber.WithReport(context.Background())
+				res, err := tt.build(base).RoundTrip(chat(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body := slurp(t, res); body != "api.example.com" {
+					t.Errorf("got the failure of %s, want the first one's", body)
+				}
+				if total != tt.want || report.Attempts != tt.want {
+					t.Errorf("%v: %d wire calls, report %d, want %d", sent, total, report.Attempts, tt.want)
+				}
+				calls := 0
+				for _, h := range report.Hops {
+					calls += h.Attempts
+				}
+				if len(report.Hops) != tt.hops || calls != total || report.Route != 0 || report.Outcome.Class != snubber.ServerError {
+					t.Errorf("report %+v", report)
+				}
+			})
+		})
+	}
+}
+
+// A route that is open costs no call and no time, one that is gated comes after
+// those that are not, and none begins to wait that cannot be in time.
+func TestFallbackPassesOver(t *testing.T) {
+	setup := func() (tr *snubber.Transport, hosts *[]string, b, c *snubber.Transport) {
+		hosts = new([]string)
+		base := wire(func(req *http.Request) (*http.Response, error) {
+			*hosts = append(*hosts, req.URL.Host)
+			if req.URL.Host == "api.example.com" {
+				return reply(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
+			}
+			return reply(200, strings.NewReader("{}")), nil
+		})
+		b, c = snubber.New(base), snubber.New(base)
+		tr = &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{
+			{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: b}},
+			{Transport: snubber.Reroute{URL: "https://c.example.com/v1", Transport: c}},
+		}}}
+		return tr, hosts, b, c
+	}
+	spend := func(t *testing.T, tr *snubber.Transport, host string) { // its one request a minute
+		tr.Limiter.RequestsPerMinute = 1
+		if status, err := fetch(tr, newReq(t, "POST", "https://"+host+"/v1/chat/completions", chatBody)); status != 200 {
+			t.Fatal(status, err)
+		}
+	}
+	for _, tt := range []struct {
+		name     string
+		prepare  func(t *testing.T, b, c *snubber.Transport)
+		deadline time.Duration
+		hosts    string // of this call
+		took     time.Duration
+		status   int
+	}{
+		{"ready", func(t *testing.T, b, c *snubber.Transport) {}, 0, "api b", 0, 200},
+		{"open", func(t *testing.T, b, c *snubber.Transport) { b.Breaker.Open("https://b.example.com m") }, 0, "api c", 0, 200},
+		{"gated", func(t *testing.T, b, c *snubber.Transport) { spend(t, b, "b.example.com") }, 0, "api c", 0, 200},
+		{"gated, the other open", func(t *testing.T, b, c *snubber.Transport) {
+			spend(t, b, "b.example.com")
+			c.Breaker.Open("https://c.example.com m")
+		}, 0, "api b", time.Minute, 200},
+		{"both gated: the earlier one", func(t *testing.T, b, c *snubber.Transport) {
+			spend(t, c, "c.example.com")
+			time.Sleep(10 * time.Second)
+			spend(t, b, "b.example.com")
+		}, 0, "api c", 50 * time.Second, 200},
+		{"not in time", func(t *testing.T, b, c *snubber.Transport) {
+			spend(t, b, "b.example.com")
+			spend(t, c, "c.example.com")
+		}, 30 * time.Second, "api", 0, 429},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr, hosts, b, c := setup()
+				tt.prepare(t, b, c)
+				*hosts = nil
+				ctx := t.Context()
+				if tt.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
+					defer cancel()
+				}
+				start := time.Now()
+				status, err := fetch(tr, chat(t).WithContext(ctx))
+				if d := time.Since(start); status != tt.status || err != nil || d < tt.took || d > tt.took+time.Millisecond {
+					t.Errorf("%d, %v after %v, want %d after %v", status, err, d, tt.status, tt.took)
+				}
+				if got := strings.ReplaceAll(strings.Join(*hosts, " "), ".example.com", ""); got != tt.hosts {
+					t.Errorf("asked %s, want %s", got, tt.hosts)
+				}
+			})
+		})
+	}
+}
+
+// A deadline that passes on a route leaves the first failure, which is whole,
+// and says who else was asked. One that cancels wants no answer.
+func TestFallbackOutOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := &snubber.Transport{Base: play(step{status: 503, body: "first", header: hdr("Retry-After", "7")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: roundTrip(hang)}, {Transport: play()}}}}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(res.Body); string(body) != "first" || err != nil || res.Header.Get("Retry-After") != "7" {
+			t.Errorf("%q, %v, %v", body, err, res.Header)
+		}
+		if r := snubber.ReportOf(res); r.Route != 0 || len(r.Hops) != 2 || r.Hops[1].Outcome.Class != snubber.Canceled {
+			t.Errorf("report %+v", r)
+		}
+		if h := res.Header.Get("Snubber-Route"); h != "0;class=overloaded;calls=1;reason=http_503;answered, 1;class=canceled;calls=1;reason=deadline" {
+			t.Errorf("Snubber-Route: %s", h)
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+// TooLong goes on to the larger window, Filtered does not, and a route's own
+// refusal of the request is not the caller's answer.
+func TestFallbackByClass(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		first  step
+		second step
+		status int
+		sent   int // to the second
+	}{
+		{"too long", step{status: 400, body: `{"error":{"code":"context_length_exceeded"}}`}, step{}, 200, 1},
+		{"filtered", step{status: 400, body: `{"error":{"code":"content_filter"}}`}, step{}, 400, 0},
+		{"invalid", step{status: 404}, step{}, 404, 0},
+		{"the route's key is wrong", step{status: 503, header: hdr("Retry-After", "7")}, step{status: 401}, 503, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			second := play(tt.second)
+			rt := &snubber.Transport{Base: play(tt.first), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}}
+			if status, err := fetch(rt, chat(t)); status != tt.status || err != nil || second.sent() != tt.sent {
+				t.Errorf("%d, %v, %d sent, want %d and %d", status, err, second.sent(), tt.status, tt.sent)
+			}
+		})
+	}
+}
