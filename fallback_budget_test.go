@@ -176,7 +176,7 @@ func TestFallbackOutOfTime(t *testing.T) {
 		if body, err := io.ReadAll(res.Body); string(body) != "first" || err != nil || res.Header.Get("Retry-After") != "7" {
 			t.Errorf("%q, %v, %v", body, err, res.Header)
 		}
-		if r := snubber.ReportOf(res); r.Route != 0 || len(r.Hops) != 2 || r.Hops[1].Outcome.Class != snubber.Canceled {
+		if r := snubber.ReportOf(res); r.Route != 0 || r.Outcome.Class != snubber.Overloaded || len(r.Hops) != 2 || r.Hops[1].Outcome.Class != snubber.Canceled {
 			t.Errorf("report %+v", r)
 		}
 		if h := res.Header.Get("Snubber-Route"); h != "0;class=overloaded;calls=1;reason=http_503;answered, 1;class=canceled;calls=1;reason=deadline" {

@@ -95,6 +95,30 @@ func TestReroute(t *testing.T) {
 	}
 }
 
+// Host and user belong to an origin too.
+func TestRerouteHost(t *testing.T) {
+	for _, tt := range []struct {
+		route      snubber.Reroute
+		host, user string
+	}{
+		{snubber.Reroute{Model: "b"}, "virtual", "u"},
+		{snubber.Reroute{URL: "https://api.example.com/v1"}, "virtual", "u"},
+		{snubber.Reroute{URL: "https://b.example.com/v1"}, "", ""},
+		{snubber.Reroute{URL: "https://v@b.example.com/v1", Header: hdr("Host", "other")}, "other", "v"},
+	} {
+		req := newReq(t, "POST", strings.Replace(chatURL, "//", "//u@", 1), chatBody)
+		req.Host = "virtual"
+		base := &seen{}
+		tt.route.Transport = base
+		if _, err := tt.route.RoundTrip(req); err != nil {
+			t.Fatal(err)
+		}
+		if got := base.reqs[0]; got.Host != tt.host || got.URL.User.Username() != tt.user || got.Header.Get("Host") != "" {
+			t.Errorf("%+v: host %q, user %q", tt.route, got.Host, got.URL.User)
+		}
+	}
+}
+
 // What cannot be changed is refused, its body closed, and the next route asked.
 func TestRerouteRefuses(t *testing.T) {
 	const signature = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"

@@ -119,6 +119,14 @@ func TestSpreadReady(t *testing.T) {
 	if r := snubber.ReportOf(res); r.Route != 2 || r.Attempts != 1 || len(r.Hops) != 2 || r.Hops[0].Route != 1 || r.Hops[0].Attempts != 0 {
 		t.Errorf("report %+v", r)
 	}
+	ctx, report := snubber.WithReport(context.Background())
+	if status, err := fetch(&snubber.Transport{Retry: &snubber.Retry{}, Base: s}, chat(t).WithContext(ctx)); status != 200 || err != nil || report.Attempts != 1 || report.Route != 2 {
+		t.Errorf("inside of another Transport: %d, %v, report %+v", status, err, report)
+	}
+	long := play(step{status: 400, body: `{"error":{"code":"context_length_exceeded"}}`})
+	if status, _ := fetch(&snubber.Spread{Routes: []snubber.Route{{Transport: long}, {Transport: long}}}, chat(t)); status != 400 || long.sent() != 1 {
+		t.Errorf("too long for a model: %d after %d, want 400 after one", status, long.sent())
+	}
 	empty := &closing{Reader: strings.NewReader("x")}
 	req = chat(t)
 	req.Body = empty
