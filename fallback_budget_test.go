@@ -190,6 +190,28 @@ func TestFallbackOutOfTime(t *testing.T) {
 	})
 }
 
+// Where nobody had a response, the one for the SDK says who was asked.
+func TestFallbackRefusedByAll(t *testing.T) {
+	tr := snubber.New(play())
+	tr.Breaker.Open("https://api.example.com m")
+	tr.Breaker.Open("https://b.example.com m")
+	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}}}}
+	res, err := tr.RoundTrip(chat(t, stainless, "go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := slurp(t, res); res.StatusCode != 503 || !strings.Contains(body, "api.example.com") {
+		t.Errorf("%d %s, want the first refusal", res.StatusCode, body)
+	}
+	const want = "0;class=rejected;calls=0;reason=snubber_circuit_open;answered, 1;class=rejected;calls=0;reason=snubber_circuit_open"
+	if h := res.Header.Get("Snubber-Route"); h != want {
+		t.Errorf("Snubber-Route: %s", h)
+	}
+	if _, err := tr.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+		t.Errorf("others get %v", err)
+	}
+}
+
 // TooLong goes on to the larger window, Filtered does not, and a route's own
 // refusal of the request is not the caller's answer.
 func TestFallbackByClass(t *testing.T) {

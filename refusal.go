@@ -31,17 +31,8 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	if c.ledger != nil {
 		c.ledger.write(c, c.reportLocked())
 	}
-	var hops []Hop
-	var route int
-	if d := c.detour.Load(); d != nil {
-		hops, route = d.hops, d.route
-	}
 	c.mu.Unlock()
 	if r.err == nil {
-		if len(hops) > 1 {
-			r.res.Header = r.res.Header.Clone()
-			r.res.Header.Set("Snubber-Route", provenance(hops, route))
-		}
 		if c.stops(r.o) {
 			r.res.Header = r.res.Header.Clone()
 			r.res.Header.Set("X-Should-Retry", "false")
@@ -76,8 +67,25 @@ func (c *call) stops(o Outcome) bool {
 	return decided && o.Class != Success && retriesErrors(c.in.Header)
 }
 
-// adopt makes res the answer to the caller's request.
-func (c *call) adopt(res *http.Response) { res.Request = c.in.WithContext(reported{c}) }
+// adopt makes res the answer to the caller's request, and says which way it
+// came if it was not the usual one.
+func (c *call) adopt(res *http.Response) {
+	res.Request = c.in.WithContext(reported{c})
+	d := c.detour.Load()
+	if d == nil {
+		return
+	}
+	c.mu.Lock()
+	hops, route := d.hops, d.route
+	c.mu.Unlock()
+	if len(hops) > 1 {
+		res.Header = res.Header.Clone()
+		if res.Header == nil { // of a Reject hook's response
+			res.Header = http.Header{}
+		}
+		res.Header.Set("Snubber-Route", provenance(hops, route))
+	}
+}
 
 // retriesErrors reports whether the SDK above retries every Go error and can
 // only be stopped by a response: the Stainless-generated ones, by the headers
