@@ -28,9 +28,9 @@ type shelf struct {
 }
 
 const (
-	// storeTime bounds a call of a Store, which callers wait for. A disk or a cache
+	// shelfTime bounds a call of a Store, which callers wait for. A disk or a cache
 	// server in reach takes a few milliseconds.
-	storeTime = 250 * time.Millisecond
+	shelfTime = 250 * time.Millisecond
 	// asideFor is how long a store that exceeded its time is left alone, and
 	// maxPending how many calls of it, ended or not, may be under way.
 	asideFor   = time.Second
@@ -114,7 +114,7 @@ func (s *shelf) drop(v *visit, key cacheKey) {
 	})
 }
 
-// ask calls the store, for no longer than storeTime. A store need not mind its
+// ask calls the store, for no longer than shelfTime. A store need not mind its
 // context: one that hangs is left behind, and a few of that kind end the asking.
 func (s *shelf) ask(v *visit, op string, f func(context.Context) error) error {
 	if time.Now().UnixNano() < s.aside.Load() || s.pending.Load() >= maxPending {
@@ -123,7 +123,7 @@ func (s *shelf) ask(v *visit, op string, f func(context.Context) error) error {
 	s.pending.Add(1)
 	// The caller's end is no reason to keep half of an entry, and its deadline
 	// none to think the store slow.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), storeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), shelfTime)
 	defer cancel()
 	type outcome struct {
 		err      error
