@@ -11,14 +11,21 @@ import (
 // no-cache names, and with a Date, which a recipient adds where the server sent
 // none (RFC 9110, section 6.6.1).
 func Keep(h http.Header, received time.Time) http.Header {
+	n := 0
+	for _, values := range h {
+		n += len(values)
+	}
+	all := make([]string, n) // one for all fields, as in Header.Clone
 	kept := make(http.Header, len(h)+1)
 	drop := connected(h)
 	for name, values := range h {
-		if !hop(name) && !drop[name] {
-			// The capacity ends with the values: an append by whoever is given a
-			// shallow copy does not write into this one.
-			kept[name] = append(make([]string, 0, len(values)), values...)
+		if hop(name) || drop[name] {
+			continue
 		}
+		// The capacity ends with the values: an append to one field does not
+		// write into the next.
+		n := copy(all, values)
+		kept[name], all = all[:n:n], all[n:]
 	}
 	if _, ok := kept["Date"]; !ok {
 		kept["Date"] = []string{received.UTC().Format(http.TimeFormat)}

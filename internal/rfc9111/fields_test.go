@@ -20,6 +20,14 @@ func TestKeep(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	for name := range got {
+		got.Add(name, "one more")
+	}
+	for name, values := range want {
+		if !reflect.DeepEqual(got[name][:len(values)], values) {
+			t.Errorf("%s became %q when others were added to", name, got[name])
+		}
+	}
 	got["Set-Cookie"][0] = "changed"
 	got["New"] = nil
 	if !reflect.DeepEqual(h, before) {
