@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// pieces is a body that writes itself in two.
-type pieces struct {
+// inPieces is a body that writes itself in two.
+type inPieces struct {
 	*strings.Reader
 	parts []string
 	err   error
 }
 
-func (p pieces) WriteTo(w io.Writer) (n int64, err error) {
+func (p inPieces) WriteTo(w io.Writer) (n int64, err error) {
 	for _, s := range p.parts {
 		k, err := io.WriteString(w, s)
 		if n += int64(k); err != nil {
@@ -39,7 +39,7 @@ func TestCachePromptBody(t *testing.T) {
 	}{
 		{"in one piece", 0, whole, "hit"},
 		{"in pieces", 0, func() (io.ReadCloser, error) {
-			return io.NopCloser(pieces{parts: []string{body[:10], body[10:], ""}}), nil
+			return io.NopCloser(inPieces{parts: []string{body[:10], body[10:], ""}}), nil
 		}, "hit"},
 		{"only to be read", 0, func() (io.ReadCloser, error) {
 			return io.NopCloser(struct{ io.Reader }{strings.NewReader(body)}), nil
@@ -50,10 +50,10 @@ func TestCachePromptBody(t *testing.T) {
 			return io.NopCloser(struct{ io.Reader }{strings.NewReader(body)}), nil
 		}, "bypass"},
 		{"longer, in pieces", int64(len(body)), func() (io.ReadCloser, error) {
-			return io.NopCloser(pieces{parts: []string{body, "x"}}), nil
+			return io.NopCloser(inPieces{parts: []string{body, "x"}}), nil
 		}, "bypass"},
 		{"that fails", 0, func() (io.ReadCloser, error) {
-			return io.NopCloser(pieces{parts: []string{body}, err: errors.New("no")}), nil
+			return io.NopCloser(inPieces{parts: []string{body}, err: errors.New("no")}), nil
 		}, "bypass"},
 		{"of 5 MiB", 5 << 20, func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(make([]byte, 5<<20))), nil
