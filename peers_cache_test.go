@@ -595,6 +595,34 @@ func TestPeersOfCache(t *testing.T) {
 				t.Errorf("the cache waited %v for its store", d)
 			}
 		}},
+		{"a slow store delays no byte", func(t *testing.T) {
+			s := &recorder{put: func(ctx context.Context) error { return sleepIn(ctx, 200*time.Millisecond) }}
+			for _, req := range []func() *http.Request{func() *http.Request { return streamed(t) }, func() *http.Request { return get(t) }} {
+				base := play(step{stream: newFlow(chunk{0, wholeSSE, nil}), header: hdr("Content-Type", "text/event-stream", "Cache-Control", "max-age=60")})
+				rt := stored(base, s)
+				start := time.Now()
+				res, err := rt.RoundTrip(req())
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, len(wholeSSE))
+				_, err = io.ReadFull(res.Body, b)
+				if took := time.Since(start); err != nil || took > 0 {
+					t.Errorf("%s: %v, all bytes after %v", req().Method, err, took)
+				}
+				if req().Method == "GET" {
+					io.Copy(io.Discard, res.Body)
+				}
+				res.Body.Close() // as SDKs do at the last event
+				if body, cache := served(t, rt, req()); body != wholeSSE || base.sent() != 1 {
+					t.Errorf("%s: who asks at once gets a %s of %q, %d sent", req().Method, cache, body, base.sent())
+				}
+				time.Sleep(time.Second)
+				if body, cache := served(t, rt, req()); body != wholeSSE || cache != "hit" {
+					t.Errorf("%s: later a %s of %q", req().Method, cache, body)
+				}
+			}
+		}},
 		{"damaged, cut and exchanged entries are misses", func(t *testing.T) {
 			s := &recorder{}
 			base := play(page("hello"))
