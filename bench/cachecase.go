@@ -161,8 +161,8 @@ func CacheCases() []CacheCase {
 		{Name: "GET 4 KiB, two fields vary", Path: "/v1/models", Header: asks, Base: varies, Limit: CacheLimit{Allocs: 17, Ratio: 1. / 3, Share: 0.5}},
 		{Name: "GET 64 KiB", Path: "/v1/models", Header: asks, Base: get(64 << 10), Limit: CacheLimit{Allocs: 16}},
 		{Name: "GET 4 KiB, cold", Path: "/v1/models", Header: asks, Base: small, Cold: true},
-		{Name: "POST 2 KiB chat", Path: "/v1/chat/completions", Body: chat(), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 44}},
-		{Name: "POST 64 KiB chat", Path: "/v1/chat/completions", Body: longChat(64 << 10), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 40}},
+		{Name: "POST 2 KiB chat", Path: "/v1/chat/completions", Body: chat(), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 32}},
+		{Name: "POST 64 KiB chat", Path: "/v1/chat/completions", Body: longChat(64 << 10), Header: asks, Base: prompt, Limit: CacheLimit{Allocs: 31}},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -31,8 +32,13 @@ const MaxDepth = 1000
 //
 // The time it takes is linear in the document but for the sorting.
 func Write(w io.Writer, document []byte, skip ...string) bool {
-	d := doc{b: document, skip: skip}
-	if len(document) > math.MaxInt32 || !d.read() {
+	if len(document) > math.MaxInt32 {
+		return false
+	}
+	d := docs.Get().(*doc)
+	defer d.free()
+	d.b, d.skip = document, skip
+	if !d.read() {
 		return false
 	}
 	d.w = w
@@ -58,6 +64,23 @@ type doc struct {
 	w    io.Writer
 	n    int
 	out  [512]byte // a hash takes longer over many small writes
+}
+
+// docs saves the growing of the lists, which for a short prompt takes longer than
+// its reading.
+var docs = sync.Pool{New: func() any { return new(doc) }}
+
+// free gives d back to the pool. Nothing of the document stays in it, and lists
+// that a large one has made long are let go.
+func (d *doc) free() {
+	const most = 1 << 10
+	if cap(d.open) > most || cap(d.members) > most || cap(d.objects) > most {
+		return
+	}
+	clear(d.open[:cap(d.open)])
+	clear(d.members[:cap(d.members)])
+	*d = doc{open: d.open[:0], members: d.members[:0], objects: d.objects[:0]}
+	docs.Put(d)
 }
 
 type object struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -197,6 +198,27 @@ func faithful(document []byte) bool {
 			return false
 		}
 	}
+}
+
+// TestPooled: a document leaves nothing to the next one, whoever writes it.
+func TestPooled(t *testing.T) {
+	documents := []string{`{"b":{"x":[1]},"a":2}`, `{"a":1,"a":2}`, `[{"c":1},{"b":2,"a":"\u00e9"}]`, `{"b":`, `1`}
+	var want [5]string
+	for i, s := range documents {
+		want[i], _ = spell(s)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for n := range 500 {
+				i := n % len(documents)
+				if got, _ := spell(documents[i]); got != want[i] {
+					t.Errorf("%s became %s, and before %s", documents[i], got, want[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // FuzzWrite takes two documents: they have one spelling only if encoding/json
