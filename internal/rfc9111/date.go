@@ -10,7 +10,7 @@ func readDate(field []string, now time.Time) (time.Time, bool) {
 	if len(field) != 1 {
 		return time.Time{}, false
 	}
-	return ParseDate(field[0], now)
+	return parseDate(field[0], now)
 }
 
 // The three formats of an HTTP-date (RFC 9110, section 5.6.7). The last is for
@@ -22,13 +22,13 @@ const (
 	asctimeWide = "Mon Jan _2 15:04:05 2006"
 )
 
-// ParseDate reads an HTTP-date strictly, but for the letters' case, which a
+// parseDate reads an HTTP-date strictly, but for the letters' case, which a
 // cache is told not to mind (section 4.2). now is for the century of a year with
 // two digits, which is never more than 50 years ahead.
 //
 // [http.ParseTime] is of no use here: it takes spaces wherever it likes, hours
 // of one digit, and wrong days of the week.
-func ParseDate(s string, now time.Time) (time.Time, bool) {
+func parseDate(s string, now time.Time) (time.Time, bool) {
 	if len(s) < len(asctime) || len(s) > len("Wednesday, 02-Jan-06 15:04:05 GMT") {
 		return time.Time{}, false
 	}

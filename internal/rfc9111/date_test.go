@@ -56,9 +56,9 @@ func TestParseDate(t *testing.T) {
 		{"Sun Nov  6 08:49:37 1994 GMT", ""},
 		{strings.Repeat("Thu, 18 Aug 2050 02:01:08 GMT", 100), ""},
 	} {
-		got, ok := ParseDate(c.date, epoch)
+		got, ok := parseDate(c.date, epoch)
 		if ok != (c.want != "") || ok && got.Format(time.RFC3339) != c.want {
-			t.Errorf("ParseDate(%q) = %v, %v, want %q", c.date, got, ok, c.want)
+			t.Errorf("parseDate(%q) = %v, %v, want %q", c.date, got, ok, c.want)
 		}
 	}
 }
@@ -69,13 +69,13 @@ func TestCentury(t *testing.T) {
 	for _, now := range []time.Time{epoch, time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(2055, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2120, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		for years := -49; years <= 50; years++ {
 			want := now.AddDate(years, 0, 0)
-			if got, ok := ParseDate(want.Format("Monday, 02-Jan-06 15:04:05 GMT"), now); !ok || !got.Equal(want) {
+			if got, ok := parseDate(want.Format("Monday, 02-Jan-06 15:04:05 GMT"), now); !ok || !got.Equal(want) {
 				t.Errorf("in %d: %v, %v, want %v", now.Year(), got, ok, want)
 			}
 		}
 		beyond := now.AddDate(50, 0, 1)
 		past := beyond.AddDate(-100, 0, 0)
-		if got, ok := ParseDate(past.Format("Monday, 02-Jan-06 15:04:05 GMT"), now); !ok || !got.Equal(past) {
+		if got, ok := parseDate(past.Format("Monday, 02-Jan-06 15:04:05 GMT"), now); !ok || !got.Equal(past) {
 			t.Errorf("in %d: %v, %v, want %v", now.Year(), got, ok, past)
 		}
 	}
@@ -94,7 +94,7 @@ func FuzzParseDate(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got, ok := ParseDate(s, epoch)
+		got, ok := parseDate(s, epoch)
 		if !ok {
 			return
 		}

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Safe lists the methods that change nothing, of HTTP and of WebDAV. A method
+// safe lists the methods that change nothing, of HTTP and of WebDAV. A method
 // that is not known may change anything (section 4.4).
-func Safe(method string) bool {
+func safe(method string) bool {
 	switch method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace,
 		"PROPFIND", "REPORT", "SEARCH", "QUERY":
@@ -20,7 +20,7 @@ func Safe(method string) bool {
 // Invalidates reports whether the answer to a request makes the stored ones for
 // its target, and for its [Targets], doubtful.
 func Invalidates(method string, status int) bool {
-	return !Safe(method) && status >= 200 && status <= 399
+	return !safe(method) && status >= 200 && status <= 399
 }
 
 // Targets returns the resources beside its own that an answer says it changed:

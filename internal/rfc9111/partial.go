@@ -172,7 +172,7 @@ func unchanged(field []string, stored http.Header, received time.Time) bool {
 	if strings.HasSuffix(value, `"`) {
 		return sameStrong(value, first(stored["Etag"]))
 	}
-	at, ok := ParseDate(value, received)
+	at, ok := parseDate(value, received)
 	modified, ok2 := readDate(stored["Last-Modified"], received)
 	return ok && ok2 && at.Equal(modified) && settled(stored, received)
 }

@@ -195,9 +195,6 @@ func (r *Response) unstorable(q *Request, beyond time.Duration) string {
 	return ""
 }
 
-// Status is the status that was given to [Read].
-func (r *Response) Status() int { return r.status }
-
 // Explicit reports whether the answer states its lifetime, with max-age or
 // Expires. Only such an answer to a POST may be reused, for a later GET, and
 // only where its Content-Location is the target ([SameTarget]; RFC 9110,
