@@ -219,7 +219,7 @@ func (r *Response) TTL(now time.Time) time.Duration { return r.lifetime - r.Age(
 func (r *Response) Until(beyond time.Duration) time.Time {
 	span := r.lifetime - r.initial
 	if !r.noCache && !r.mustRevalidate {
-		span += max(r.whileRevalidate, r.ifError, beyond, 0)
+		span += min(max(r.whileRevalidate, r.ifError, beyond, 0), maxSpan)
 	}
 	return r.received.Add(max(span, 0))
 }
@@ -254,7 +254,7 @@ func (r *Response) Use(q *Request, now time.Time) Use {
 	}
 	stale := age - r.lifetime
 	switch {
-	case stale < -max(q.minFresh, 0): // never for a minFresh that is not left
+	case stale < -max(q.minFresh, 0): // so much of its lifetime is left
 		return Fresh
 	case q.minFresh > 0 || r.mustRevalidate:
 		return Validate

@@ -2,6 +2,7 @@ package rfc9111
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -452,6 +453,7 @@ func TestUntil(t *testing.T) {
 		{"max-age=60", 0, 60 * time.Second},
 		{"max-age=60", 100 * time.Second, 160 * time.Second},
 		{"max-age=60", -1, 60 * time.Second},
+		{"max-age=99999999999", math.MaxInt64, 2 * maxSpan},
 		{"max-age=60, stale-if-error=10, stale-while-revalidate=20", 0, 80 * time.Second},
 		{"max-age=60, stale-if-error=10, must-revalidate", 100 * time.Second, 60 * time.Second},
 		{"max-age=0", 0, 0},
