@@ -786,7 +786,10 @@ func (v *visit) own(fl *flight) (*http.Response, error) {
 	r := &fl.r
 	v.call.absorb(fl.call)
 	v.note("miss", fl.why)
-	v.call.root().settle(&r.o)
+	if v.call.tried = fl.call.tried; v.call.tried > 0 {
+		o := fl.verdict()
+		v.call.root().settle(&o)
+	}
 	if r.res == nil {
 		fl.leave()
 		return v.call.deliver(r)

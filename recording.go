@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -228,17 +229,16 @@ func (p *reader) Close() error {
 // leave ends the reading, once, with what every further Read returns.
 func (p *reader) leave(err error, closing bool) {
 	fl := p.flight
+	left := p.call.ctx().Err() // it may have ended for a reason that we have not been told
 	fl.table.lock()
 	fl.mu.Lock()
-	if closing {
-		p.err = err
-	}
 	if p.gone {
+		p.settleLocked(err, left, closing) // the caller, before whoever told it that it is gone
 		fl.mu.Unlock()
 		fl.table.unlock()
 		return
 	}
-	p.gone, p.err = true, err
+	p.gone = true
 	for i, q := range fl.readers {
 		if q == p {
 			fl.readers = append(fl.readers[:i], fl.readers[i+1:]...)
@@ -254,7 +254,6 @@ func (p *reader) leave(err error, closing bool) {
 		fl.closed = true
 	}
 	unhook := p.unhook
-	fl.stir(&fl.moved)
 	fl.stir(&fl.drained)
 	fl.mu.Unlock()
 	fl.table.unlock()
@@ -265,18 +264,33 @@ func (p *reader) leave(err error, closing bool) {
 		if closing {
 			fl.r.res.Body.Close() // a verdict of its own, that the end of a context has not
 		}
-		fl.end(err)
+		fl.end(cmp.Or(left, context.Canceled))
 	}
-	// What ended the flight is the verdict on the leader's call; what another's
-	// call has used is not for a follower to pay.
-	switch failed := err != io.EOF && !closing; {
-	case failed && !(p.leads && last):
-		o := classifyError(p.call.in, err)
-		p.call.root().settle(&o)
-	case p.leads:
-		o := fl.verdict()
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	p.settleLocked(err, left, closing)
+}
+
+// settleLocked gives the verdict and then the error: who has that may read the
+// Report. The verdict on the flight is that on the leader's call, if it has not
+// left before; a follower has one of its own, without what the call has used.
+func (p *reader) settleLocked(err, left error, closing bool) {
+	if p.err == nil {
+		var o Outcome
+		switch failed := err != io.EOF && !closing; {
+		case failed && (!p.leads || left != nil):
+			o = classifyError(p.call.in, err)
+		case p.leads:
+			o = p.flight.verdict()
+		default:
+			o = Outcome{Class: Success}
+		}
 		p.call.root().settle(&o)
 	}
+	if p.err == nil || closing {
+		p.err = err
+	}
+	p.flight.stir(&p.flight.moved)
 }
 
 // leave lets a caller go that has landed and does not read along.

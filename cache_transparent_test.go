@@ -1,0 +1,133 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// With a cache a call that is not answered from it comes to what it comes to
+// without: the same response or error after the same time and attempts, and the
+// same report, but for what these say of the cache.
+func TestCacheChangesNoFailure(t *testing.T) {
+	retrying := func(base http.RoundTripper) *snubber.Transport { return snubber.New(base) }
+	bare := func(base http.RoundTripper) *snubber.Transport { return &snubber.Transport{Base: base} }
+	nested := func(base http.RoundTripper) *snubber.Transport { return snubber.New(snubber.New(base)) }
+	bounded := func(base http.RoundTripper) *snubber.Transport {
+		rt := snubber.New(base)
+		rt.Timeout = &snubber.Timeout{Headers: time.Second, Idle: time.Second}
+		return rt
+	}
+	refusing := func(base http.RoundTripper) *snubber.Transport {
+		rt := snubber.New(base)
+		rt.Breaker.Open("https://api.example.com m")
+		rt.Breaker.Open("https://api.example.com")
+		return rt
+	}
+	falling := func(base http.RoundTripper) *snubber.Transport {
+		rt := snubber.New(base)
+		rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{status: 500, body: "route"})}, {Transport: play(jsonStep)}}}
+		return rt
+	}
+	stacks := map[string]func(http.RoundTripper) *snubber.Transport{
+		"bare": bare, "retrying": retrying, "nested": nested, "bounded": bounded, "refusing": refusing, "falling": falling,
+	}
+	bases := map[string]func() *script{
+		"500":        func() *script { return play(step{status: 500, body: "no"}) },
+		"503, 200":   func() *script { return play(step{status: 503, header: hdr("Retry-After", "2")}, jsonStep) },
+		"429":        func() *script { return play(step{status: 429, header: hdr("Retry-After", "3"), body: "{}"}) },
+		"429, later": func() *script { return play(step{status: 429, header: hdr("Retry-After", "300")}) },
+		"400":        func() *script { return play(step{status: 400, body: `{"error":{"message":"bad"}}`}) },
+		"refused":    func() *script { return play(step{err: errors.New("connection refused")}) },
+		"hangs":      func() *script { return play(step{delay: time.Hour}) },
+		"truncated": func() *script {
+			return play(step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{err: io.ErrUnexpectedEOF}), header: hdr("Content-Type", "text/event-stream")})
+		},
+		"stalls": func() *script {
+			return play(step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{at: 2 * time.Hour}), header: hdr("Content-Type", "text/event-stream")})
+		},
+		"answers": func() *script { return play(jsonStep) },
+	}
+	requests := map[string]func() *http.Request{
+		"GET":       func() *http.Request { return get(t) },
+		"prompt":    func() *http.Request { return chat(t) },
+		"Stainless": func() *http.Request { return chat(t, "X-Stainless-Lang", "go") },
+		"its retry": func() *http.Request { return chat(t, "X-Stainless-Lang", "go", "X-Stainless-Retry-Count", "1") },
+		"stream":    func() *http.Request { return streamed(t, "X-Stainless-Lang", "go") },
+		"POST":      func() *http.Request { return newReq(t, "POST", "https://api.example.com/v1/files", "{}") },
+	}
+	ends := map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"a day": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 24*time.Hour)
+		},
+		"a while": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 5*time.Second)
+		},
+		"canceled": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return canceledAfter(ctx, 20*time.Second)
+		},
+	}
+	// come is all that a caller can see of a call. Waits have jitter, so the time
+	// is compared where there is none.
+	come := func(t *testing.T, rt *snubber.Transport, base *script, req *http.Request, end func(context.Context) (context.Context, context.CancelFunc)) string {
+		ctx, report := snubber.WithReport(context.Background())
+		ctx, cancel := end(ctx)
+		defer cancel()
+		start := time.Now()
+		s := ""
+		res, err := rt.RoundTrip(req.WithContext(ctx))
+		if err == nil {
+			b, rerr := io.ReadAll(res.Body)
+			res.Body.Close()
+			res.Header.Del("Cache-Status")
+			if rerr != nil && ctx.Err() != nil { // what the base says to it besides may be lost
+				rerr = ctx.Err()
+			}
+			s = fmt.Sprint(res.StatusCode, res.Header, string(b), rerr, res.ContentLength, res.Request.Method, snubber.ReportOf(res).Attempts)
+		}
+		r := *report
+		s += fmt.Sprint(err, r.Calls, r.Attempts, r.Readmitted, r.Route, r.Outcome.Class, r.Outcome.Reason, r.Outcome.Usage, base.sent())
+		if r.Waited == 0 && r.Queued == 0 {
+			s += time.Since(start).String()
+		}
+		return s
+	}
+	for stack, wrap := range stacks {
+		for answer, base := range bases {
+			if stack == "nested" && answer == "stalls" {
+				continue // without a cache the report takes the inner body's Close for the end
+			}
+			for kind, request := range requests {
+				for long, end := range ends {
+					t.Run(stack+"/"+answer+"/"+kind+"/"+long, func(t *testing.T) {
+						synctest.Test(t, func(t *testing.T) {
+							b := base()
+							without := come(t, wrap(b), b, request(), end)
+							b = base()
+							rt := wrap(b)
+							rt.Cache = &snubber.Cache{PromptTTL: time.Hour}
+							if with := come(t, rt, b, request(), end); with != without {
+								t.Errorf("without:\n%s\nwith:\n%s", without, with)
+							}
+							time.Sleep(3 * time.Hour)
+						})
+					})
+				}
+			}
+		}
+	}
+}
+
+func canceledAfter(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() {})
+	timer := time.AfterFunc(d, cancel)
+	return ctx, func() { timer.Stop(); stop(); cancel() }
+}
