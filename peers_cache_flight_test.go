@@ -390,6 +390,40 @@ func TestPeersOfCacheTogether(t *testing.T) {
 				}
 			}
 		},
+		"what the first to come left behind is closed, if it is nobody's": func(t *testing.T) {
+			base := play(step{delay: time.Second, body: "own", header: hdr("Cache-Control", "no-store")})
+			rt := caching(base)
+			ctx, cancel := context.WithCancel(context.Background())
+			first, second := launch(rt, get(t).WithContext(ctx)), launch(rt, get(t))
+			cancel()
+			if e := <-first; !errors.Is(e.err, context.Canceled) {
+				t.Errorf("the first: %v", e.err)
+			}
+			if e := <-second; e.err != nil || e.body != "own" || e.took != 2*time.Second {
+				t.Errorf("the second: %q, %v after %v", e.body, e.err, e.took)
+			}
+			synctest.Wait()
+			for i, try := range base.all() {
+				if try.closed.IsZero() {
+					t.Errorf("the body of answer %d is open", i)
+				}
+			}
+		},
+		"a report is of its own call, though another made the request": func(t *testing.T) {
+			base := play(step{status: 503, delay: time.Second}, page(completion))
+			rt := caching(&snubber.Transport{Base: base, Retry: &snubber.Retry{}}) // a call within the call
+			ctx, report := snubber.WithReport(context.Background())
+			other, reported := snubber.WithReport(context.Background())
+			first, second := launch(rt, get(t).WithContext(ctx)), launch(rt, get(t).WithContext(other))
+			<-first
+			<-second
+			if report.Calls != 1 || report.Attempts != 2 || report.Cache != "miss" {
+				t.Errorf("the first: %+v", report)
+			}
+			if reported.Calls != 1 || reported.Attempts != 0 || reported.Cache != "collapsed" {
+				t.Errorf("the second: %+v", reported)
+			}
+		},
 		"an answer too large is not kept for those who come late": func(t *testing.T) {
 			huge := strings.Repeat("x", 1<<16)
 			var n atomic.Int32
