@@ -161,7 +161,7 @@ func FuzzStreamPasses(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte, kind, path, size uint8) {
 		tr := &snubber.Transport{StreamErrors: -1, Timeout: &snubber.Timeout{}, Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, &pieces{rest: body, size: int(size) + 1, err: io.EOF}, "Content-Type", kinds[int(kind)%len(kinds)]), nil
+			return reply(200, &chopped{rest: body, size: int(size) + 1, err: io.EOF}, "Content-Type", kinds[int(kind)%len(kinds)]), nil
 		})}
 		res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+paths[int(path)%len(paths)], streamBody))
 		if err != nil {
