@@ -873,7 +873,7 @@ func (c *call) absorb(f *call) {
 	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
 	var d detour
 	if p := f.detour.Load(); p != nil {
-		d.queued, d.waited, d.route = p.queued, p.waited, p.route
+		d.queued, d.waited, d.hops, d.route = p.queued, p.waited, p.hops, p.route
 	}
 	f.mu.Unlock()
 	if c.outer != nil && sent > 0 && c.outer.claim() {
@@ -885,13 +885,15 @@ func (c *call) absorb(f *call) {
 	root.free += free
 	root.readmitted += readmitted
 	root.judged, root.unsafe = root.judged || judged, root.unsafe || unsafe
-	if d.queued|d.waited != 0 || d.route != 0 {
+	if d.queued|d.waited != 0 {
 		rd := root.detours()
 		rd.queued += d.queued
 		rd.waited += d.waited
-		rd.route = d.route
 	}
 	root.mu.Unlock()
+	if d.hops != nil || d.route != 0 {
+		c.hopped(d.hops, d.route)
+	}
 }
 
 // verdictOf is the latest verdict on the flight's call.
