@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"sync"
 )
 
 // pump reads the body, at the pace of the network while it is recorded, and when
@@ -291,60 +290,4 @@ func (p *reader) settleLocked(err, left error, closing bool) {
 		p.err = err
 	}
 	p.flight.stir(&p.flight.moved)
-}
-
-// leave lets a caller go that has landed and does not read along.
-func (fl *flight) leave() {
-	fl.mu.Lock()
-	fl.waiting--
-	last := fl.waiting == 0 && !fl.detached && fl.how != private
-	fl.mu.Unlock()
-	if last {
-		fl.end(context.Canceled)
-	}
-}
-
-// handed is a body that is the leader's alone.
-type handed struct {
-	io.ReadCloser
-	flight *flight
-	call   *call
-	once   sync.Once
-	unhook func() bool
-}
-
-// handOver gives the leader the body itself, and ties the flight to its context.
-func (fl *flight) handOver(v *visit, body io.ReadCloser) io.ReadCloser {
-	if body == http.NoBody {
-		return body
-	}
-	h := &handed{ReadCloser: body, flight: fl, call: v.call}
-	if ctx := v.call.ctx(); ctx.Done() != nil {
-		h.unhook = context.AfterFunc(ctx, func() { fl.end(ctx.Err()) })
-	}
-	return h
-}
-
-func (h *handed) Read(p []byte) (int, error) {
-	n, err := h.ReadCloser.Read(p)
-	if err != nil {
-		h.ended()
-	}
-	return n, err
-}
-
-func (h *handed) Close() error {
-	err := h.ReadCloser.Close()
-	h.ended()
-	return err
-}
-
-func (h *handed) ended() {
-	h.once.Do(func() {
-		if h.unhook != nil {
-			h.unhook()
-		}
-		o := h.flight.verdict()
-		h.call.root().settle(&o)
-	})
 }

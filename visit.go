@@ -1,0 +1,327 @@
+package snubber
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
+)
+
+// visit is the way of one call through the cache.
+type visit struct {
+	cache  *Cache
+	call   *call
+	q      rfc9111.Request
+	kind   visitKind
+	key    cacheKey
+	index  *variants // under key, where answers vary
+	found  *cached   // what is stored for the request, fresh or not
+	now    time.Time
+	bypass string // why the request is none for the cache
+	fwd    string // why it goes to the server, a value of RFC 9211
+	puts   uint64 // of the shelf, when it was looked into
+	reader *reader
+}
+
+type visitKind uint8
+
+const (
+	passing visitKind = iota
+	getting
+	heading // a HEAD, which a stored GET answers, and which stores nothing
+	prompting
+)
+
+// opened finds out what the request is to the cache. Functions of the user that
+// are asked for the key may panic.
+func (v *visit) opened() {
+	done := false
+	defer func() {
+		if !done {
+			v.call.replay.end(v.call.in.Body)
+		}
+	}()
+	if v.bypass = v.open(); v.bypass != "" {
+		v.kind = passing
+	}
+	done = true
+}
+
+func (v *visit) open() (bypass string) {
+	c, in := v.cache, v.call.in
+	v.fwd = "bypass"
+	if in.Context().Value(noCacheKey{}) != nil {
+		return "no-cache context"
+	}
+	asked := &v.call.asked
+	switch in.Method {
+	case "", http.MethodGet:
+		v.kind = getting
+	case http.MethodHead:
+		v.kind = heading
+	case http.MethodPost:
+		v.fwd = "method"
+		switch {
+		case !asked.inference:
+			return "method"
+		case c.PromptTTL <= 0:
+			return "no PromptTTL"
+		case asked.format == dialect.Unknown:
+			return "unknown format"
+		}
+		v.fwd = "bypass"
+		v.kind = prompting
+	default:
+		v.fwd = "method"
+		return "method"
+	}
+	v.q = rfc9111.ReadRequest(in.Header)
+	switch {
+	case v.q.NoStore:
+		v.fwd = "request"
+		return "request no-store"
+	case v.q.Origin:
+		return "precondition"
+	case c.Store != nil && len(c.Secret) < minSecret:
+		return "no secret"
+	case in.Header["Upgrade"] != nil:
+		return "upgrade"
+	case v.kind != prompting && in.Body != nil && in.Body != http.NoBody:
+		return "request body"
+	}
+	if v.kind != prompting {
+		v.key = c.keyOf(in)
+		return ""
+	}
+	switch {
+	case asked.background:
+		return "background"
+	case v.q.Range, v.q.Conditional, in.Header["Content-Encoding"] != nil:
+		return "conditions"
+	}
+	return v.promptKey()
+}
+
+// look finds what is stored for the request.
+func (v *visit) look() {
+	c := v.cache
+	v.fwd = "uri-miss"
+	v.puts = c.shelf.puts.Load()
+	v.found, v.index = c.shelf.get(v, v.key), nil
+	if v.found != nil && v.found.variants != nil {
+		v.index, v.found = v.found.variants, nil
+		v.fwd = "vary-miss"
+		v.found = v.index.find(v)
+	}
+	if v.found != nil && !v.found.legible(v.call.in.Header) {
+		v.found, v.fwd = nil, "vary-miss"
+	}
+	if e := v.found; e != nil && e.status == http.StatusPartialContent && (v.kind == heading || v.q.Conditional) {
+		v.found, v.fwd = nil, "partial"
+	}
+}
+
+// use decides about what was found, and notes why the server must be asked.
+func (v *visit) use() rfc9111.Use {
+	if v.found == nil {
+		return rfc9111.Validate
+	}
+	use := v.found.meta.Use(&v.q, v.now)
+	if v.found.status == http.StatusPartialContent && (use == rfc9111.Validate || !v.found.serves(v)) {
+		v.fwd = "partial"
+		return rfc9111.Validate
+	}
+	if v.kind == prompting && v.now.Sub(v.found.received) >= v.cache.PromptTTL {
+		use = rfc9111.Validate
+	}
+	if use == rfc9111.Validate {
+		v.fwd = "stale"
+		if v.found.meta.TTL(v.now) > 0 {
+			v.fwd = "request"
+		}
+	}
+	return use
+}
+
+// pass lets the call go on as if there were no cache, and looks at what it has
+// changed on the server.
+func (v *visit) pass() (*http.Response, error) {
+	how := "bypass"
+	if v.bypass == "" {
+		how = "miss"
+	}
+	v.note(how, v.bypass)
+	var r result
+	v.call.ask(&r)
+	if r.res != nil {
+		v.passed(&r)
+		r.res.Header = r.res.Header.Clone()
+		status(r.res.Header, "; fwd="+v.fwd, v.bypass)
+	}
+	return v.call.deliver(&r)
+}
+
+// passed draws the conclusions from an answer that is not itself stored.
+func (v *visit) passed(r *result) {
+	c, in, res := v.cache, v.call.in, r.res
+	if v.kind == heading {
+		if v.found == nil {
+			return
+		}
+		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
+		case rfc9111.Update:
+			c.shelf.put(v, v.found.freshened(c, res.Header, v.now, time.Now()))
+		case rfc9111.Drop:
+			c.shelf.drop(v, v.found.key)
+		}
+		return
+	}
+	if v.call.asked.inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
+		return
+	}
+	v.invalidate(c.keyOf(in))
+	for _, target := range rfc9111.Targets(in.URL, res.Header) {
+		at := *in
+		at.URL, at.Host = target, ""
+		v.invalidate(c.keyOf(&at))
+	}
+	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, res.Header) {
+		v.keep(r)
+	}
+}
+
+// invalidate forgets what is stored under a key, and sees that what is under way
+// to it, which the server may have said before the change, is not stored after.
+func (v *visit) invalidate(key cacheKey) {
+	v.cache.shelf.drop(v, key)
+	t := &v.cache.flights
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, fl := range t.m {
+		if fl.visit.key == key {
+			fl.doubtful.Store(true)
+			delete(t.m, k)
+		}
+	}
+}
+
+// keep stores the answer to a POST that says of itself that it is what a GET of
+// the same URL would give, and for how long (RFC 9110, section 9.3.3).
+func (v *visit) keep(r *result) {
+	res, now := r.res, time.Now()
+	meta := rfc9111.Read(res.StatusCode, res.Header, v.now, now)
+	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut ||
+		r.a == nil || r.a.how == rerouted || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
+		return
+	}
+	at := new(visit)
+	*at = *v
+	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
+	e := &cached{
+		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
+		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, requested: v.now, received: now,
+	}
+	e.prepare(v.cache)
+	res.Body = &keeping{ReadCloser: res.Body, visit: at, length: res.ContentLength, e: e}
+}
+
+// keeping stores a body that passes, if it ends well.
+type keeping struct {
+	io.ReadCloser
+	visit  *visit
+	length int64
+	e      *cached // nil when it is done, or too long
+}
+
+func (k *keeping) Read(p []byte) (int, error) {
+	n, err := k.ReadCloser.Read(p)
+	e := k.e
+	if e == nil {
+		return n, err
+	}
+	if e.size += int64(n); n > 0 {
+		e.chunks = append(e.chunks, append([]byte(nil), p[:n]...))
+	}
+	if err != nil || e.size > k.visit.cache.maxEntry() {
+		k.e = nil
+	}
+	if err == io.EOF && (k.length < 0 || k.length == e.size) {
+		k.visit.store(e)
+	}
+	return n, err
+}
+
+// nothing is what only-if-cached gets where there is nothing.
+func (v *visit) nothing() (*http.Response, error) {
+	v.note("miss", "only-if-cached")
+	h := make(http.Header, 2)
+	h["Content-Length"] = []string{"0"}
+	status(h, "; fwd="+v.fwd, "only-if-cached")
+	return v.deliver(&http.Response{
+		Status: "504 Gateway Timeout", StatusCode: http.StatusGatewayTimeout,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h, Body: http.NoBody,
+	})
+}
+
+// hit answers with what is stored.
+func (v *visit) hit(e *cached, how, why string) (*http.Response, error) {
+	v.note(how, why)
+	ttl := e.meta.TTL(v.now)
+	line := make([]byte, 0, 40)
+	line = append(line, "; hit; ttl="...)
+	return v.deliver(e.response(v, appendSeconds(line, ttl), why))
+}
+
+// deliver hands a response to the caller that no attempt of this call gave.
+func (v *visit) deliver(res *http.Response) (*http.Response, error) {
+	v.call.settle(&Outcome{Class: Success})
+	return v.call.deliver(&result{res: res, o: Outcome{Class: Success}})
+}
+
+// note puts into the report how the cache took part, and why.
+func (v *visit) note(how, why string) {
+	root := v.call.root()
+	root.mu.Lock()
+	d := root.detours()
+	d.cache, d.why = how, why
+	root.mu.Unlock()
+	if o := v.call.t.Observe; o != nil {
+		o(Event{Kind: EventCache, Time: time.Now(), Key: originKey(v.call.view(), v.call.asked.model).String(), Cache: how, Detail: why})
+	}
+}
+
+// stale is the stored answer to the request whose flight the call is, if it may
+// be given without the server's word, however old it is.
+func (c *call) stale(now time.Time) (*http.Response, bool) {
+	d := c.detour.Load()
+	if d == nil || d.visit == nil || d.visit.found == nil {
+		return nil, false
+	}
+	v := *d.visit
+	v.now, v.call = now, c
+	if !v.found.serves(&v) || !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
+		return nil, false
+	}
+	return v.found.response(&v, []byte("; fwd=stale"), "fallback"), true
+}
+
+// status adds the cache's line to a header, which must be the response's own.
+// What the server said under the cache's name is not believed; other caches' lines
+// stay, the nearest to the server first (RFC 9211, section 2).
+func status(h http.Header, params, detail string) {
+	line := "snubber" + params
+	if detail != "" {
+		line += `; detail="` + detail + `"`
+	}
+	var lines []string
+	delete(h, "X-Cached-Request-Id")
+	for _, old := range h["Cache-Status"] {
+		if !strings.Contains(strings.ToLower(old), "snubber") {
+			lines = append(lines, old)
+		}
+	}
+	h["Cache-Status"] = append(lines, line)
+}
