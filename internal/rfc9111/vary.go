@@ -81,7 +81,7 @@ func tidy(s string) bool {
 // A language is one range of an Accept-Language field.
 type language struct {
 	tag    string // in lower case
-	weight int    // in thousandths; -1 if it cannot be read
+	weight int    // in thousandths; -1 if the range cannot be read
 	raw    string
 }
 
@@ -94,7 +94,10 @@ func readLanguages(lines []string) []language {
 			}
 			tag, param, weighted := strings.Cut(part, ";")
 			l := language{tag: strings.ToLower(trim(tag)), weight: 1000, raw: part}
-			if weighted {
+			switch {
+			case l.tag == "":
+				l.weight = -1
+			case weighted:
 				l.weight = weight(trim(param))
 			}
 			ls = append(ls, l)
@@ -129,8 +132,8 @@ func weight(s string) int {
 	return -1
 }
 
-// languages is the normal form of Accept-Language. Ranges whose weight cannot be
-// read keep the text they have, for nobody knows what a server makes of it.
+// languages is the normal form of Accept-Language. Ranges that cannot be read
+// keep the text they have, for nobody knows what a server makes of it.
 func languages(lines []string) string {
 	ls := readLanguages(lines)
 	slices.SortStableFunc(ls, func(a, b language) int {

@@ -121,7 +121,7 @@ func TestPrefers(t *testing.T) {
 // FuzzSelecting: the short way for a tidy line must say what the long one would,
 // and the form of a form is itself.
 func FuzzSelecting(f *testing.F) {
-	for _, s := range []string{"gzip, deflate", "a,b", `"a, b",c`, "en;q=0.5, de", "a, ,b", "a ,b"} {
+	for _, s := range []string{";q=1 ,00000", "gzip, deflate", "a,b", `"a, b",c`, "en;q=0.5, de", "a, ,b", "a ,b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
