@@ -237,6 +237,20 @@ func (r *recorder) Keys(context.Context) iter.Seq2[string, error] {
 	}
 }
 
+// bottomless is a store whose every entry goes on for ever.
+type bottomless struct{ recorder }
+
+func (*bottomless) Get(context.Context, string) (io.ReadCloser, error) {
+	return io.NopCloser(zeros{}), nil
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
 var cacheSecret = bytes.Repeat([]byte("s"), 32)
 
 // stored is a transport whose cache keeps in the store.
@@ -620,6 +634,14 @@ func TestPeersOfCache(t *testing.T) {
 				time.Sleep(time.Second)
 				if body, cache := served(t, rt, req()); body != wholeSSE || cache != "hit" {
 					t.Errorf("%s: later a %s of %q", req().Method, cache, body)
+				}
+			}
+		}},
+		{"an entry without an end is a miss", func(t *testing.T) {
+			rt := stored(play(page("hello")), &bottomless{})
+			for range 2 {
+				if body, cache := served(t, rt, get(t)); body != "hello" || cache == "hit" {
+					t.Errorf("a %s of %q", cache, body)
 				}
 			}
 		}},

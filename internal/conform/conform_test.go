@@ -9,6 +9,7 @@
 package conform_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -310,28 +311,50 @@ func cases() []test {
 	)
 }
 
+// stacks are the compositions in which the cache must be the same cache.
+var stacks = map[string]func(t *testing.T, base http.RoundTripper, c *snubber.Cache) http.RoundTripper{
+	"alone": func(_ *testing.T, base http.RoundTripper, c *snubber.Cache) http.RoundTripper {
+		return &snubber.Transport{Base: base, Cache: c}
+	},
+	"on a disk": func(t *testing.T, base http.RoundTripper, c *snubber.Cache) http.RoundTripper {
+		c.Store, c.Secret = &snubber.DiskStore{Dir: t.TempDir()}, bytes.Repeat([]byte("s"), 32)
+		return &snubber.Transport{Base: base, Cache: c}
+	},
+	"among layers": func(_ *testing.T, base http.RoundTripper, c *snubber.Cache) http.RoundTripper {
+		rt := snubber.New(base)
+		rt.Cache, rt.Retry = c, nil // retries would take the script's time
+		return rt
+	},
+	"over a transport": func(_ *testing.T, base http.RoundTripper, c *snubber.Cache) http.RoundTripper {
+		return &snubber.Transport{Base: &snubber.Transport{Base: base}, Cache: c}
+	},
+}
+
 func TestConform(t *testing.T) {
-	passed, all := map[kind]int{}, map[kind]int{}
-	seen := map[string]bool{}
-	for _, x := range cases() {
-		if seen[x.id] {
-			t.Errorf("%s: twice", x.id)
-		}
-		seen[x.id] = true
-		all[x.kind]++
-		if t.Run(x.id, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				cache := &snubber.Cache{StaleIfError: x.beyond}
-				for _, fault := range x.run(t.Context(), func(base http.RoundTripper) http.RoundTripper {
-					return &snubber.Transport{Base: base, Cache: cache}
-				}) {
-					t.Errorf("%s, RFC %s: %s", x.kind, x.rfc, fault)
+	for name, stack := range stacks {
+		t.Run(name, func(t *testing.T) {
+			passed, all := map[kind]int{}, map[kind]int{}
+			seen := map[string]bool{}
+			for _, x := range cases() {
+				if seen[x.id] {
+					t.Errorf("%s: twice", x.id)
 				}
-			})
-		}) {
-			passed[x.kind]++
-		}
+				seen[x.id] = true
+				all[x.kind]++
+				if t.Run(x.id, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						for _, fault := range x.run(t.Context(), func(base http.RoundTripper) http.RoundTripper {
+							return stack(t, base, &snubber.Cache{StaleIfError: x.beyond})
+						}) {
+							t.Errorf("%s, RFC %s: %s", x.kind, x.rfc, fault)
+						}
+					})
+				}) {
+					passed[x.kind]++
+				}
+			}
+			t.Logf("required %d of %d, optional %d of %d, informational %d of %d", passed[required], all[required],
+				passed[optional], all[optional], passed[informational], all[informational])
+		})
 	}
-	t.Logf("required %d of %d, optional %d of %d, informational %d of %d", passed[required], all[required],
-		passed[optional], all[optional], passed[informational], all[informational])
 }
