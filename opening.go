@@ -16,7 +16,8 @@ import (
 // it, an empty stream or one that breaks off is a failure like a 503: it can be
 // repeated, or asked of a fallback, and nobody notices. From the first content on
 // it is the caller's, who gets the bytes in the pieces in which they came: some
-// SDKs parse Read by Read.
+// SDKs parse Read by Read. Where content and a failure came in one Read, the
+// failure decides: nobody has seen the content.
 //
 // It is read by the goroutine of RoundTrip, with the timers of a Read. That needs
 // no goroutine and no lock of its own, and what ends a Read that waits (a timer,
@@ -31,7 +32,7 @@ type opening struct {
 }
 
 const (
-	openingSize  = 8 << 10 // of the buffer, until more is needed
+	openingSize  = 8 << 10 // of the buffer, until more is needed; a preamble has one or two
 	openingRead  = 4 << 10 // the least that is free for a Read
 	openingReads = 1 << 12
 )

@@ -125,7 +125,8 @@ type Usage struct {
 // Classify gives the verdict on what a RoundTripper returned for req: by the
 // body, not by the status alone, for every provider this package knows. It
 // reads at most 64 KiB of the body of a response of 400 and above and leaves
-// res.Body as if it had not been read. Exactly one of res and err is expected;
+// res.Body as if it had not been read. Of a 200 it judges the header, and within a
+// Transport what that holds of the answer. Exactly one of res and err is expected;
 // with neither the outcome is Unreachable.
 //
 // A [Transport] asks it once for each attempt. A Classify hook of your own

@@ -12,8 +12,8 @@ import (
 // unary answer. For chat, 60 s, 30 s and 30 s are sensible.
 //
 // Each limit that passes ends the attempt with a [*TimeoutError], which
-// [Retry] may follow with one more attempt. After the response's header it is
-// an error of the body's Read. A stream is never cut for its total length
+// [Retry] may follow with one more attempt. After the answer has begun it is an
+// error of the body's Read. A stream is never cut for its total length
 // unless Attempt says so, and an upgraded connection (101) never.
 //
 // It is safe for concurrent use.

@@ -22,10 +22,15 @@
 //
 // # Streaming
 //
-// Bytes pass as they arrive, unchanged. A permit is held until the body has
+// The answer to an inference request is returned when it has shown what it is: a
+// stream at its first content, a JSON document at its end, either after 64 KiB.
+// What goes wrong before that, though the status was 200, is a failed attempt like
+// any other, which Retry repeats and a Fallback takes over. From then on bytes pass
+// as they arrive, unchanged, read for read. A permit is held until the body has
 // ended, a breaker counts what the end of the body showed, and a stream that
 // breaks off before its terminal event ends in [io.ErrUnexpectedEOF] and not in
-// a clean end. Leave http.Client.Timeout at zero: it covers the body and all
+// a clean end. What is not known, and what the caller has negotiated an encoding
+// for, passes at its header. Leave http.Client.Timeout at zero: it covers the body and all
 // attempts; [Timeout] has limits for each phase.
 //
 // # AI SDKs
@@ -74,8 +79,10 @@ type Transport struct {
 
 	// Classify gives the verdict on an attempt. If nil, [Classify] is used. It is
 	// called once an attempt, and the body that it sees is what has been read by
-	// then: up to 64 KiB of an error, nothing of an answer. The verdict at the
-	// end of the body can only be worse.
+	// then: up to 64 KiB of an error or of a unary answer to an inference request,
+	// the events of a stream up to its first content, nothing of any other answer.
+	// [Classify] knows of such a body what the package itself makes of it. The
+	// verdict at the end of the body can only be worse.
 	Classify func(*http.Request, *http.Response, error) Outcome
 	// Reject turns a refusal into what the caller gets; with neither a response
 	// nor an error that is the refusal. If nil, the error itself,
