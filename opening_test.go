@@ -441,3 +441,26 @@ func TestOpeningNested(t *testing.T) {
 		}
 	})
 }
+
+// A reader who closes within the opening has not read the answer, whose end the
+// opening holds: what it has read is not kept for others.
+func TestOpeningClosedWithin(t *testing.T) {
+	base := play(step{do: func(*http.Request) (*http.Response, error) {
+		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
+	}})
+	tr := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}}
+	res, err := tr.RoundTrip(streamReq(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := take(t, res.Body); got != roleEvent {
+		t.Errorf("Read %q, want %q", got, roleEvent)
+	}
+	res.Body.Close()
+	if res, err = tr.RoundTrip(streamReq(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := slurp(t, res); got != roleEvent+deltaEvent+doneEvent || base.sent() != 2 {
+		t.Errorf("then %q after %d wire calls, want all of it from the second", got, base.sent())
+	}
+}
