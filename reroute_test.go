@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -236,4 +237,27 @@ func TestRerouteEndsWithTheContext(t *testing.T) {
 			t.Errorf("err = %v, want context.Canceled", err)
 		}
 	})
+}
+
+// Where the first provider has no answer, another one is asked, then a model of
+// the first that is less in demand, and at last nobody.
+func ExampleReroute() {
+	base := play(step{status: 402}, step{status: 402}, step{status: 402})
+	t := snubber.New(base)
+	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{
+		{Transport: snubber.Reroute{
+			URL:    "https://llm.example.net/v1",
+			Model:  "large",
+			Header: http.Header{"Authorization": {"Bearer another key"}},
+		}},
+		{Transport: snubber.Reroute{Model: "gpt-4o-mini"}},
+		{Transport: snubber.Reply{Text: "The assistant is resting. Please try again later."}},
+	}}
+
+	res, err := ask(context.Background(), t)
+	fmt.Println(res.StatusCode, err)
+	fmt.Println(res.Header.Get("Snubber-Route"))
+	// Output:
+	// 200 <nil>
+	// 0;class=quota-exhausted;calls=1;reason=http_402, 1;class=quota-exhausted;calls=1;reason=http_402, 2;class=quota-exhausted;calls=1;reason=http_402, 3;class=success;calls=0;answered
 }

@@ -296,3 +296,22 @@ func TestReadyThroughAFallback(t *testing.T) {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
 }
+
+// Two keys are one larger quota.
+func ExampleSpread() {
+	base := play(step{})
+	stack := snubber.New(base)
+	key := func(k string) http.RoundTripper {
+		return snubber.Reroute{Header: http.Header{"Authorization": {"Bearer " + k}}, Transport: stack}
+	}
+	keys := &snubber.Spread{Routes: []snubber.Route{{Transport: key("one"), Weight: 2}, {Transport: key("two"), Weight: 1}}}
+
+	for range 6 {
+		ask(context.Background(), keys)
+	}
+	for _, t := range base.all() {
+		fmt.Print(t.header.Get("Authorization"), "; ")
+	}
+	// Output:
+	// Bearer one; Bearer two; Bearer one; Bearer one; Bearer two; Bearer one;
+}
