@@ -1,0 +1,71 @@
+package snubber_test
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// A stream that has sent its header and no content is hedged; one that has begun
+// is not, however slow it goes on.
+func TestHedgeStream(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		at   time.Duration // of the first content
+		sent int
+		took time.Duration
+	}{
+		{"begins in time", time.Second / 2, 1, time.Minute},
+		{"does not begin", 20 * time.Second, 2, time.Second + time.Second/2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				sent := 0
+				tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
+					mu.Lock()
+					sent++
+					begins, ends := time.Second/2, time.Second/2
+					switch {
+					case sent <= 49:
+						begins, ends = time.Second, time.Second
+					case sent == 111:
+						begins, ends = tt.at, time.Minute
+					}
+					mu.Unlock()
+					return reply(200, newFlow(chunk{at: begins, text: deltaEvent}, chunk{at: ends, text: doneEvent}), "Content-Type", "text/event-stream"), nil
+				}))
+				tr.Retry.Hedge = true
+				body := `{"model":"m","stream":true,"messages":[]}`
+				ask := func() {
+					res, err := tr.RoundTrip(newReq(t, "POST", chatURL, body))
+					if err != nil {
+						t.Fatal(err)
+					}
+					b, err := io.ReadAll(res.Body)
+					res.Body.Close()
+					if string(b) != deltaEvent+doneEvent || err != nil {
+						t.Fatalf("%q, %v", b, err)
+					}
+				}
+				for range 110 {
+					ask()
+				}
+				start := time.Now()
+				ask()
+				if d := time.Since(start); sent-110 != tt.sent || d != tt.took {
+					t.Errorf("%d sent, %v, want %d and %v", sent-110, d, tt.sent, tt.took)
+				}
+				synctest.Wait()
+				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+					t.Errorf("%+v", q)
+				}
+			})
+		})
+	}
+}
