@@ -185,7 +185,17 @@ func (e *cached) have() rfc9111.Span {
 // joined is one answer made of two parts of the same, or e alone where they are
 // not (section 3.4).
 func (e *cached) joined(old *cached, c *Cache) *cached {
-	if e.status != http.StatusPartialContent || old == nil || old.variants != nil {
+	if e.status != http.StatusPartialContent {
+		return e
+	}
+	if e.span.Whole() { // there are servers that answer "bytes=0-" so
+		j := *e
+		j.header = e.header.Clone()
+		j.describe(e.span)
+		j.prepare(c)
+		return &j
+	}
+	if old == nil || old.variants != nil {
 		return e
 	}
 	have := old.have()
@@ -207,16 +217,23 @@ func (e *cached) joined(old *cached, c *Cache) *cached {
 		}
 	}
 	j := old.freshened(c, e.header, e.requested, e.received)
-	j.chunks, j.size, j.span, j.status = [][]byte{body}, span.Len(), span, http.StatusPartialContent
-	if span.Whole() {
-		j.status, j.span = http.StatusOK, rfc9111.Span{}
-		delete(j.header, "Content-Range")
-		j.header["Content-Length"] = []string{strconv.FormatInt(j.size, 10)}
-	} else {
-		span.Describe(j.header)
-	}
+	j.chunks, j.size = [][]byte{body}, span.Len()
+	j.describe(span)
 	j.prepare(c)
 	return j
+}
+
+// describe says in the answer, whose header must be its own, which part it is. A
+// part that is all there is is no part.
+func (e *cached) describe(span rfc9111.Span) {
+	if !span.Whole() {
+		e.status, e.span = http.StatusPartialContent, span
+		span.Describe(e.header)
+		return
+	}
+	e.status, e.span = http.StatusOK, rfc9111.Span{}
+	delete(e.header, "Content-Range")
+	e.header["Content-Length"] = []string{strconv.FormatInt(span.Size, 10)}
 }
 
 func statusLine(code int) string {

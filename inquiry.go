@@ -111,10 +111,8 @@ func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
 	v := fl.visit
 	now := time.Now()
 	e := v.found.freshened(v.cache, fl.r.res.Header, requested, now)
-	e.status, e.span = http.StatusOK, rfc9111.Span{}
+	e.describe(span)
 	e.chunks, e.size = nil, 0 // they come with the recording
-	delete(e.header, "Content-Range")
-	e.header["Content-Length"] = []string{strconv.FormatInt(span.Size, 10)}
 	e.prepare(v.cache)
 	template := *fl.r.res
 	template.StatusCode, template.Status = http.StatusOK, statusLine(http.StatusOK)

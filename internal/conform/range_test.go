@@ -150,6 +150,11 @@ func ranges() []test {
 			partial(0, 4, step{give: []string{"Cache-Control", "stale-while-revalidate=6000"}, then: 2 * time.Hour}),
 			{body: digits, text: digits},
 		}},
+		{id: "partial-of-all", kind: required, rfc: "9111 3.3", steps: []step{
+			{send: []string{"Range", "bytes=0-"}, status: 206, body: digits, give: cc("max-age=3600", "Content-Range", "bytes 0-9/10", "ETag", `"abc"`)},
+			{want: hit, code: 200, text: digits, lacks: []string{"Content-Range"}},
+			part("2-3", answer("23", "2-3")),
+		}},
 		// Parts of different wholes never meet.
 		{id: "partial-other-tag", kind: required, rfc: "9111 3.4", steps: []step{
 			{send: []string{"Range", "bytes=0-4"}, status: 206, body: "01234", give: cc("max-age=3600", "Content-Range", "bytes 0-4/10", "ETag", `"one"`)},

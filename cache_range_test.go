@@ -1,0 +1,112 @@
+package snubber_test
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A server whose resource changes now and then, and clients that ask for parts
+// of it and for the whole. What comes of parts that were stored, joined and
+// completed is always one version's bytes, and those that it says it is.
+func TestCacheRangesAreOfOneVersion(t *testing.T) {
+	const size = 60
+	version := func(n int) string {
+		return strings.Repeat(fmt.Sprintf("<%08d>", n), size/10)
+	}
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 2))
+			n, hits := 1, 0
+			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				tag := fmt.Sprintf(`"%d"`, n)
+				header := []string{"Etag", tag, "Cache-Control", "max-age=5", "Accept-Ranges", "bytes"}
+				var from, to int
+				ranged := req.Header.Get("Range")
+				switch {
+				case req.Header.Get("If-None-Match") == tag:
+					return reply(304, strings.NewReader(""), header...), nil
+				case ranged == "" || req.Header.Get("If-Range") != "" && req.Header.Get("If-Range") != tag:
+					return reply(200, strings.NewReader(version(n)), header...), nil
+				case strings.HasSuffix(ranged, "-"):
+					fmt.Sscanf(ranged, "bytes=%d-", &from)
+					to = size - 1
+				case strings.HasPrefix(ranged, "bytes=-"):
+					fmt.Sscanf(ranged, "bytes=-%d", &from)
+					from, to = size-from, size-1
+				default:
+					fmt.Sscanf(ranged, "bytes=%d-%d", &from, &to)
+				}
+				if rng.IntN(8) == 0 && to > from { // fewer than were asked for, as a server may
+					to--
+				}
+				body := version(n)[from : to+1]
+				header = append(header, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
+				if rng.IntN(10) == 0 { // and one that is cut
+					return reply(206, newFlow(chunk{0, body[:len(body)/2], nil}, chunk{0, "", io.ErrUnexpectedEOF}), header...), nil
+				}
+				return reply(206, strings.NewReader(body), header...), nil
+			}))
+			for i := range 200 {
+				if rng.IntN(12) == 0 {
+					n++
+				}
+				time.Sleep(time.Duration(rng.IntN(900)) * time.Millisecond)
+				req := get(t)
+				from := rng.IntN(size)
+				to := from + rng.IntN(size-from)
+				switch rng.IntN(5) {
+				case 0:
+				case 1:
+					req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
+				case 2:
+					req.Header.Set("Range", fmt.Sprintf("bytes=-%d", 1+from))
+				default:
+					req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, to))
+				}
+				res, err := rt.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil {
+					continue // it was cut, and says so
+				}
+				if strings.Contains(res.Header.Get("Cache-Status"), "; hit") {
+					hits++
+				}
+				var of, first, last, all int
+				fmt.Sscanf(res.Header.Get("Etag"), `"%d"`, &of)
+				switch res.StatusCode {
+				case 200:
+					first, last = 0, size-1
+					if res.Header.Get("Content-Range") != "" {
+						t.Fatalf("seed %d, call %d: a whole with Content-Range %q", seed, i, res.Header.Get("Content-Range"))
+					}
+				case 206:
+					if req.Header.Get("Range") == "" {
+						t.Fatalf("seed %d, call %d: a part to who asked for the whole: %v", seed, i, res.Header)
+					}
+					fmt.Sscanf(res.Header.Get("Content-Range"), "bytes %d-%d/%d", &first, &last, &all)
+				default:
+					t.Fatalf("seed %d, call %d: status %d", seed, i, res.StatusCode)
+				}
+				if string(b) != version(of)[first:last+1] {
+					t.Fatalf("seed %d, call %d: %s got %d-%d of version %d: %q", seed, i, req.Header.Get("Range"), first, last, of, b)
+				}
+				if length := res.Header.Get("Content-Length"); length != "" && length != fmt.Sprint(len(b)) {
+					t.Fatalf("seed %d, call %d: Content-Length %s of %d bytes", seed, i, length, len(b))
+				}
+			}
+			if hits < 20 {
+				t.Errorf("seed %d: %d hits of 200", seed, hits)
+			}
+		})
+	}
+}
