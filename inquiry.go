@@ -47,6 +47,10 @@ func (fl *flight) validate() {
 func (fl *flight) answered(requested time.Time) bool {
 	v, res := fl.visit, fl.r.res
 	switch {
+	case fl.asked != nothing && res != nil && res.StatusCode < 400 && res.StatusCode != http.StatusOK && fl.elsewhere():
+		// A fallback knows nothing of what the primary gave. Let it be asked what the
+		// caller asks.
+		fl.again()
 	case fl.asked == validation && res != nil && res.StatusCode == http.StatusNotModified:
 		return fl.confirmed(requested)
 	case fl.asked == completion && res != nil && res.StatusCode != http.StatusOK:
@@ -152,7 +156,7 @@ func (fl *flight) settle(requested time.Time) {
 	}
 	if why != "" {
 		if r.res.StatusCode < 500 {
-			if v.found != nil { // the server says something new about it
+			if v.found != nil && !fl.elsewhere() { // the server says something new about it
 				c.shelf.drop(v, v.found.key)
 			}
 			if r.res.StatusCode < 400 {
@@ -190,15 +194,20 @@ func failing(r *result) bool {
 	return false
 }
 
+// elsewhere reports whether the result is not from where the call went first.
+func (fl *flight) elsewhere() bool {
+	f, r := fl.call, &fl.r
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.detours().route != 0 || r.a == nil || r.a.how == rerouted
+}
+
 // storable makes the entry for the answer, without its body, or says why there
 // is none.
 func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 	v, r, f := fl.visit, &fl.r, fl.call
-	f.mu.Lock()
-	route := f.detours().route
-	f.mu.Unlock()
 	switch {
-	case route != 0 || r.a == nil || r.a.how == rerouted:
+	case fl.elsewhere():
 		return nil, "fallback"
 	case r.cut:
 		return nil, "cut"

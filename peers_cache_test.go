@@ -572,6 +572,40 @@ func TestPeersOfCache(t *testing.T) {
 				}
 			}
 		}},
+		{"a fallback confirms and completes nothing of the primary's", func(t *testing.T) {
+			for _, first := range []step{
+				page("old", "Etag", `"a"`),
+				{status: 206, body: "01234", header: hdr("Cache-Control", "max-age=60", "Etag", `"a"`, "Content-Range", "bytes 0-4/10")},
+			} {
+				base := play(first, step{status: 500}, step{status: 500}, page("new")) // it is asked once more, without the conditions
+				route := wire(func(req *http.Request) (*http.Response, error) {
+					switch {
+					case req.Header.Get("If-None-Match") != "":
+						return reply(304, strings.NewReader(""), "Etag", `"a"`, "Cache-Control", "max-age=6000"), nil
+					case req.Header.Get("Range") != "":
+						return reply(206, strings.NewReader("fghij"), "Etag", `"a"`, "Content-Range", "bytes 5-9/10", "Cache-Control", "max-age=6000"), nil
+					}
+					return reply(200, strings.NewReader("fallback"), "Cache-Control", "max-age=6000"), nil
+				})
+				rt := caching(base)
+				rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: route}}}
+				req := get(t)
+				if first.status == 206 {
+					req.Header.Set("Range", "bytes=0-4")
+				}
+				served(t, rt, req)
+				time.Sleep(2 * time.Minute)
+				if body, cache := served(t, rt, get(t)); body != "fallback" || cache != "miss" {
+					t.Errorf("%d: a %s of %q, want the fallback's own answer", first.status, cache, body)
+				}
+				if body, cache := served(t, rt, get(t)); body != "new" || cache == "hit" {
+					t.Errorf("%d: then a %s of %q, want the primary's", first.status, cache, body)
+				}
+				if all := base.all(); first.status == 0 && all[len(all)-1].header.Get("If-None-Match") == "" {
+					t.Error("the primary's answer was forgotten for the fallback's")
+				}
+			}
+		}},
 		{"a hit takes no token, and passes an open circuit", func(t *testing.T) {
 			base := play(step{stream: newFlow(chunk{0, wholeSSE, nil}), header: hdr("Content-Type", "text/event-stream")}, step{status: 500})
 			rt := caching(base)
