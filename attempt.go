@@ -381,7 +381,7 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 	if held && o.Unsent {
 		a.permit.refund()
 	} else {
-		a.permit.settle(&o, a.call.asked.format, held, now)
+		a.permit.settle(&o, a.call.asked, held, now)
 	}
 	a.call.concluded(a, &o, took, now)
 }

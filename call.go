@@ -322,7 +322,7 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		}
 		gated = d.gated
 		c.mu.Unlock()
-		a.permit.reported(&o, gated, now)
+		c.limited(a.permit.reported(&o, gated, now), now)
 		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
 	case QuotaExhausted:
 		d = c.detours()
@@ -332,7 +332,7 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		c.mu.Unlock()
 		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
 	default:
-		a.permit.reported(&o, time.Time{}, now)
+		c.limited(a.permit.reported(&o, time.Time{}, now), now)
 		if o.Class == Success {
 			a.permit.answered()
 		}
@@ -420,7 +420,20 @@ func (c *call) fellBack(route int, o Outcome, now time.Time) {
 	}
 }
 
+// limited tells of limits that have changed.
+func (c *call) limited(changes []change, now time.Time) {
+	if c.t.Observe == nil {
+		return
+	}
+	for _, l := range changes {
+		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.line.key.String(), Limit: l.limit, Was: l.was})
+	}
+}
+
 func (c *call) shifted(s shift, now time.Time) {
+	if s.from != s.to && s.to == CircuitClosed && c.line != nil {
+		c.line.restart(now) // who has just come up is not to meet all that waited
+	}
 	if s.from != s.to && c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: s.from, To: s.to, Until: s.until})
 	}

@@ -32,9 +32,12 @@ const (
 	// EventHedge is a request sent beside a slow one: Attempt is its number, Wait
 	// how long the first had taken.
 	EventHedge
+	// EventLimit is a limit that was learned or has changed: Limit is what holds
+	// now, Was its PerMinute before, zero if there was none.
+	EventLimit
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "limit", "refused", "cache", "hedge"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {
@@ -60,4 +63,6 @@ type Event struct {
 	Route    int           // of the Fallback, from 1
 	Cache    string        // hit, stale, revalidated, miss, collapsed or bypass
 	Detail   string        // why
+	Limit    Limit         // one of a key's limits
+	Was      float64       // a minute
 }

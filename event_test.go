@@ -15,14 +15,14 @@ import (
 // panic.
 func TestEventKindString(t *testing.T) {
 	seen := map[string]bool{}
-	for k := snubber.EventAttempt; k <= snubber.EventHedge; k++ {
+	for k := snubber.EventAttempt; k <= snubber.EventLimit; k++ {
 		if s := k.String(); s == "" || s == "unknown" || seen[s] {
 			t.Errorf("kind %d is %q", k, s)
 		} else {
 			seen[s] = true
 		}
 	}
-	for _, k := range []snubber.EventKind{0, snubber.EventHedge + 1, 255} {
+	for _, k := range []snubber.EventKind{0, snubber.EventLimit + 1, 255} {
 		if s := k.String(); s != "unknown" {
 			t.Errorf("kind %d is %q", k, s)
 		}
@@ -57,6 +57,7 @@ func TestEvents(t *testing.T) {
 		want := []snubber.Event{
 			attempt(1, start.Add(time.Second), time.Second, snubber.ServerError),
 			{Kind: snubber.EventRetry, Time: start.Add(time.Second), Key: key, Attempt: 1, Outcome: snubber.Outcome{Class: snubber.ServerError}, Wait: retried.Sub(start) - time.Second},
+			{Kind: snubber.EventLimit, Time: retried, Key: key, Limit: snubber.Limit{Kind: "requests", Source: "429"}},
 			{Kind: snubber.EventGated, Time: retried, Key: key, Outcome: snubber.Outcome{Class: snubber.RateLimited}, Until: sentBack},
 			attempt(2, retried, 0, snubber.RateLimited),
 			{Kind: snubber.EventQueued, Time: sentBack, Key: key, Wait: sentBack.Sub(retried)},
@@ -73,7 +74,7 @@ func TestEvents(t *testing.T) {
 			if d := e.Until.Sub(w.Until); d < -time.Microsecond || d > time.Microsecond {
 				t.Errorf("event %d (%v): Until = %v, want %v", i, e.Kind, e.Until, w.Until)
 			}
-			if e.Kind != w.Kind || !e.Time.Equal(w.Time) || e.Key != w.Key || e.Attempt != w.Attempt || e.Wait != w.Wait || e.Took != w.Took || e.From != 0 || e.To != 0 {
+			if e.Kind != w.Kind || !e.Time.Equal(w.Time) || e.Key != w.Key || e.Attempt != w.Attempt || e.Wait != w.Wait || e.Took != w.Took || e.From != 0 || e.To != 0 || e.Limit.Kind != w.Limit.Kind || e.Limit.Source != w.Limit.Source || (e.Limit.PerMinute > 0) != (w.Limit.Kind != "") || e.Was != 0 {
 				t.Errorf("event %d = %+v\nwant %+v", i, e, w)
 			}
 		}

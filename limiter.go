@@ -22,14 +22,16 @@ import (
 // an estimate and settled from the usage that the answer reports; a place of
 // Concurrent is held to the end of the response's body.
 //
-// The zero value limits nothing by itself, gates and latches: behind a gate
-// without a configured rate all that waited go at once. Give it the quota if
-// you know it.
+// The zero value learns the quota: from the limits in headers, and where there
+// are none from refusals. Until it knows anything it starts slowly, with four
+// requests at a time, more with each success and twice as many every two
+// seconds. What you configure is a ceiling: what is learned may be less, but
+// never more.
 //
 // It is safe for concurrent use and must not be copied after first use.
 type Limiter struct {
 	// RequestsPerMinute and TokensPerMinute are ceilings for each key. If zero or
-	// negative, none. A request whose estimate is larger than TokensPerMinute is
+	// negative, what is learned. A request whose estimate is larger than TokensPerMinute is
 	// refused, since it can never pass.
 	RequestsPerMinute, TokensPerMinute int
 	// Burst is the number of requests that may start at once after a pause; the
@@ -77,7 +79,18 @@ type Queue struct {
 	InFlight         int       // requests that hold a permit, to the end of their bodies
 	Requests, Tokens float64   // left in the buckets now, negative for a debt; +Inf without a limit
 	GatedUntil       time.Time // no request before; zero if none is held back
+	Reason           string    // why it is gated, as Outcome.Reason
 	Exhausted        bool      // the gate is a quota that waiting does not restore
+	Limits           []Limit   // what is known of the quota, nil if nothing
+}
+
+// Limit is one bucket of a key's quota, as a [Limiter] knows it.
+type Limit struct {
+	Kind      string  // "requests", "tokens", "input-tokens", "output-tokens", "concurrency"
+	Daily     bool    // a stock of a day or so, that may be used up at once, and not a pace
+	PerMinute float64 // what the Limiter lets through; of concurrency, how many at a time
+	Left      float64 // what it holds now, negative for a debt
+	Source    string  // where PerMinute is from: "configured", "header", or "429" if it was learned from refusals
 }
 
 // Quotas returns a snapshot of all keys, ordered by key.
@@ -170,7 +183,7 @@ func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) (c qu
 	case asked.inference:
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		c = quota.Cost{Input: int(asked.input), Output: q.estimate.output(int(asked.output))}
+		c = quota.Cost{Input: min(q.estimate.input(int(asked.input)), math.MaxInt32), Output: q.estimate.output(int(asked.output))}
 	}
 	return c
 }

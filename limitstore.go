@@ -156,5 +156,3 @@ func sharesOf(k *quota.Control, requests int, c quota.Cost) (shares []Share) {
 	}
 	return shares
 }
-
-var kindNames = [...]string{quota.Requests: "requests", quota.Tokens: "tokens", quota.Input: "input-tokens", quota.Output: "output-tokens"}

@@ -24,14 +24,14 @@ func TestLineGrantMeetsCancel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			first.settle(&Outcome{}, 0, false, time.Now())
+			first.settle(&Outcome{}, asked{}, false, time.Now())
 			time.Sleep(time.Minute) // the buckets are full again, only the place is taken
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
 				p, _, err := q.enter(ctx, quota.Cost{Input: 100}, false, time.Now())
 				if err == nil {
-					p.settle(&Outcome{}, 0, true, time.Now())
+					p.settle(&Outcome{}, asked{}, true, time.Now())
 				}
 				done <- err
 			}()
@@ -104,7 +104,7 @@ func TestLineHasOneTimer(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-				p.settle(&Outcome{}, 0, true, time.Now())
+				p.settle(&Outcome{}, asked{}, true, time.Now())
 			}()
 		}
 		synctest.Wait()
@@ -135,10 +135,10 @@ func TestLineIsEvictable(t *testing.T) {
 		{"fresh", func(*line) {}, true},
 		{"in flight", func(q *line) { q.takeLocked(quota.Cost{Input: 1}, false, now) }, false},
 		{"bucket not full", func(q *line) {
-			q.takeLocked(quota.Cost{}, false, now).settle(&Outcome{}, 0, true, now)
+			q.takeLocked(quota.Cost{}, false, now).settle(&Outcome{}, asked{}, true, now)
 		}, false},
 		{"in debt", func(q *line) {
-			q.takeLocked(quota.Cost{Input: 1000}, false, now.Add(-time.Second)).settle(&Outcome{}, 0, true, now)
+			q.takeLocked(quota.Cost{Input: 1000}, false, now.Add(-time.Second)).settle(&Outcome{}, asked{}, true, now)
 		}, false},
 		{"waiter", func(q *line) { q.joinLocked(quota.Cost{Input: 1}, 0, false, time.Time{}, now) }, false},
 		{"gated", func(q *line) { q.gate = now.Add(1) }, false},

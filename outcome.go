@@ -92,6 +92,9 @@ type Outcome struct {
 	// NotBefore is the time before which the server does not want to hear from
 	// us. Zero where it said nothing.
 	NotBefore time.Time
+	// Over is the quota that a RateLimited request was too much for, as
+	// [Quota].Kind. Empty where nobody says.
+	Over string
 	// Quotas are the buckets the response reported, nil if none.
 	Quotas []Quota
 	// Usage is what the answer was billed, zero until the end of the body.
@@ -153,7 +156,7 @@ func classifyResponse(route dialect.Route, req *http.Request, res *http.Response
 }
 
 func outcomeOf(v dialect.Verdict, now time.Time) Outcome {
-	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Advice: Advice(v.Advice), Reason: v.Reason}
+	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Advice: Advice(v.Advice), Reason: v.Reason, Over: v.Over}
 	if v.Wait > 0 {
 		o.NotBefore = now.Add(v.Wait)
 	}

@@ -3,6 +3,7 @@ package snubber
 import (
 	"container/list"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -32,12 +33,14 @@ type line struct {
 	seq      uint64
 	passed   int // grants in a row past a waiter of lower priority
 	gate     time.Time
+	reason   string        // of the gate
 	probing  time.Time     // the gate that a probe of the latch has shut behind itself
 	last     time.Time     // the latest now
 	latch    time.Duration // of an exhausted quota, zero if it is not
 	timer    *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
 	estimate estimate
 	owed     []Share // to the Store
+	known    []Limit // as they were when they changed last
 }
 
 type level struct {
@@ -386,9 +389,36 @@ func (q *line) snapshot(now time.Time) Queue {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := Queue{Key: q.key.String(), Waiting: q.waiting, InFlight: q.quota.InFlight(), Exhausted: q.latch > 0}
-	s.Requests, s.Tokens = q.quota.Left(now)
+	s.Limits = q.limitsLocked(now)
+	s.Requests, s.Tokens = math.Inf(1), math.Inf(1)
+	for _, l := range s.Limits {
+		if l.Kind == "requests" {
+			s.Requests = min(s.Requests, l.Left)
+		} else {
+			s.Tokens = min(s.Tokens, l.Left)
+		}
+	}
 	if q.gate.After(now) {
+		s.Reason = q.reason
 		s.GatedUntil = now.Add(q.gate.Sub(now)) // on today's wall clock
 	}
 	return s
+}
+
+func (q *line) limitsLocked(now time.Time) (ls []Limit) {
+	for _, l := range q.quota.Limits(now) {
+		perMinute := l.PerSecond * 60
+		if l.Kind == quota.Concurrency {
+			perMinute = l.PerSecond
+		}
+		ls = append(ls, Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute, Left: l.Left, Source: l.Source.String()})
+	}
+	return ls
+}
+
+// restart begins the slow start again, when the service was down.
+func (q *line) restart(now time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.quota.Restart(q.nowLocked(now))
 }

@@ -96,6 +96,9 @@ func verdictOf(f *failure, status int) Verdict {
 			v.Wait = wait
 		}
 	}
+	if v.Class == RateLimited {
+		v.Over = f.over(v.Quotas)
+	}
 	v.Declined = v.Class == RateLimited || v.Class == Overloaded || status == 429
 
 	switch strings.ToLower(f.header.Get("X-Should-Retry")) {

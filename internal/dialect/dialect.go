@@ -87,6 +87,7 @@ type Verdict struct {
 	// 503 or 529 whose body or Retry-After shows that it turned the call away.
 	Declined bool
 	Advice   Advice
+	Over     string // Kind of the quota that a RateLimited call was too much for, "" where nobody says
 	Quotas   []Quota
 }
 

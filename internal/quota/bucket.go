@@ -119,6 +119,10 @@ func (b *bucket) adjust(now time.Time) {
 	if learned := max(1, int(r)); burst == 0 || learned < burst && !b.stock {
 		burst = learned
 	}
+	if b.tokens.Limit() == rate.Inf {
+		b.tokens = rate.NewLimiter(rate.Limit(r), burst) // a wider burst would add nothing to what it holds
+		return
+	}
 	b.tokens.SetLimitAt(now, rate.Limit(r))
 	b.tokens.SetBurstAt(now, burst)
 }

@@ -35,6 +35,7 @@ type pace struct {
 	cutSeq  uint64  // its number: who went before knows nothing of the cut
 	knewSeq uint64  // the last that went before the cut was made
 	cutAt   time.Time
+	blind   bool    // nothing was measured by it
 	passed  float64 // units that were let through of those between the two numbers
 
 	// Since the last refusal that counted.
@@ -55,8 +56,8 @@ type pace struct {
 const (
 	deepCut    = 0.7
 	shallowCut = 0.95
-	growth     = 0.03 // of w, in units of time cubed
-	unitCalls  = 10   // that unit, in calls: at low rates everything takes longer
+	growth     = 0.025 // of w, in units of time cubed
+	unitCalls  = 10    // that unit, in calls: at low rates everything takes longer
 
 	weight     = 0.25 // of the latest refusal in the averages
 	unevenFrom = 0.36 // unevenness that speaks for others at the same quota
@@ -120,6 +121,7 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 		return false
 	}
 	first := p.emptyAt.IsZero()
+	p.blind = first
 	n, d := float64(r.before-p.spent), r.at.Sub(p.emptyAt).Seconds()
 	if shut.After(p.emptyAt.Add(time.Second)) {
 		// While we wait without being told to, the bucket gets full and gains
@@ -136,7 +138,7 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 		}
 		p.note(n/p.size, r.hinted)
 		if n < 1 {
-			p.grown = 0
+			p.grown, p.blind = 0, true
 			return false // turned away whatever the rate: the gate is all that helps
 		}
 	} else {

@@ -82,11 +82,13 @@ type Control struct {
 	flights flights
 
 	inFlight int
+	places   float64        // at a time, as refusals showed; 0: nobody has refused for that
 	seq      uint64         // requests let go so far
 	spent    [kinds]int64   // net of what was given back
 	recent   [kinds]float64 // spent in the last second, fading
 	last     time.Time      // when a request went or ended
 	took     time.Time      // when one went
+	changes  int            // of limits, so far
 }
 
 // New returns the state of a key of which only the configuration is known.
@@ -142,6 +144,9 @@ func (k *Control) Pending() int { return k.flights.n }
 // only the end of another can tell.
 func (k *Control) Delay(c Cost, now time.Time) time.Duration {
 	if n := k.config.Concurrent; n > 0 && k.inFlight >= n {
+		return -1
+	}
+	if k.places > 0 && k.inFlight >= int(k.places) {
 		return -1
 	}
 	d := k.ramp.delay(k.inFlight, now)
@@ -222,6 +227,9 @@ func (k *Control) Settle(id int32, used Cost, now time.Time) {
 // Succeeded tells of a request that was served.
 func (k *Control) Succeeded(id int32, now time.Time) {
 	k.ramp.succeeded(k.inFlight)
+	if k.places > 0 && k.inFlight+1 >= int(k.places) {
+		k.places += 1 / (8 * k.places) // one more to try after eight rounds
+	}
 	f := &k.flights.all[id]
 	k.all(func(b *bucket) { b.let(f, now) })
 }
@@ -238,6 +246,15 @@ func (k *Control) Restart(now time.Time) {
 func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Time) (changed bool) {
 	f := &k.flights.all[id]
 	k.ramp.over = true
+	if kind == Concurrency {
+		// Of a crowd that was refused each is told, and the last finds those alone
+		// in flight that were let in.
+		if n := float64(max(k.inFlight-1, 1)); k.places == 0 || n < k.places {
+			k.places = n
+			k.changes++
+		}
+		return true
+	}
 	if kind >= kinds {
 		kind = Requests
 	}
@@ -245,11 +262,20 @@ func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Tim
 	if b == nil {
 		b = newBucket(kind)
 		k.short[kind] = b
+		k.changes++
+	}
+	if f.cost.of(kind) == 0 && kind != Requests {
+		// Nobody has counted tokens yet, and from now on somebody does. Until
+		// then requests are what there is to hold back.
+		return k.Rejected(id, Requests, hinted, until, now)
 	}
 	changed = b.rejected(refusal{
 		flight: f, before: f.spent[kind] - int64(f.cost.of(kind)), recent: k.recent[kind], latest: k.seq, hinted: hinted, until: until,
 	}, now)
-	if kind == Requests && until.Sub(now) >= time.Second {
+	if changed {
+		k.changes++
+	}
+	if kind == Requests && (b.pace.blind || until.Sub(now) >= time.Second) {
 		b.raise(1-b.limit()*until.Sub(now).Seconds(), now)
 	}
 	// It was not let through, and so no part of what the quota admitted.
@@ -345,16 +371,27 @@ func (s *flights) remove(id int32) flight {
 	return f
 }
 
-// Left is what the buckets of requests and of tokens hold now, negative for a
-// debt and +Inf without a limit.
-func (k *Control) Left(now time.Time) (requests, tokens float64) {
-	requests, tokens = math.Inf(1), math.Inf(1)
+// Limit is one bucket as it is now.
+type Limit struct {
+	Kind      Kind
+	Stock     bool    // of a day and not of a minute
+	PerSecond float64 // what it gains; of concurrency, how many at a time
+	Left      float64 // what it holds, negative for a debt
+	Source    Source  // of PerSecond
+}
+
+// Limits are the buckets that there are.
+func (k *Control) Limits(now time.Time) (ls []Limit) {
 	k.all(func(b *bucket) {
-		if b.kind == Requests {
-			requests = min(requests, b.level(now))
-		} else {
-			tokens = min(tokens, b.level(now))
+		if r := b.limit(); !math.IsInf(r, 1) {
+			ls = append(ls, Limit{b.kind, b.stock, r, b.level(now), b.source()})
 		}
 	})
-	return requests, tokens
+	if k.places > 0 {
+		ls = append(ls, Limit{Concurrency, false, math.Floor(k.places), math.Floor(k.places) - float64(k.inFlight), Refused})
+	}
+	return ls
 }
+
+// Changes counts the changes of limits, but for their growth with time.
+func (k *Control) Changes() int { return k.changes }

@@ -27,7 +27,7 @@ type stated struct {
 const long = time.Hour
 
 // Answered tells what a response said of the quota.
-func (k *Control) Answered(id int32, rs []Reading, now time.Time) (changed bool) {
+func (k *Control) Answered(id int32, rs []Reading, now time.Time) {
 	f := &k.flights.all[id]
 	for _, r := range rs {
 		if r.Kind >= kinds || r.Window <= 0 || r.Limit <= 0 && r.Remaining < 0 {
@@ -47,7 +47,7 @@ func (k *Control) Answered(id int32, rs []Reading, now time.Time) (changed bool)
 		}
 		k.ramp.over = true
 		if b.state(r, f.seq, now) {
-			changed = true
+			k.changes++
 		}
 		if r.Remaining >= 0 {
 			// What was left when the request was there, what the bucket has gained
@@ -57,7 +57,6 @@ func (k *Control) Answered(id int32, rs []Reading, now time.Time) (changed bool)
 			b.lower(level, now)
 		}
 	}
-	return changed
 }
 
 // state takes in a limit. A lower one holds at once; a higher one only if two

@@ -1,0 +1,252 @@
+package quota
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+var start = time.Unix(1e9, 0)
+
+func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
+
+// perMinute is the limit of requests that is in force, +Inf if there is none.
+func perMinute(k *Control, now time.Time) float64 {
+	for _, l := range k.Limits(now) {
+		if l.Kind == Requests && !l.Stock {
+			return l.PerSecond * 60
+		}
+	}
+	return math.Inf(1)
+}
+
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-6*math.Max(1, math.Abs(b)) }
+
+func requests(limit, remaining int64) []Reading {
+	return []Reading{{Kind: Requests, Window: time.Minute, Limit: limit, Remaining: remaining, Reset: -1}}
+}
+
+// The slow start lets four go, more with each success, and twice as many every
+// two seconds that somebody waits.
+func TestSlowStart(t *testing.T) {
+	k := New(Config{})
+	admit := func(now time.Time) (ids []int32) {
+		for k.Delay(Cost{}, now) == 0 {
+			ids = append(ids, k.Take(Cost{}, false, now))
+		}
+		return ids
+	}
+	if n := len(admit(at(0))); n != 4 {
+		t.Fatalf("%d at once, want 4", n)
+	}
+	for i, want := range []int{4, 8, 16, 32} {
+		if d := k.Delay(Cost{}, at(float64(2*i))); d != 2*time.Second {
+			t.Errorf("after %d doublings the next is in %v, want 2s", i, d)
+		}
+		if n := len(admit(at(float64(2*i + 2)))); n != want {
+			t.Errorf("doubling %d let %d more go, want %d", i, n, want)
+		}
+	}
+	k = New(Config{})
+	ids := admit(at(0))
+	k.Settle(ids[0], Cost{}, at(1))
+	k.Free(at(1))
+	k.Succeeded(ids[1], at(1))
+	if n := len(admit(at(1))); n != 2 {
+		t.Errorf("%d went after a success, want its place and one more", n)
+	}
+	k.Answered(ids[2], requests(6000, 5000), at(1))
+	if n := len(admit(at(1))); n < 50 {
+		t.Errorf("%d went when the limit was known, want the slow start to be over", n)
+	}
+}
+
+// A limit in a header holds at once if it is lower. A higher one holds only if
+// two answers in a row say so, and none that is older than what is known.
+func TestStatedLimits(t *testing.T) {
+	k := New(Config{})
+	old := k.Take(Cost{}, false, at(0))
+	next := func(limit int64) float64 {
+		id := k.Take(Cost{}, false, at(1))
+		k.Answered(id, requests(limit, limit), at(1))
+		return perMinute(k, at(1))
+	}
+	for i, step := range []struct {
+		limit int64
+		want  float64
+	}{{600, 588}, {300, 294}, {600, 294}, {600, 588}, {100, 98}, {600, 98}, {100, 98}, {600, 98}, {-1, 98}, {0, 98}} {
+		if got := next(step.limit); !near(got, step.want) {
+			t.Errorf("step %d, limit %d: %v a minute, want %v", i, step.limit, got, step.want)
+		}
+	}
+	k.Answered(old, requests(9000, 9000), at(2))
+	k.Answered(old, requests(9000, 9000), at(2))
+	if got := perMinute(k, at(2)); !near(got, 98) {
+		t.Errorf("an old answer raised the limit to %v", got)
+	}
+	k = New(Config{Requests: Ceiling{PerMinute: 60, Burst: 1}})
+	id := k.Take(Cost{}, false, at(0))
+	k.Answered(id, requests(6000, 6000), at(0))
+	if got := perMinute(k, at(0)); !near(got, 60) {
+		t.Errorf("a header raised what was configured to %v", got)
+	}
+}
+
+// What is left is adopted downwards only, and answers may come in any order:
+// each counts with what went after its request.
+func TestRemaining(t *testing.T) {
+	for _, swapped := range []bool{false, true} {
+		k := New(Config{})
+		a, b := k.Take(Cost{}, false, at(0)), k.Take(Cost{}, false, at(0))
+		answer := func(first bool) {
+			if first {
+				k.Answered(a, requests(6000, 10), at(0))
+			} else {
+				k.Answered(b, requests(6000, 9), at(0))
+			}
+		}
+		answer(!swapped)
+		answer(swapped)
+		if l := k.Limits(at(0))[0].Left; l > 9 || l < 8 {
+			t.Errorf("swapped %v: %v left, want 9", swapped, l)
+		}
+		c := k.Take(Cost{}, false, at(0))
+		k.Answered(c, requests(6000, 5000), at(0))
+		if l := k.Limits(at(0))[0].Left; l > 8 {
+			t.Errorf("swapped %v: %v left, want no more than before", swapped, l)
+		}
+	}
+}
+
+// A quota of a day is no pace: what it holds may go at once.
+func TestDailyStock(t *testing.T) {
+	k := New(Config{})
+	id := k.Take(Cost{}, false, at(0))
+	k.Answered(id, []Reading{{Kind: Requests, Window: 24 * time.Hour, Limit: 14400, Remaining: 200, Reset: -1}}, at(0))
+	n := 0
+	for ; k.Delay(Cost{}, at(0)) == 0; n++ {
+		k.Take(Cost{}, false, at(0))
+	}
+	if n < 199 || n > 200 {
+		t.Errorf("%d went at once, want the 200 that were left", n)
+	}
+}
+
+// The refusals of a key that always has somebody waiting measure its quota: it
+// settles close to the rate of a bucket that it was never told of.
+func TestRefusalsMeasure(t *testing.T) {
+	for _, quota := range []float64{0.05, 1, 10, 200} {
+		k := New(Config{})
+		level, last := math.Max(1, quota), 0.0
+		burst := level
+		refused, sent := 0, 0
+		var opens time.Time
+		end := 200 + 200/quota
+		for now := 0.0; now < end; {
+			if d := k.Delay(Cost{}, at(now)); d > 0 || at(now).Before(opens) {
+				now += math.Max(math.Max(d.Seconds(), opens.Sub(at(now)).Seconds()), 1e-6)
+				continue
+			}
+			id := k.Take(Cost{}, true, at(now))
+			level, last = math.Min(burst, level+quota*(now-last)), now
+			if sent++; level < 1 {
+				opens = at(now + math.Max(1, (1-level)/quota))
+				k.Rejected(id, Requests, true, opens, at(now))
+				refused++
+			} else {
+				level--
+				k.Succeeded(id, at(now))
+			}
+			k.Settle(id, Cost{}, at(now))
+			k.Free(at(now))
+		}
+		if used := float64(sent-refused) / (quota * end); used < 0.8 { // at 1/s a gate of a second, in which the bucket of 1 is full, costs most
+			t.Errorf("%v a second: %.3f used", quota, used)
+		}
+		if wasted := float64(refused) / float64(sent-refused); wasted > 0.08 {
+			t.Errorf("%v a second: %d of %d refused", quota, refused, sent)
+		}
+	}
+}
+
+// A place that was refused is not asked for again at once, and the last of a
+// crowd finds how many there are.
+func TestPlaces(t *testing.T) {
+	k := New(Config{})
+	k.ramp.over = true
+	var ids []int32
+	for range 16 {
+		ids = append(ids, k.Take(Cost{}, false, at(0)))
+	}
+	for _, id := range ids[10:] {
+		k.Rejected(id, Concurrency, false, at(1), at(0))
+		k.Settle(id, Cost{}, at(0))
+		k.Free(at(0))
+	}
+	if d := k.Delay(Cost{}, at(5)); d != -1 || k.InFlight() != 10 {
+		t.Errorf("%v with %d in flight, want to wait for an end with 10", d, k.InFlight())
+	}
+	k.Settle(ids[0], Cost{}, at(5))
+	k.Free(at(5))
+	if d := k.Delay(Cost{}, at(5)); d != 0 {
+		t.Errorf("%v with a place free, want 0", d)
+	}
+}
+
+// Whatever it is told and in whatever order, the state stays sane: what is in
+// flight is counted, no delay is negative but for places, no limit is above
+// what was configured, and nothing waits for ever.
+func FuzzControl(f *testing.F) {
+	f.Add(uint64(1), int64(600), 60)
+	f.Add(uint64(2), int64(1<<62), 0)
+	f.Add(uint64(3), int64(-5), 1)
+	f.Fuzz(func(t *testing.T, seed uint64, limit int64, configured int) {
+		r := rand.New(rand.NewPCG(seed, 0))
+		configured = min(max(configured, 0), 1e6)
+		k := New(Config{Requests: Ceiling{PerMinute: configured, Burst: max(1, configured/60)}})
+		now := start
+		var open []int32
+		for range 300 {
+			now = now.Add(time.Duration(r.Int64N(int64(2 * time.Second))))
+			c := Cost{r.IntN(1000), r.IntN(1000)}
+			switch n := len(open); {
+			case n == 0 || r.IntN(3) == 0:
+				open = append(open, k.Take(c, r.IntN(2) == 0, now))
+			default:
+				i := r.IntN(n)
+				id := open[i]
+				switch r.IntN(5) {
+				case 0:
+					k.Answered(id, []Reading{{Kind(r.IntN(int(Unknown) + 1)), time.Duration(r.Int64N(int64(30 * time.Hour))), limit >> r.IntN(40), r.Int64N(1000) - 1, -1}}, now)
+					continue
+				case 1:
+					k.Rejected(id, Kind(r.IntN(int(Unknown)+1)), r.IntN(2) == 0, now.Add(time.Duration(r.Int64N(int64(time.Minute)))), now)
+				case 2:
+					k.Succeeded(id, now)
+				case 3:
+					k.GiveBack(id, now)
+					open = append(open[:i], open[i+1:]...)
+					continue
+				}
+				k.Settle(id, Cost{r.IntN(5000), r.IntN(5000)}, now)
+				k.Free(now)
+				open = append(open[:i], open[i+1:]...)
+			}
+			if k.InFlight() != len(open) || k.Pending() != len(open) {
+				t.Fatalf("%d in flight and %d pending, want %d", k.InFlight(), k.Pending(), len(open))
+			}
+			if d := k.Delay(c, now); d < -1 || d > forever+time.Second || d == -1 && k.places == 0 {
+				t.Fatalf("a delay of %v", d)
+			}
+			for _, l := range k.Limits(now) {
+				if math.IsNaN(l.PerSecond) || l.PerSecond <= 0 && l.Kind != Concurrency || math.IsNaN(l.Left) {
+					t.Fatalf("%+v", l)
+				}
+				if configured > 0 && l.Kind == Requests && !l.Stock && l.PerSecond > float64(configured)/60*(1+1e-9) {
+					t.Fatalf("%v a second, configured were %v", l.PerSecond, float64(configured)/60)
+				}
+			}
+		}
+	})
+}
