@@ -55,6 +55,7 @@ type detour struct {
 	queued, waited time.Duration
 	route          int   // that answered
 	hops           []Hop // append to a copy: Reports share it
+	strayed        bool  // the answer is a fallback's: to another request than the caller's
 	cache, why     string
 }
 

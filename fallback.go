@@ -111,6 +111,9 @@ func (c *call) fall(r *result, before int) {
 		}
 		d.answered = ch.order[d.answered] + 1
 	}
+	if c.t.choice == nil && d.answered != 0 {
+		c.root().stray()
+	}
 	if len(d.hops) < 2 {
 		d.hops = nil
 	}

@@ -47,7 +47,7 @@ func (fl *flight) validate() {
 func (fl *flight) answered(requested time.Time) bool {
 	v, res := fl.visit, fl.r.res
 	switch {
-	case fl.asked != nothing && res != nil && res.StatusCode < 400 && res.StatusCode != http.StatusOK && fl.elsewhere():
+	case fl.asked != nothing && res != nil && res.StatusCode < 400 && res.StatusCode != http.StatusOK && fl.call.astray():
 		// A fallback knows nothing of what the primary gave. Let it be asked what the
 		// caller asks.
 		fl.again()
@@ -155,13 +155,12 @@ func (fl *flight) settle(requested time.Time) {
 		why = "too large"
 	}
 	if why != "" {
-		if r.res.StatusCode < 500 {
-			if v.found != nil && !fl.elsewhere() { // the server says something new about it
-				c.shelf.drop(v, v.found.key)
-			}
-			if r.res.StatusCode < 400 {
-				c.flights.shun(fl.key, now)
-			}
+		changed := r.res.StatusCode < 400 || r.res.StatusCode == http.StatusNotFound || r.res.StatusCode == http.StatusGone
+		if v.found != nil && changed && !fl.call.astray() { // the server says that it is another thing now
+			c.shelf.drop(v, v.found.key)
+		}
+		if r.res.StatusCode < 400 {
+			c.flights.shun(fl.key, now)
 		}
 		fl.table.unlink(fl)
 		fl.land(private, func() { fl.why = why })
@@ -194,20 +193,12 @@ func failing(r *result) bool {
 	return false
 }
 
-// elsewhere reports whether the result is not from where the call went first.
-func (fl *flight) elsewhere() bool {
-	f, r := fl.call, &fl.r
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.detours().route != 0 || r.a == nil || r.a.how == rerouted
-}
-
 // storable makes the entry for the answer, without its body, or says why there
 // is none.
 func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 	v, r, f := fl.visit, &fl.r, fl.call
 	switch {
-	case fl.elsewhere():
+	case fl.call.astray():
 		return nil, "fallback"
 	case r.cut:
 		return nil, "cut"

@@ -299,7 +299,7 @@ func (c *call) absorb(f *call) {
 	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
 	var d detour
 	if p := f.detour.Load(); p != nil {
-		d.queued, d.waited, d.hops, d.route = p.queued, p.waited, p.hops, p.route
+		d.queued, d.waited, d.hops, d.route, d.strayed = p.queued, p.waited, p.hops, p.route, p.strayed
 	}
 	f.mu.Unlock()
 	if c.outer != nil && sent > 0 && c.outer.claim() {
@@ -311,10 +311,11 @@ func (c *call) absorb(f *call) {
 	root.free += free
 	root.readmitted += readmitted
 	root.judged, root.unsafe = root.judged || judged, root.unsafe || unsafe
-	if d.queued|d.waited != 0 {
+	if d.queued|d.waited != 0 || d.strayed {
 		rd := root.detours()
 		rd.queued += d.queued
 		rd.waited += d.waited
+		rd.strayed = rd.strayed || d.strayed
 	}
 	root.mu.Unlock()
 	if d.hops != nil || d.route != 0 {

@@ -221,6 +221,21 @@ func (c *call) hopped(hops []Hop, answered int) {
 	}
 }
 
+// stray notes that the answer is not to what was asked, for the cache not to keep
+// it. A [Spread]'s routes all answer the same.
+func (c *call) stray() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.detours().strayed = true
+}
+
+func (c *call) astray() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.detour.Load()
+	return d != nil && d.strayed
+}
+
 // verdict notes that a Retry has decided about a failure, and whether against
 // repeating it only because that was not safe.
 func (c *call) verdict(unsafe bool) {

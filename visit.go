@@ -214,7 +214,7 @@ func (v *visit) keep(r *result) {
 	res, now := r.res, time.Now()
 	meta := rfc9111.Read(res.StatusCode, res.Header, v.now, now)
 	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut ||
-		r.a == nil || r.a.how == rerouted || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
+		v.call.root().astray() || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
 		return
 	}
 	at := new(visit)

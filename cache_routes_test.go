@@ -1,0 +1,75 @@
+package snubber_test
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// What answers in place of what was asked is not kept, however deep it is; the
+// routes of a Spread all are what was asked.
+func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
+	failing := func() http.RoundTripper { return play(step{status: 500}) }
+	falling := func(first, second http.RoundTripper) *snubber.Transport {
+		return &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}}
+	}
+	for name, tt := range map[string]struct {
+		base func(answers http.RoundTripper) http.RoundTripper
+		kept bool
+	}{
+		"the second route of a Spread": {func(b http.RoundTripper) http.RoundTripper {
+			return &snubber.Spread{Routes: []snubber.Route{{Transport: failing()}, {Transport: b}}}
+		}, true},
+		"the fallback of a Transport below": {func(b http.RoundTripper) http.RoundTripper { return falling(failing(), b) }, false},
+		"a fallback two below": {func(b http.RoundTripper) http.RoundTripper {
+			return &snubber.Transport{Base: falling(failing(), b)}
+		}, false},
+		"a fallback below a cache below": {func(b http.RoundTripper) http.RoundTripper {
+			rt := falling(failing(), b)
+			rt.Cache = &snubber.Cache{PromptTTL: time.Hour}
+			return rt
+		}, false},
+		"a Spread's fallback": {func(b http.RoundTripper) http.RoundTripper {
+			return &snubber.Spread{Routes: []snubber.Route{{Transport: falling(failing(), b)}}}
+		}, false},
+		"a fallback that was not needed": {func(b http.RoundTripper) http.RoundTripper { return falling(b, failing()) }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, req := range []func() *http.Request{func() *http.Request { return chat(t) }, func() *http.Request { return get(t) }} {
+				rt := caching(tt.base(play(page(completion, "Content-Type", "application/json"))))
+				served(t, rt, req())
+				if body, cache := served(t, rt, req()); (cache == "hit") != tt.kept || body != completion {
+					t.Errorf("%s: then a %s of %q, want it kept: %v", req().Method, cache, body, tt.kept)
+				}
+			}
+		})
+	}
+}
+
+// Stale, as a route, finds what the cache around it keeps, whoever's call it is
+// that asks, and its answer is not new.
+func TestStaleOfACache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(page("hello"), step{status: 404, body: "gone"}, step{status: 500})
+		rt := caching(&snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{
+			Transport: snubber.Stale, When: func(_ *http.Request, o snubber.Outcome) bool { return o.Class != snubber.Success },
+		}}}})
+		served(t, rt, get(t))
+		time.Sleep(2 * time.Minute)
+		for range 2 {
+			res, err := rt.RoundTrip(get(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if body := slurp(t, res); body != "hello" || res.Header.Get("Age") != "120" {
+				t.Errorf("%q with %v", body, res.Header)
+			}
+		}
+		if n := base.sent(); n != 3 {
+			t.Errorf("%d requests, want 3: the stale answer is not fresh", n)
+		}
+	})
+}
