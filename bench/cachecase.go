@@ -236,61 +236,55 @@ func (c *CacheCase) Open(s CacheStack) (http.RoundTripper, error) {
 	return rt, c.Call(rt, -1, make([]byte, 4<<10))
 }
 
-// Compare measures the case in so many rounds of n calls, and returns the
-// medians in the order of [CacheStacks]; those that do not fit are zero.
-func (c *CacheCase) Compare(rounds, n int) ([]Sample, error) {
-	taken := make([][]Sample, len(CacheStacks))
+// Compare measures the case in so many rounds of n calls. It returns the medians
+// in the order of [CacheStacks], those that do not fit zero, and what of a
+// prompt's hit the key takes: the one spelling of its body, hashed. No cache that
+// compares documents, and not their bytes, can do without.
+func (c *CacheCase) Compare(rounds, n int) (medians []Sample, key Sample, err error) {
+	taken := make([][]Sample, len(CacheStacks)+1)
 	rts := make([]http.RoundTripper, len(CacheStacks))
-	var err error
 	for round := range rounds + 1 {
 		for i := range CacheStacks {
-			i = (i + round) % len(CacheStacks)
+			i = (i + round) % len(CacheStacks) // nobody always runs after the one that makes the most garbage
 			s := CacheStacks[i]
 			if !c.Fits(s) {
 				continue
 			}
 			if rts[i] == nil || c.Cold { // what was kept of another round would grow without end
 				if rts[i], err = c.Open(s); err != nil {
-					return nil, fmt.Errorf("%s: %w", s.Name, err)
+					return nil, key, fmt.Errorf("%s: %w", s.Name, err)
 				}
 			}
 			got, err := Take(1, n, func(j int, buf []byte) error { return c.Call(rts[i], j, buf) })
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Name, err)
+				return nil, key, fmt.Errorf("%s: %w", s.Name, err)
 			}
 			if round > 0 { // the first is to warm up
 				taken[i] = append(taken[i], got)
 			}
+			if i > 0 || c.Body == nil {
+				continue
+			}
+			h := sha256.New()
+			if key, err = Take(1, n, func(int, []byte) error {
+				h.Reset()
+				if !canon.Write(h, c.Body) {
+					return errors.New("the body has no spelling")
+				}
+				return nil
+			}); err != nil {
+				return nil, key, err
+			}
+			taken[len(rts)] = append(taken[len(rts)], key)
 		}
 	}
-	medians := make([]Sample, len(CacheStacks))
+	medians = make([]Sample, len(taken))
 	for i, ss := range taken {
 		if len(ss) > 0 {
 			medians[i] = median(ss)
 		}
 	}
-	return medians, nil
-}
-
-// Key is what the key of the case's prompt costs by itself: its one spelling,
-// hashed. No cache that compares documents, and not their bytes, can do without.
-func (c *CacheCase) Key(rounds, n int) (Sample, error) {
-	var taken []Sample
-	h := sha256.New()
-	for range rounds {
-		got, err := Take(1, n, func(int, []byte) error {
-			h.Reset()
-			if !canon.Write(h, c.Body) {
-				return errors.New("the body has no canonical form")
-			}
-			return nil
-		})
-		if err != nil {
-			return Sample{}, err
-		}
-		taken = append(taken, got)
-	}
-	return median(taken), nil
+	return medians[:len(rts)], medians[len(rts)], nil
 }
 
 // Best is the fastest of the complete peers, by their place in [CacheStacks];

@@ -22,7 +22,7 @@ func TestCacheHit(t *testing.T) {
 			continue
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			samples, err := c.Compare(3, 200)
+			samples, _, err := c.Compare(3, 200)
 			if err != nil {
 				t.Fatal(err)
 			}

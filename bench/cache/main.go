@@ -29,7 +29,7 @@ func main() {
 		if !strings.Contains(c.Name, *only) {
 			continue
 		}
-		samples, err := c.Compare(max(*rounds, 1), max(*calls, 1))
+		samples, key, err := c.Compare(max(*rounds, 1), max(*calls, 1))
 		if err != nil {
 			fmt.Fprintln(os.Stderr, c.Name+":", err)
 			os.Exit(1)
@@ -48,11 +48,6 @@ func main() {
 		}
 		share := "–"
 		if c.Body != nil {
-			key, err := c.Key(max(*rounds, 1), max(*calls, 1))
-			if err != nil {
-				fmt.Fprintln(os.Stderr, c.Name+":", err)
-				os.Exit(1)
-			}
 			share = fmt.Sprintf("%.0f %%", 100*float64(key.Time)/float64(samples[0].Time))
 		}
 		verdict := "–"
