@@ -59,6 +59,11 @@ type Cache struct {
 	// zero, an eighth of MaxBytes; if negative, MaxBytes does.
 	MaxEntryBytes int64
 
+	// Pace is the time between the pieces of a stream that is given again, for a
+	// program that shows text as it is written. If zero or negative, all are there
+	// at once.
+	Pace time.Duration
+
 	// Ignore names top-level members of a prompt's body that do not tell one
 	// prompt from another, such as those of [IgnoreTags]. It loses what the server
 	// does with them: an answer billed or traced to one user is given to another.

@@ -196,6 +196,46 @@ func TestCacheReplaysPieces(t *testing.T) {
 	})
 }
 
+// A stream is given again at the pace that the program wants, and no longer than
+// its caller listens.
+func TestCachePacesAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent}, chunk{text: doneEvent}), header: hdr("Content-Type", "text/event-stream")})
+		rt := caching(base)
+		rt.Cache.Pace = 30 * time.Millisecond
+		again := func(ctx context.Context) (string, time.Duration, error) {
+			began := time.Now()
+			res, err := rt.RoundTrip(streamed(t).WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			b, err := io.ReadAll(res.Body)
+			return string(b), time.Since(began), err
+		}
+		if _, took, _ := again(t.Context()); took != 0 {
+			t.Errorf("the first answer took %v", took)
+		}
+		if got, took, err := again(t.Context()); err != nil || got != deltaEvent+finishedEvent+doneEvent || took != 60*time.Millisecond {
+			t.Errorf("%q in %v (%v), want three pieces in 60 ms", got, took, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
+		defer cancel()
+		if got, took, err := again(ctx); err != context.DeadlineExceeded || got != deltaEvent+finishedEvent || took != 40*time.Millisecond {
+			t.Errorf("%q in %v (%v), want two pieces and the caller's deadline", got, took, err)
+		}
+		res, err := rt.RoundTrip(streamed(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.ReadFull(res.Body, make([]byte, len(deltaEvent)))
+		go func() { time.Sleep(10 * time.Millisecond); res.Body.Close() }()
+		if n, err := res.Body.Read(make([]byte, 10)); n != 0 || err == nil {
+			t.Errorf("a Read that Close has woken = %d, %v", n, err)
+		}
+	})
+}
+
 // An SDK closes a stream at its terminal event and not at its end.
 func TestCacheKeepsAStreamClosedAtItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

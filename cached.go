@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"context"
 	"io"
 	"math"
 	"net/http"
@@ -161,6 +162,9 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		b.trailer, b.into = e.trailer, res.Trailer
 	}
 	res.Body = b
+	if pace := v.cache.Pace; pace > 0 && e.prompt && v.call.asked.stream {
+		res.Body = &paced{playback: b, ctx: req.Context(), pace: pace, gone: make(chan struct{})}
+	}
 	return res
 }
 
@@ -376,9 +380,48 @@ func (b *playback) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// atPiece reports whether the next Read is the first of a piece.
+func (b *playback) atPiece() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err == nil && b.rest > 0 && b.off == 0
+}
+
 func (b *playback) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.chunks, b.err = nil, http.ErrBodyReadAfterClose
 	return nil
+}
+
+// paced is a playback with a pause between two pieces, which ends with the
+// caller's context or at Close.
+type paced struct {
+	*playback
+	ctx   context.Context
+	pace  time.Duration
+	begun bool
+	once  sync.Once
+	gone  chan struct{}
+}
+
+func (b *paced) Read(p []byte) (int, error) {
+	if b.begun && b.atPiece() {
+		timer := time.NewTimer(b.pace)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-b.gone:
+		case <-b.ctx.Done():
+			return 0, b.ctx.Err()
+		}
+	}
+	n, err := b.playback.Read(p)
+	b.begun = b.begun || n > 0
+	return n, err
+}
+
+func (b *paced) Close() error {
+	b.once.Do(func() { close(b.gone) })
+	return b.playback.Close()
 }
