@@ -14,7 +14,7 @@ func (t target) slack() target {
 	case t.least:
 		t.limit *= 0.98
 	case t.unit == "%":
-		t.limit = t.limit*1.3 + 0.002
+		t.limit = t.limit*1.5 + 0.002
 	default:
 		t.limit *= 1.05
 	}
