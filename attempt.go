@@ -371,7 +371,7 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 		o.Usage = Usage(u)
 	}
 	if o.Class != Canceled || o.Reason != overtakenReason {
-		a.call.root().settle(&o) // under mu: whoever finds the verdict given may read the Report
+		a.settleLocked(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
 	took := at.sub(a.watch.started)
@@ -384,6 +384,22 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 		a.permit.settle(&o, a.call.asked, held, now)
 	}
 	a.call.concluded(a, &o, took, now)
+}
+
+// settleLocked books a verdict for the Report. Where an attempt around this one has
+// had its own, or another has taken its place, that stands: it ends what is nested
+// in it, which can only say that it was ended.
+func (a *attempt) settleLocked(o *Outcome) {
+	outer := a.call.outer
+	if outer == nil {
+		a.call.settle(o)
+		return
+	}
+	outer.mu.Lock()
+	defer outer.mu.Unlock()
+	if !outer.concluded && outer.ended != overtaken {
+		outer.settleLocked(o)
+	}
 }
 
 // translate says what an error of Base means: it is our timer's, or the

@@ -200,7 +200,8 @@ func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
 
 // Close ends the attempt. The provisional verdict stands: that the caller has
 // read enough says nothing against the service, except where a stream had not
-// brought any content yet.
+// brought any content yet. A caller whose context has ended has not read enough:
+// it leaves, and a Transport around this one may leave because nothing came.
 func (b answer) Close() error {
 	a := b.a
 	a.mu.Lock()
@@ -209,7 +210,11 @@ func (b answer) Close() error {
 		return a.body.rc.Close()
 	}
 	o := a.verdictLocked()
-	if a.watch.first {
+	ctx := a.call.ctx()
+	left := ctx.Err() != nil
+	if left {
+		o = Outcome{Class: Canceled, Reason: cancelReason(ctx)}
+	} else if a.watch.first {
 		o = Outcome{Class: Canceled, Reason: "closed"}
 	}
 	if a.body.err == nil {
@@ -220,6 +225,9 @@ func (b answer) Close() error {
 	}
 	a.mu.Unlock()
 	a.conclude(o)
+	if left {
+		a.end(callerLeft) // before a Transport within is closed, which asks
+	}
 	err := a.body.rc.Close()
 	a.end(finished)
 	return err

@@ -3,6 +3,7 @@ package snubber_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"syscall"
 	"testing"
@@ -282,4 +283,51 @@ func TestNestRejectHook(t *testing.T) {
 			}
 		})
 	})
+}
+
+// What ends a body from outside is the Report's verdict, however deep the nest:
+// the Transports within, which are closed by it, do not call it a success. Nor do
+// they to their circuits.
+func TestNestReportsTheEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		timeout *snubber.Timeout
+		end     func(body io.Reader, cancel func())
+		want    snubber.Class
+		reason  string
+	}{
+		"idle":     {&snubber.Timeout{Idle: time.Minute}, func(b io.Reader, _ func()) { io.Copy(io.Discard, b) }, snubber.TimedOut, "timeout_idle"},
+		"attempt":  {&snubber.Timeout{Attempt: time.Minute}, func(io.Reader, func()) { time.Sleep(time.Hour) }, snubber.TimedOut, "timeout_attempt"},
+		"canceled": {nil, func(b io.Reader, cancel func()) { time.AfterFunc(time.Minute, cancel); io.Copy(io.Discard, b) }, snubber.Canceled, "canceled"},
+		"left":     {nil, func(_ io.Reader, cancel func()) { cancel() }, snubber.Canceled, "canceled"},
+		"closed":   {nil, func(io.Reader, func()) {}, snubber.Success, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
+				synctest.Test(t, func(t *testing.T) {
+					innermost := &snubber.Transport{Base: sse(chunk{text: deltaEvent}, chunk{at: -1}), Breaker: &snubber.Breaker{}}
+					tr := &snubber.Transport{Base: wrap(&snubber.Transport{Base: wrap(innermost)}), Timeout: tt.timeout}
+					ctx, report := snubber.WithReport(t.Context())
+					ctx, cancel := context.WithCancel(ctx)
+					defer cancel()
+					res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+					if err != nil {
+						t.Fatal(err)
+					}
+					tt.end(res.Body, cancel)
+					res.Body.Close()
+					synctest.Wait()
+					if o := report.Outcome; o.Class != tt.want || o.Reason != tt.reason {
+						t.Errorf("the Report says %v, %q, want %v, %q", o.Class, o.Reason, tt.want, tt.reason)
+					}
+					want := 0
+					if tt.want == snubber.Success {
+						want = 1
+					}
+					if c := circuitOf(t, innermost.Breaker); c.Requests != want || c.Failures != 0 {
+						t.Errorf("the inner circuit counts %d outcomes, %d failures, want %d and none", c.Requests, c.Failures, want)
+					}
+				})
+			})
+		})
+	}
 }
