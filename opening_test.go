@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -462,5 +463,24 @@ func TestOpeningClosedWithin(t *testing.T) {
 	}
 	if got := slurp(t, res); got != roleEvent+deltaEvent+doneEvent { // stored or asked for again
 		t.Errorf("then %q after %d wire calls, want all of it", got, base.sent())
+	}
+}
+
+// That an answer ends within its opening is known before its bytes have been read.
+// It is stored once, when all of them have.
+func TestOpeningStoredOnce(t *testing.T) {
+	var puts atomic.Int32
+	store := &recorder{put: func(context.Context) error { puts.Add(1); return nil }}
+	base := play(step{do: func(*http.Request) (*http.Response, error) {
+		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
+	}})
+	rt := stored(base, store)
+	res, err := rt.RoundTrip(newReq(t, "POST", chatURL, streamPrompt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slurp(t, res)
+	if n, entries := puts.Load(), len(store.m); int(n) != entries || n == 0 {
+		t.Errorf("%d entries were written for %d that there are", n, entries)
 	}
 }
