@@ -109,6 +109,7 @@ var eventKinds = map[string]eventKind{
 	"response.in_progress":        kindPreamble,
 	"response.output_item.added":  kindPreamble,
 	"response.content_part.added": kindPreamble,
+	"keepalive":                   kindPreamble, // undocumented; while a model thinks for long (openai/openai-node#1964)
 	"response.completed":          kindTerminal,
 	"response.incomplete":         kindTerminal, // cut off by max_output_tokens or a filter: an answer
 	"response.failed":             kindFailure,

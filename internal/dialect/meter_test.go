@@ -231,6 +231,7 @@ func TestMeterPhases(t *testing.T) {
 		}, []Phase{Preamble, Preamble, Preamble, Preamble, Preamble, Content, Terminal}, true},
 		{"responses without event lines", OpenAIResponses, []string{data(`{"type":"response.created"}`), data(`{"type":"response.reasoning_summary_text.delta"}`)}, []Phase{Preamble, Content}, false},
 		{"response.incomplete", OpenAIResponses, []string{typed("response.incomplete", ``)}, []Phase{Terminal}, true},
+		{"responses kept alive", OpenAIResponses, []string{typed("response.in_progress", ``), typed("keepalive", `,"sequence_number":3`), typed("response.output_text.delta", ``)}, []Phase{Preamble, Preamble, Content}, false},
 		{"response.failed", OpenAIResponses, []string{typed("response.created", ``), typed("response.failed", `,"response":{"error":{"code":"server_error"}}`)}, []Phase{Preamble, Failed}, false},
 		{"responses error", OpenAIResponses, []string{typed("error", `,"code":"server_error"`)}, []Phase{Failed}, false},
 
