@@ -31,6 +31,7 @@ type attempt struct {
 	// Under mu.
 	claimed   bool // by a nested Transport, as its own first
 	concluded bool
+	racing    bool // beside another attempt: its verdict is not the call's yet
 	ended     ending
 
 	lease  lease
@@ -370,7 +371,10 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
-	if o.Class != Canceled || o.Reason != overtakenReason {
+	if a.racing {
+		a.outcome = new(Outcome)
+		*a.outcome = o
+	} else {
 		a.settleLocked(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
@@ -397,7 +401,7 @@ func (a *attempt) settleLocked(o *Outcome) {
 	}
 	outer.mu.Lock()
 	defer outer.mu.Unlock()
-	if !outer.concluded && outer.ended != overtaken {
+	if !outer.concluded && !outer.racing && outer.ended != overtaken {
 		outer.settleLocked(o)
 	}
 }
@@ -422,6 +426,16 @@ type endedError struct{ end, err error }
 
 func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
+
+// win makes the verdict of an attempt that raced the call's, be it given already
+// or not.
+func (a *attempt) win() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.racing = false; a.concluded {
+		a.settleLocked(a.outcome)
+	}
+}
 
 // outrun reports whether another attempt of the call has won.
 func (a *attempt) outrun() bool {

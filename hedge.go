@@ -11,6 +11,8 @@ const (
 	hedgeSamples = 50   // answers that a key must have had before its 95th percentile means anything
 	hedgeShare   = 0.05 // of the calls, at most
 	hedgeSaved   = 10   // hedges that calls without one can save up; it starts with none
+
+	hedgePause = 10 * time.Millisecond // at least, before a hedge that was denied is tried again
 )
 
 // pace is how soon the answers of one service begin: with the header of a whole
@@ -164,12 +166,14 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	if *r = (result{a: a}); !c.begin(a, how, r) {
 		return 1
 	}
+	a.racing = true
 	x := &race{c: c, results: make(chan *lane, 2)}
 	attempts := []*attempt{a}
 	done := false
 	defer func() {
 		if !done { // a hook panicked, here or in a lane
 			x.stop(attempts...)
+			c.root().settle(&Outcome{Class: Canceled, Reason: "panic"})
 		}
 	}()
 	x.run(a)
@@ -190,7 +194,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.time())})
 					}
 				} else {
-					timer.Reset(delay / 8) // the next credit or place may be for this one
+					timer.Reset(max(delay/8, hedgePause)) // the next credit or place may be for this one
 				}
 			}
 			continue
@@ -213,8 +217,8 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	best := lanes[len(lanes)-1]
 	if len(lanes) == 2 && best.r.o.Class != Success && lanes[0].r.a == a {
 		best = lanes[0] // both have failed: the first failure is the call's
-		c.root().settle(&best.r.o)
 	}
+	best.r.a.win()
 	*r, done = best.r, true
 	for _, l := range lanes {
 		if l != best {
@@ -281,9 +285,11 @@ func (c *call) hedge(p *pace) *attempt {
 		a.lease = l
 	}
 	a.watch.started = instantOf(now)
+	a.racing = true
 	var r result
-	if !c.begin(a, hedging, &r) {
-		a.permit.refund()
+	if !c.begin(a, hedging, &r) { // which has given back the place
+		p.giveBack()
+		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
 		return nil
 	}
 	return a

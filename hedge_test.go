@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -159,6 +160,88 @@ func TestHedge(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The Report is about the attempt whose answer the caller gets, also if the
+// other's verdict is given later.
+func TestHedgeReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &paced{times: warmed(1500*time.Millisecond, 2*time.Second)}
+		n := 0
+		tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
+			base.mu.Lock()
+			n++
+			n := n
+			base.mu.Unlock()
+			req.Body, _ = req.GetBody()
+			res, err := base.RoundTrip(req)
+			switch n {
+			case 111:
+				return reply(500, strings.NewReader(strings.Repeat("x", 1<<20))), nil // not read to its end by us
+			case 112:
+				return reply(204, http.NoBody), nil // whole at once
+			}
+			return res, err
+		}))
+		tr.Retry.Hedge = true
+		warm(t, tr)
+		ctx, report := snubber.WithReport(t.Context())
+		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		if err != nil || res.StatusCode != 204 {
+			t.Fatal(res, err)
+		}
+		slurp(t, res)
+		if report.Outcome.Class != snubber.Success || report.Attempts != 2 {
+			t.Errorf("%+v", report)
+		}
+	})
+}
+
+// Where answers come at once, a hedge that is denied is not tried again at once
+// too: time would stand still.
+func TestHedgeOfInstantAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := snubber.New(&paced{times: append(make([]time.Duration, 110), time.Second)})
+		tr.Retry.Hedge = true
+		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
+		warm(t, tr)
+		var asked atomic.Int32
+		tr.Limiter.Tokens = func(*http.Request, []byte) int {
+			if asked.Add(1) > 1000 {
+				panic("asked all the time")
+			}
+			return 1
+		}
+		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+			t.Error(status, err)
+		}
+	})
+}
+
+// A body that cannot be had for the hedge costs it nothing.
+func TestHedgeWithoutABody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &paced{times: warmed(3 * time.Second)}
+		tr := snubber.New(base)
+		tr.Retry.Hedge = true
+		warm(t, tr)
+		req := chat(t)
+		again, asked := req.GetBody, 0
+		req.GetBody = func() (io.ReadCloser, error) {
+			base.mu.Lock()
+			defer base.mu.Unlock()
+			if asked++; base.sent > 110 {
+				return nil, errors.New("gone")
+			}
+			return again()
+		}
+		if status, err := fetch(tr, req); status != 200 || err != nil || base.sent != 111 || asked < 2 {
+			t.Error(status, err, base.sent, asked)
+		}
+		if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+			t.Errorf("%+v", q)
+		}
+	})
 }
 
 // There is no hedge where it could do harm or is not paid for.
