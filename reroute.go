@@ -3,6 +3,7 @@ package snubber
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -22,6 +23,8 @@ import (
 // meant for the first one: no credential, no cookie, no header that names an
 // account and no such parameter of the query. Headers are told by their names;
 // one that hides a secret behind a harmless name has to be deleted in Header.
+// Nothing comes back for the first one either: cookies are dropped, and a
+// redirect is an error.
 //
 // A request that is signed (AWS Signature Version 4) would be invalid with any
 // change, and is refused with [ErrRoute] unless Header replaces or deletes its
@@ -60,8 +63,27 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return r.next(req.Context()).RoundTrip(to)
+	res, err := r.next(req.Context()).RoundTrip(to)
+	if err != nil || res == nil || sameOrigin(to.URL, req.URL) {
+		return res, err
+	}
+	// The client above believes that the first origin has answered: it would
+	// follow a redirect with all of the first one's credentials, and its jar would
+	// send the cookies there.
+	if res.StatusCode/100 == 3 && res.Header.Get("Location") != "" {
+		if res.Body != nil {
+			res.Body.Close()
+		}
+		return nil, errRedirect
+	}
+	if res.Header["Set-Cookie"] != nil {
+		res.Header = res.Header.Clone()
+		delete(res.Header, "Set-Cookie")
+	}
+	return res, nil
 }
+
+var errRedirect = errors.New("snubber: another origin's answer is a redirect, which would take along what was meant for the first")
 
 // Ready is that of the Transport for the changed request, see [Transport.Ready].
 func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
@@ -111,9 +133,10 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	return defaultBase
 }
 
-// layers is t without what is outside its Retry.
+// layers is t without what is outside its Retry. t itself has the last word about
+// a stream that breaks off.
 func (t *Transport) layers() *Transport {
-	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe}
+	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1}
 }
 
 // rewrite is the request at its new place, the body still the old one.

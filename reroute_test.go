@@ -120,6 +120,76 @@ func TestRerouteHost(t *testing.T) {
 	}
 }
 
+// Another origin's answer does nothing to the first one: the client would follow
+// a redirect with the credentials of the request that it knows, and keep cookies
+// for the host that it knows.
+func TestRerouteAnswers(t *testing.T) {
+	const other, same = "https://other.example/v1", "https://api.example.com/other/v1"
+	for _, tt := range []struct {
+		url, location string
+		status        int
+		fails         bool
+		cookie        string
+	}{
+		{other, "https://other.example/more", 307, true, ""},
+		{other, "/v1/more", 303, true, ""},
+		{other, "", 304, false, ""},
+		{other, "/v1/files/1", 201, false, ""},
+		{same, "/v1/more", 307, false, "a=b"},
+	} {
+		body := &closing{Reader: strings.NewReader("{}")}
+		base := wire(func(*http.Request) (*http.Response, error) {
+			res := reply(tt.status, body, "Set-Cookie", "a=b")
+			if tt.location != "" {
+				res.Header.Set("Location", tt.location)
+			}
+			return res, nil
+		})
+		res, err := snubber.Reroute{URL: tt.url, Transport: base}.RoundTrip(chat(t))
+		switch {
+		case (err != nil) != tt.fails:
+			t.Errorf("%+v: %v", tt, err)
+		case tt.fails:
+			if !body.closed || res != nil {
+				t.Errorf("%+v: the body is open", tt)
+			}
+		case res.Header.Get("Set-Cookie") != tt.cookie || res.Header.Get("Location") != tt.location:
+			t.Errorf("%+v: %v", tt, res.Header)
+		}
+	}
+}
+
+// The Transport around the routes alone decides about the last words of a stream
+// that breaks off, and says them once.
+func TestRoutesAndStreamErrors(t *testing.T) {
+	const line = `{"model":"m","message":{"role":"assistant","content":"a"},"done":false}` + "\n"
+	cut := wire(func(req *http.Request) (*http.Response, error) {
+		return reply(200, strings.NewReader(line), "Content-Type", "application/x-ndjson"), nil
+	})
+	base := wire(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Host == "other.example" {
+			return cut(req)
+		}
+		return reply(500, strings.NewReader("{}")), nil
+	})
+	for said, want := range map[int]int{-1: 0, 0: 1, 1: 1} { // Ollama's clients lose an error of Read
+		for _, tr := range []*snubber.Transport{
+			{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://other.example"}}}}},
+			{Base: &snubber.Spread{Routes: []snubber.Route{{Transport: cut}}}},
+		} {
+			tr.StreamErrors = said
+			res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", chatBody))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(res.Body)
+			if !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(string(b), line) || strings.Count(string(b), "broke off") != want {
+				t.Errorf("%d: %s %v", said, b, err)
+			}
+		}
+	}
+}
+
 // What cannot be changed is refused, its body closed, and the next route asked.
 func TestRerouteRefuses(t *testing.T) {
 	const signature = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"
