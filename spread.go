@@ -69,13 +69,19 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c.asked[0] = true
 	t := &Transport{Base: s.Routes[c.order[0]].Transport, Fallback: &Fallback{Routes: rest}, choice: c}
+	if enclosing(req.Context()) != nil {
+		t.StreamErrors = -1 // the Transport around it decides
+	}
 	return t.RoundTrip(req)
 }
 
 // Ready is the earliest time of all routes, or the earliest refusal if there is
 // no time, see [Transport.Ready].
 func (s *Spread) Ready(req *http.Request) (at time.Time, err error) {
-	if len(s.Routes) == 0 || req.URL == nil {
+	switch {
+	case req.URL == nil:
+		return at, errNoURL
+	case len(s.Routes) == 0:
 		return at, unroutable(req, "the Spread has no routes")
 	}
 	first := s.rank(req)[0]

@@ -92,6 +92,11 @@ func TestSpread(t *testing.T) {
 
 // A Spread says when it is ready itself, and hands a body on that exists once.
 func TestSpreadReady(t *testing.T) {
+	for _, s := range []*snubber.Spread{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
+		if _, err := s.Ready(&http.Request{}); err == nil {
+			t.Error("a request without a URL is ready")
+		}
+	}
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
 	s := &snubber.Spread{Routes: []snubber.Route{{Transport: &oracle{at: later}}, {Transport: &oracle{at: soon}}}}
 	if at, err := s.Ready(untouched(t)); !at.Equal(soon) || err != nil {
