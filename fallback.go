@@ -29,7 +29,7 @@ type Fallback struct {
 
 // Route is one alternative of a [Fallback] or a [Spread].
 type Route struct {
-	// Transport sends the request.
+	// Transport sends the request. If nil, http.DefaultTransport.
 	Transport http.RoundTripper
 	// When decides by the outcome of the route tried last. If nil, every failure
 	// that another service may not share: RateLimited, QuotaExhausted,
@@ -171,8 +171,12 @@ func (d *descent) ask(i int) {
 	}
 	a := c.newAttempt()
 	a.watch.started = instantOf(now)
+	rt := c.t.Fallback.Routes[i].Transport
+	if rt == nil {
+		rt = defaultBase
+	}
 	var alt result
-	c.try(a, rerouted, c.t.Fallback.Routes[i].Transport, &alt)
+	c.try(a, rerouted, rt, &alt)
 	d.o = alt.o
 	d.passed(i+1, alt.o, before)
 	if !alt.o.Class.wanting() && alt.o.Class != Rejected && alt.o.Class != Canceled {

@@ -103,6 +103,28 @@ func TestFallbackAtOnce(t *testing.T) {
 	})
 }
 
+// Stale refuses a request without a URL, and does not panic.
+func TestStaleWithoutAURL(t *testing.T) {
+	if _, err := snubber.Stale.RoundTrip(&http.Request{}); err == nil {
+		t.Error("no error")
+	}
+}
+
+// A Route without a Transport is not found out by a panic in an outage.
+func TestRouteWithoutATransport(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{When: func(*http.Request, snubber.Outcome) bool {
+		return true
+	}}}}, Observe: func(e snubber.Event) {
+		if e.Kind == snubber.EventFallback {
+			cancel() // nothing shall be sent on the network
+		}
+	}}
+	if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
 // The caller's cancel ends the routes too.
 func TestFallbackCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package snubber
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -46,7 +47,11 @@ func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 		status = http.StatusOK
 	}
 	route := dialect.RouteOf(req.Method, req.URL)
-	media, body, ok := route.Answer(req.URL, wholePrompt(req, route), status, r.Text, time.Now())
+	prompt := wholePrompt(req, route)
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	media, body, ok := route.Answer(req.URL, prompt, status, r.Text, time.Now())
 	if !ok {
 		media, body = "text/plain; charset=utf-8", []byte(r.Text)
 	}
@@ -82,6 +87,8 @@ func wholePrompt(req *http.Request, route dialect.Route) (p dialect.Prompt) {
 			body = again
 		}
 	}
+	stop := context.AfterFunc(req.Context(), func() { body.Close() }) // wakes a Read that hangs
+	defer stop()
 	b, _ := io.ReadAll(io.LimitReader(body, 8*maxRecorded))
 	return route.ReadPrompt(b)
 }

@@ -1,12 +1,15 @@
 package snubber_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-9e4f5248/snubber"
 )
@@ -56,6 +59,23 @@ func TestReply(t *testing.T) {
 	if b, _ := io.ReadAll(res.Body); len(b) != 0 {
 		t.Errorf("a 204 with a body: %s", b)
 	}
+}
+
+// A body that never comes holds nobody for longer than the caller waits.
+func TestReplyEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body, w := io.Pipe()
+		defer w.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		req := newReq(t, "POST", chatURL, chatBody).WithContext(ctx)
+		req.Body, req.GetBody = body, nil
+		timer := time.AfterFunc(time.Minute, func() { t.Error("it hangs"); w.Close() })
+		defer timer.Stop()
+		if res, err := (snubber.Reply{Text: "sorry"}).RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(res, err)
+		}
+	})
 }
 
 // As the last route it is an answer like any other: the stream is whole.

@@ -19,6 +19,9 @@ func (stale) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body != nil {
 		req.Body.Close()
 	}
+	if req.URL == nil {
+		return nil, errNoURL
+	}
 	now := time.Now()
 	for a := enclosing(req.Context()); a != nil; a = a.call.outer {
 		if res, ok := a.call.stale(now); ok {
