@@ -92,6 +92,12 @@ func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
 	q.mu.Unlock()
 
 	var wait time.Duration
+	asked := false
+	defer func() {
+		if !asked { // the store panicked
+			p.refund()
+		}
+	}()
 	p.shared = l.ask(ctx, func(ctx context.Context) (err error) {
 		if len(owed) > 0 {
 			if err = l.Store.Settle(ctx, key, owed); err != nil {
@@ -101,6 +107,7 @@ func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
 		wait, err = l.Store.Take(ctx, key, shares)
 		return err
 	})
+	asked = true
 	if ctx.Err() == nil && (!p.shared || wait <= 0) {
 		return p, true
 	}

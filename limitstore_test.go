@@ -145,6 +145,33 @@ func TestStoreAndACallerThatLeaves(t *testing.T) {
 	})
 }
 
+type panicking struct{ snubber.MemoryLimits }
+
+func (*panicking) Take(context.Context, string, []snubber.Share) (time.Duration, error) {
+	panic("a broken store")
+}
+
+// A store that panics holds no permit, and gives back none twice.
+func TestStoreThatPanics(t *testing.T) {
+	for _, observe := range []func(snubber.Event){nil, func(snubber.Event) {}} {
+		rt := sharer(play(step{}), new(panicking))
+		rt.Limiter.Burst, rt.Observe = 10, observe
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			rt.RoundTrip(chat(t))
+		}()
+		rt.Limiter.Store = nil
+		fetch(rt, chat(t))
+		if q := rt.Limiter.Quotas()[0]; q.InFlight != 0 || q.Requests < 8.9 || q.Requests > 9.1 {
+			t.Errorf("%+v", q)
+		}
+	}
+}
+
 func TestStoreNeedsASecret(t *testing.T) {
 	base := play(step{})
 	rt := sharer(base, new(snubber.MemoryLimits))

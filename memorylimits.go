@@ -12,8 +12,8 @@ import (
 
 // MemoryLimits is a [LimitStore] in this process's memory, for Limiters that
 // shall share a quota and for tests. The zero value is empty and ready. It keeps
-// at most 10 000 keys; one whose buckets are full and whose gate is open holds
-// nothing and is forgotten first.
+// 10 000 keys, and more only while those hold something: one whose buckets are
+// full and whose gate is open is forgotten.
 //
 // It is safe for concurrent use and must not be copied after first use.
 type MemoryLimits struct {
