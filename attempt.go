@@ -31,7 +31,6 @@ type attempt struct {
 	// Under mu.
 	claimed   bool // by a nested Transport, as its own first
 	concluded bool
-	racing    bool // beside another attempt: its verdict is not the call's yet
 	ended     ending
 
 	lease  lease
@@ -371,7 +370,7 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
-	if a.racing {
+	if a.watch.racing {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
@@ -401,7 +400,7 @@ func (a *attempt) settleLocked(o *Outcome) {
 	}
 	outer.mu.Lock()
 	defer outer.mu.Unlock()
-	if !outer.concluded && !outer.racing && outer.ended != overtaken {
+	if !outer.concluded && !outer.watch.racing && outer.ended != overtaken {
 		outer.settleLocked(o)
 	}
 }
@@ -432,7 +431,7 @@ func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
 func (a *attempt) win() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.racing = false; a.concluded {
+	if a.watch.racing = false; a.concluded {
 		a.settleLocked(a.outcome)
 	}
 }

@@ -166,7 +166,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	if *r = (result{a: a}); !c.begin(a, how, r) {
 		return 1
 	}
-	a.racing = true
+	a.watch.racing = true
 	x := &race{c: c, results: make(chan *lane, 2)}
 	attempts := []*attempt{a}
 	done := false
@@ -285,7 +285,7 @@ func (c *call) hedge(p *pace) *attempt {
 		a.lease = l
 	}
 	a.watch.started = instantOf(now)
-	a.racing = true
+	a.watch.racing = true
 	var r result
 	if !c.begin(a, hedging, &r) { // which has given back the place
 		p.giveBack()

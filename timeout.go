@@ -70,6 +70,7 @@ type watch struct {
 	upgraded bool // 101: no answer any more, but a connection, which may be silent
 	holding  bool // a permit is held that an unread body must give back
 	whole    bool // the meter saw all of the answer, and no error in it
+	racing   bool // beside another attempt: the verdict is not the call's yet; here for the size of attempt
 }
 
 // instant is a time on the monotonic clock in a third of a time.Time's size.
