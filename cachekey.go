@@ -87,6 +87,10 @@ func (c *Cache) keyOf(req *http.Request) cacheKey {
 	k := c.keyer("get 1")
 	k.target(req)
 	k.identity(c, req)
+	if c.Identity != nil { // elsewhere than at a prompt's path, "key" may be what is asked for
+		_, key := splitKey(req.URL.RawQuery)
+		k.part(key)
+	}
 	return k.sum(c)
 }
 
@@ -94,11 +98,12 @@ func (c *Cache) keyOf(req *http.Request) cacheKey {
 func (k *keyer) target(req *http.Request) {
 	u := req.URL
 	k.part(u.Scheme)
-	host := req.Host
-	if host == "" {
-		host = u.Host
+	k.part(canonicalHost(u.Scheme, u.Host))
+	if host := req.Host; host != "" {
+		k.part(canonicalHost(u.Scheme, host)) // which one of those behind that address is meant
+	} else {
+		k.part(canonicalHost(u.Scheme, u.Host))
 	}
-	k.part(canonicalHost(u.Scheme, host))
 	k.part(u.Opaque)
 	if u.RawPath == "" && plainPath(u.Path) {
 		k.part(u.Path)
@@ -146,8 +151,8 @@ func splitKey(query string) (rest, key string) {
 	}
 	var kept, keys []string
 	for part := range strings.SplitSeq(query, "&") {
-		if name, value, _ := strings.Cut(part, "="); name == "key" {
-			keys = append(keys, value)
+		if name, _, _ := strings.Cut(part, "="); name == "key" {
+			keys = append(keys, part)
 		} else {
 			kept = append(kept, part)
 		}

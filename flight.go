@@ -82,6 +82,7 @@ type piece struct {
 type flights struct {
 	mu  sync.Mutex
 	m   map[cacheKey]*flight
+	all map[*flight]struct{}   // those under way, joined by others or not
 	shy map[cacheKey]time.Time // until when nobody waits for another's answer
 }
 
@@ -159,33 +160,66 @@ func (fl *flight) end(err error) {
 }
 
 // join boards the flight that is under way, or begins one. It returns none if
-// an answer has been stored since the visit looked.
-func (t *flights) join(v *visit, key cacheKey, joins bool) (fl *flight, leads bool) {
-	ctx := v.call.ctx()
-	if !joins {
-		return v.newFlight(ctx, key, nil), true
-	}
+// an answer has been stored since the visit looked, for once: in a busy cache
+// something is stored at every moment.
+func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, leads bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fl := t.m[key]; fl != nil && fl.board(ctx) {
+	if !joins {
+		return t.begin(v, key, nil), true
+	}
+	if fl := t.m[key]; fl != nil && fl.board(v.call.ctx()) {
 		return fl, false
 	}
-	if puts := v.cache.shelf.puts.Load(); puts != v.puts {
+	if puts := v.cache.shelf.puts.Load(); puts != v.puts && !looked {
 		v.puts = puts
 		return nil, false
 	}
 	if until, ok := t.shy[key]; ok {
 		if v.now.Before(until) {
-			return v.newFlight(ctx, key, nil), true
+			return t.begin(v, key, nil), true
 		}
 		delete(t.shy, key)
 	}
 	if t.m == nil {
 		t.m = make(map[cacheKey]*flight)
 	}
-	fl = v.newFlight(ctx, key, t)
+	fl = t.begin(v, key, t)
 	t.m[key] = fl
 	return fl, true
+}
+
+// begin makes a flight, under mu.
+func (t *flights) begin(v *visit, key cacheKey, table *flights) *flight {
+	fl := v.newFlight(v.call.ctx(), key, table)
+	if t.all == nil {
+		t.all = make(map[*flight]struct{})
+	}
+	t.all[fl] = struct{}{}
+	return fl
+}
+
+// over says that a flight stores nothing any more.
+func (t *flights) over(fl *flight) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, fl)
+}
+
+// doubt is told that what is stored under a key is out of date, and with it what
+// is under way to there, which the server may have said before the change.
+func (t *flights) doubt(key cacheKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for fl := range t.all {
+		if fl.visit.key != key {
+			continue
+		}
+		fl.doubtful.Store(true)
+		if t.m[fl.key] == fl {
+			delete(t.m, fl.key)
+		}
+	}
 }
 
 // shun keeps requests from waiting for each other for a while.
@@ -234,6 +268,10 @@ func (v *visit) newFlight(ctx context.Context, key cacheKey, table *flights) *fl
 // detach makes a call for the same request that does not end with this one.
 func (c *call) detach(ctx context.Context) *call {
 	d := &call{t: c.t, in: c.in.Clone(ctx), asked: c.asked, replay: c.replay}
+	if _, ok := c.ctx().Deadline(); ok {
+		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the flight's.
+		d.in.Cancel = nil
+	}
 	c.replay = replay{}
 	if c.t.Retry != nil {
 		if d.limit = c.t.Retry.attempts(); c.outer != nil {
@@ -245,6 +283,12 @@ func (c *call) detach(ctx context.Context) *call {
 	}
 	d.first.prepare(d)
 	return d
+}
+
+// quit is closed when a caller of the old kind gives up.
+func (c *call) quit() <-chan struct{} {
+	//lint:ignore SA1019 http.Client still ends requests by it.
+	return c.in.Cancel
 }
 
 func (fl *flight) waitFor(ctx context.Context) {
@@ -323,6 +367,7 @@ func (t *flights) unlinkLocked(fl *flight) {
 // run is the flight's goroutine.
 func (fl *flight) run() {
 	orderly := false
+	defer fl.visit.cache.flights.over(fl)
 	defer func() {
 		if !orderly {
 			fl.crash(recover())

@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -16,14 +17,16 @@ func (v *visit) fly() (*http.Response, error) {
 	key, joins := v.flightKey(), v.joins()
 	var fl *flight
 	var leads, orderly bool
+	looked := false // a second time
 	defer func() {
 		if !orderly { // a function of the user panicked: the place on board is not kept
 			v.desert(fl, leads)
 		}
 	}()
 	for {
-		fl, leads = v.cache.flights.join(v, key, joins)
+		fl, leads = v.cache.flights.join(v, key, joins, looked)
 		if fl == nil { // something was stored since we looked
+			looked = true
 			v.now = time.Now()
 			v.look()
 			if v.use() == rfc9111.Fresh {
@@ -36,13 +39,19 @@ func (v *visit) fly() (*http.Response, error) {
 			go fl.run()
 		}
 		ctx := v.call.ctx()
+		var left error
 		select {
 		case <-fl.landed:
 		case <-ctx.Done():
-			if !fl.abandon(ctx.Err(), leads) {
+			left = ctx.Err()
+		case <-v.call.quit():
+			left = cmp.Or(ctx.Err(), context.Canceled)
+		}
+		if left != nil {
+			if !fl.abandon(left, leads) {
 				orderly = true
 				v.note("miss", "canceled")
-				return v.call.deliver(&result{err: ctx.Err(), o: classifyError(v.call.in, ctx.Err())})
+				return v.call.deliver(&result{err: left, o: classifyError(v.call.in, left)})
 			}
 			<-fl.landed // the flight has ended with its last caller, and has the verdict
 		}
@@ -126,8 +135,9 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 			fl.mu.Unlock()
 		}
 		if leads || fl.shared.status < 400 && v.selects(fl) {
-			res, err, ok := v.along(fl, leads)
-			return res, err, ok
+			if res, err, ok := v.along(fl, leads); ok {
+				return res, err, true
+			}
 		}
 	}
 	fl.leave()
@@ -226,7 +236,7 @@ func (v *visit) refresh() {
 	if t.m == nil {
 		t.m = make(map[cacheKey]*flight)
 	}
-	fl := v.newFlight(v.call.ctx(), key, t)
+	fl := t.begin(v, key, t)
 	fl.waiting, fl.detached, fl.endless, fl.deadline = 0, true, false, v.now.Add(refreshTime)
 	t.m[key] = fl
 	t.mu.Unlock()

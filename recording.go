@@ -127,10 +127,6 @@ func (fl *flight) stir(c *chan struct{}) {
 
 // commit stores the answer, with the piece that the readers have not got yet.
 func (fl *flight) commit(last *piece) {
-	v := fl.visit
-	if fl.doubtful.Load() {
-		return
-	}
 	e := new(cached)
 	*e = *fl.shared
 	fl.mu.Lock()
@@ -146,7 +142,18 @@ func (fl *flight) commit(last *piece) {
 	if t := fl.r.res.Trailer; len(t) > 0 {
 		e.trailer = t.Clone()
 	}
-	v.store(e)
+	fl.keep(e, fl.visit.store)
+}
+
+// keep stores an answer, unless what it is about has changed since it was given.
+// A change that comes between the two finds it, or is seen here.
+func (fl *flight) keep(e *cached, put func(*cached)) {
+	if fl.doubtful.Load() {
+		return
+	}
+	if put(e); fl.doubtful.Load() {
+		fl.visit.cache.shelf.drop(fl.visit, e.key)
+	}
 }
 
 // reader is a caller on a flight's body.
@@ -200,7 +207,11 @@ func (p *reader) Read(b []byte) (int, error) {
 		}
 		moved := fl.wait(&fl.moved)
 		fl.mu.Unlock()
-		<-moved // a reader that leaves stirs it too
+		select {
+		case <-moved: // a reader that leaves stirs it too
+		case <-p.call.quit():
+			p.leave(cmp.Or(p.call.ctx().Err(), context.Canceled), false)
+		}
 		fl.mu.Lock()
 	}
 	err, panicked := fl.fin, fl.panicked

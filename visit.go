@@ -173,6 +173,9 @@ func (v *visit) passed(r *result) {
 		}
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
 		case rfc9111.Update:
+			if c.shelf.get(v, v.found.key) == nil {
+				return // it was forgotten meanwhile, maybe for a change that this answer does not know of
+			}
 			c.shelf.put(v, v.found.freshened(c, res.Header, v.now, time.Now()))
 		case rfc9111.Drop:
 			c.shelf.drop(v, v.found.key)
@@ -185,7 +188,7 @@ func (v *visit) passed(r *result) {
 	v.invalidate(c.keyOf(in))
 	for _, target := range rfc9111.Targets(in.URL, res.Header) {
 		at := *in
-		at.URL, at.Host = target, ""
+		at.URL = target
 		v.invalidate(c.keyOf(&at))
 	}
 	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, res.Header) {
@@ -193,19 +196,11 @@ func (v *visit) passed(r *result) {
 	}
 }
 
-// invalidate forgets what is stored under a key, and sees that what is under way
-// to it, which the server may have said before the change, is not stored after.
+// invalidate forgets what is stored under a key, and what is on its way there.
+// First the latter, or it might be stored between the two.
 func (v *visit) invalidate(key cacheKey) {
+	v.cache.flights.doubt(key)
 	v.cache.shelf.drop(v, key)
-	t := &v.cache.flights
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for k, fl := range t.m {
-		if fl.visit.key == key {
-			fl.doubtful.Store(true)
-			delete(t.m, k)
-		}
-	}
 }
 
 // keep stores the answer to a POST that says of itself that it is what a GET of

@@ -1,0 +1,183 @@
+package snubber_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// Who waited for an answer of which the beginning was gone before he came to read
+// it is not on board any more: the last reader still ends the upstream call.
+func TestCacheFlightOvertaken(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the pump goes on before those that it wakes
+	synctest.Test(t, func(t *testing.T) {
+		endless := newFlow(chunk{0, strings.Repeat("x", 100), nil}, chunk{-1, "", nil})
+		long := step{stream: endless, header: hdr("Cache-Control", "max-age=60"), delay: time.Second}
+		base := play(long, page("short"))
+		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 10}}
+		leader := make(chan *http.Response, 1)
+		go func() {
+			res, err := rt.RoundTrip(get(t))
+			if err != nil {
+				t.Error(err)
+			}
+			leader <- res
+		}()
+		synctest.Wait()
+		follower := launch(rt, get(t))
+		if got := <-follower; got.err != nil || got.body != "short" || base.sent() != 2 {
+			t.Fatalf("the follower has %+v after %d requests", got, base.sent())
+		}
+		(<-leader).Body.Close()
+		synctest.Wait()
+		if endless.closes() == 0 {
+			t.Error("nobody reads the upstream body, and it is open")
+		}
+		endless.Close()
+	})
+}
+
+// What is stored for others meanwhile does not keep a request from being sent,
+// however slow the store is.
+func TestCacheFlightIsNotHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &recorder{get: func(context.Context) error { time.Sleep(10 * time.Millisecond); return nil }}
+		rt := stored(play(page("hello")), store)
+		ctx, cancel := context.WithCancel(t.Context())
+		var busy sync.WaitGroup
+		for i := range 20 { // each stores something else every 10 ms
+			busy.Go(func() {
+				time.Sleep(time.Duration(i) * time.Millisecond)
+				for n := 0; ctx.Err() == nil; n++ {
+					served(t, rt, newReq(t, "GET", pageURL+"/"+strings.Repeat("a", i)+"/"+strings.Repeat("b", n), "", "Cache-Control", "no-cache"))
+				}
+			})
+		}
+		time.Sleep(50 * time.Millisecond)
+		start := time.Now()
+		served(t, rt, get(t))
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		cancel()
+		busy.Wait()
+	})
+}
+
+// A server's word from before a change is not kept after it, though nobody waits
+// for it together with others.
+func TestCacheFlightAcrossAChange(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		second step // under way when the change is made
+		after  time.Duration
+		header []string
+	}{
+		{"a confirmation", step{status: 304, delay: 2 * time.Second, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
+		{"an answer to a HEAD", step{delay: 2 * time.Second, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
+		{"an answer for who wants a new one", step{body: "old", delay: 2 * time.Second, header: hdr("Cache-Control", "max-age=60")}, 0, []string{"Cache-Control", "no-cache"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := caching(play(page("old", "Etag", `"1"`), tt.second, step{}, page("new")))
+				served(t, rt, get(t))
+				time.Sleep(tt.after)
+				asked := get(t, tt.header...)
+				if strings.Contains(tt.name, "HEAD") {
+					asked.Method = "HEAD"
+				}
+				asking := launch(rt, asked)
+				time.Sleep(time.Second)
+				served(t, rt, newReq(t, "PUT", pageURL, "new"))
+				if got := <-asking; got.body != "old" && asked.Method == "GET" {
+					t.Errorf("who asked before the change has %q", got.body)
+				}
+				if body, how := served(t, rt, get(t)); body != "new" {
+					t.Errorf("who asks after it has a %s of %q", how, body)
+				}
+			})
+		})
+	}
+}
+
+// http.Client tells its time limit twice, by the context and by Request.Cancel.
+// Neither is the flight's.
+func TestCacheFlightOutlivesAClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := wire(func(req *http.Request) (*http.Response, error) {
+			flow := newFlow(chunk{0, "hello, ", nil}, chunk{2 * time.Second, "world", nil})
+			res := reply(200, under(req.Context(), flow), "Cache-Control", "max-age=60")
+			//lint:ignore SA1019 http.Transport minds it.
+			if quit := req.Cancel; quit != nil {
+				go func() { <-quit; flow.Close() }()
+			}
+			return res, nil
+		})
+		rt := caching(base)
+		leader := &http.Client{Transport: rt, Timeout: time.Second}
+		res, err := leader.Do(get(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		follower := launch(rt, get(t))
+		if _, err := io.ReadAll(res.Body); err == nil {
+			t.Error("the client's limit is not kept")
+		}
+		res.Body.Close()
+		if got := <-follower; got.err != nil || got.body != "hello, world" {
+			t.Errorf("the other has %q, %v", got.body, got.err)
+		}
+	})
+}
+
+// Two requests that another server answers, or that ask it for something else,
+// have two answers.
+func TestCacheTellsTargetsApart(t *testing.T) {
+	at := func(url, host string) *http.Request {
+		req := newReq(t, "GET", url, "")
+		if host != "" {
+			req.Host = host
+		}
+		return req
+	}
+	everybody := &snubber.Cache{Identity: func(*http.Request) string { return "" }}
+	for _, tt := range []struct {
+		name  string
+		cache *snubber.Cache
+		a, b  *http.Request
+	}{
+		{"addresses of one name", &snubber.Cache{}, at("http://10.0.0.1/", "example.com"), at("http://10.0.0.2/", "example.com")},
+		{"names of one address", &snubber.Cache{}, at("http://10.0.0.1/", "example.com"), at("http://10.0.0.1/", "example.org")},
+		{"an empty key and none", &snubber.Cache{}, at(pageURL+"?key=", ""), at(pageURL, "")},
+		{"a key that is no credential", everybody, at(pageURL+"?key=a", ""), at(pageURL+"?key=b", "")},
+	} {
+		rt := &snubber.Transport{Base: play(page("a"), page("b")), Cache: tt.cache}
+		served(t, rt, tt.a)
+		if body, _ := served(t, rt, tt.b); body != "b" {
+			t.Errorf("%s: the second has the first's answer", tt.name)
+		}
+	}
+}
+
+// A change made under a name forgets what is stored under that name.
+func TestCacheForgetsUnderTheName(t *testing.T) {
+	named := func(method, url string) *http.Request {
+		req := newReq(t, method, url, "")
+		req.Host = "example.com"
+		return req
+	}
+	rt := caching(play(page("old"), step{header: hdr("Location", "/list")}, page("new")))
+	served(t, rt, named("GET", "http://10.0.0.1/list"))
+	served(t, rt, named("PUT", "http://10.0.0.1/item"))
+	if body, _ := served(t, rt, named("GET", "http://10.0.0.1/list")); body != "new" {
+		t.Errorf("after the change it is %q", body)
+	}
+}
