@@ -17,6 +17,7 @@ type bucket struct {
 	most    int     // burst where it is no second's worth; 0: it is
 	stock   bool    // for a day: it is no pace, and may be used up at once
 	stated  stated
+	room    capacity
 	pace    pace
 }
 
@@ -61,6 +62,7 @@ const forever = 10 * 365 * 24 * time.Hour
 func (b *bucket) take(n int, waited bool, now time.Time) {
 	b.pace.took(n, waited, now)
 	b.adjust(now)
+	b.room.took(n, now)
 	b.charge(n, now)
 }
 
@@ -116,7 +118,7 @@ func (b *bucket) adjust(now time.Time) {
 		return
 	}
 	burst := b.most
-	if learned := max(1, int(r)); burst == 0 || learned < burst && !b.stock {
+	if learned := b.room.burst(paced(r)); burst == 0 || learned < burst && !b.stock {
 		burst = learned
 	}
 	if b.tokens.Limit() == rate.Inf {
@@ -125,6 +127,35 @@ func (b *bucket) adjust(now time.Time) {
 	}
 	b.tokens.SetLimitAt(now, rate.Limit(r))
 	b.tokens.SetBurstAt(now, burst)
+}
+
+// paced is how much may go at once at a rate: one second's worth.
+func paced(r float64) int { return int(max(1, min(r, math.MaxInt32))) }
+
+// widen lets a bucket be used up that is known to hold more than the pace
+// allows; level is what is in it.
+func (b *bucket) widen(level float64, now time.Time) {
+	r := b.limit()
+	if b.most > 0 || math.IsInf(r, 1) {
+		return // the user's or a stock's
+	}
+	small := paced(r)
+	wide := b.room.burst(small)
+	if wide == small {
+		return
+	}
+	b.room.peak = rate.NewLimiter(rate.Limit(peak*r), small)
+	b.tokens.SetBurstAt(now, wide)
+	b.raise(min(level, float64(wide)), now)
+}
+
+// narrow goes back to the pace, when a refusal has shown that there was less.
+func (b *bucket) narrow(now time.Time) {
+	wide := b.room.peak != nil
+	b.room.refused()
+	if wide {
+		b.tokens.SetBurstAt(now, paced(float64(b.tokens.Limit())))
+	}
 }
 
 // source is where the limit in force was learned.

@@ -150,9 +150,20 @@ func (k *Control) Delay(c Cost, now time.Time) time.Duration {
 		return -1
 	}
 	d := k.ramp.delay(k.inFlight, now)
-	k.all(func(b *bucket) { d = max(d, b.lack(float64(b.needs(c)), now)) })
+	k.all(func(b *bucket) {
+		n := float64(b.needs(c))
+		d = max(d, b.lack(n, now), b.room.lack(n, now))
+	})
+	if d > patience {
+		d = min(d, max(0, k.took.Add(patience).Sub(now)))
+	}
 	return d
 }
+
+// patience is for how long nothing goes on the word of a server. A limit of one
+// in a year, or a bill that no request could run up, would otherwise end the key
+// for good: there would be no answer any more from which to learn better.
+const patience = 15 * time.Minute
 
 // Lack is the time until n requests have gone, of which those before the last
 // cost so much in all. Places are not predicted.
@@ -269,6 +280,7 @@ func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Tim
 		// then requests are what there is to hold back.
 		return k.Rejected(id, Requests, hinted, until, now)
 	}
+	b.narrow(now)
 	changed = b.rejected(refusal{
 		flight: f, before: f.spent[kind] - int64(f.cost.of(kind)), recent: k.recent[kind], latest: k.seq, hinted: hinted, until: until,
 	}, now)

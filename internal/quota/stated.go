@@ -55,6 +55,9 @@ func (k *Control) Answered(id int32, rs []Reading, now time.Time) {
 			// holds for each.
 			level := float64(r.Remaining) + b.limit()*now.Sub(f.at).Seconds() - float64(k.spent[r.Kind]-f.spent[r.Kind])
 			b.lower(level, now)
+			if set == &k.short && f.seq == b.stated.seq && b.room.read(r) {
+				b.widen(math.Floor(level), now)
+			}
 		}
 	}
 }
@@ -77,6 +80,10 @@ func (b *bucket) state(r Reading, seq uint64, now time.Time) bool {
 	}
 	fresh := b.tokens.Limit() == rate.Inf
 	s.limit, s.window, s.higher = r.Limit, r.Window, 0
+	if b.room.peak != nil {
+		b.narrow(now)
+	}
+	b.room = capacity{} // of another limit
 	b.ceiling = headroom * float64(r.Limit) / r.Window.Seconds()
 	if r.Window >= long {
 		b.stock, b.most = true, int(min(r.Limit, math.MaxInt32))

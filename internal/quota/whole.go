@@ -25,7 +25,7 @@ func (k *Control) Wholes(requests int, c Cost) (ws []Whole) {
 		}
 		burst := b.most
 		if burst == 0 {
-			burst = max(1, int(r))
+			burst = paced(r)
 		}
 		ws = append(ws, Whole{Kind: b.kind, Stock: b.stock, Amount: n, PerSecond: r, Burst: burst})
 	})
