@@ -37,7 +37,7 @@ const (
 	EventLimit
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "limit", "refused", "cache", "hedge"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge", "limit"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {

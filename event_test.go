@@ -22,6 +22,13 @@ func TestEventKindString(t *testing.T) {
 			seen[s] = true
 		}
 	}
+	for k, want := range map[snubber.EventKind]string{ // the order is that of the constants
+		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit",
+	} {
+		if k.String() != want {
+			t.Errorf("%v, want %s", k, want)
+		}
+	}
 	for _, k := range []snubber.EventKind{0, snubber.EventLimit + 1, 255} {
 		if s := k.String(); s != "unknown" {
 			t.Errorf("kind %d is %q", k, s)

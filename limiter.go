@@ -184,6 +184,15 @@ func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) (c qu
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		c = quota.Cost{Input: min(q.estimate.input(int(asked.input)), math.MaxInt32), Output: q.estimate.output(int(asked.output))}
+		if n := l.TokensPerMinute; n > 0 && c.Input+c.Output > n {
+			var none estimate
+			if none.input(int(asked.input))+none.output(int(asked.output)) <= n {
+				// It is too large only by what others billed. Refused, it could not
+				// show that they were exceptions, and none after it could.
+				c.Input = min(c.Input, n)
+				c.Output = n - c.Input
+			}
+		}
 	}
 	return c
 }

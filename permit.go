@@ -29,6 +29,7 @@ func (p permit) exhausted(notBefore, now time.Time) (until time.Time) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	now = q.nowLocked(now)
 	switch {
 	case q.latch == 0:
 		q.latch = time.Minute

@@ -392,9 +392,11 @@ func (q *line) snapshot(now time.Time) Queue {
 	s.Limits = q.limitsLocked(now)
 	s.Requests, s.Tokens = math.Inf(1), math.Inf(1)
 	for _, l := range s.Limits {
-		if l.Kind == "requests" {
+		switch l.Kind {
+		case "requests":
 			s.Requests = min(s.Requests, l.Left)
-		} else {
+		case "concurrency": // places, which InFlight tells of
+		default:
 			s.Tokens = min(s.Tokens, l.Left)
 		}
 	}

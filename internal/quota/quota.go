@@ -399,8 +399,12 @@ func (k *Control) Limits(now time.Time) (ls []Limit) {
 			ls = append(ls, Limit{b.kind, b.stock, r, b.level(now), b.source()})
 		}
 	})
-	if k.places > 0 {
-		ls = append(ls, Limit{Concurrency, false, math.Floor(k.places), math.Floor(k.places) - float64(k.inFlight), Refused})
+	places, source := math.Floor(k.places), Refused
+	if n := float64(k.config.Concurrent); n > 0 && (places == 0 || n <= places) {
+		places, source = n, Configured
+	}
+	if places > 0 {
+		ls = append(ls, Limit{Concurrency, false, places, places - float64(k.inFlight), source})
 	}
 	return ls
 }

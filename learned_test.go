@@ -1,0 +1,251 @@
+package snubber_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// overTheWire is a provider's response as it came over the wire.
+func overTheWire(t *testing.T, file string) step {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("internal", "dialect", "testdata", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return step{status: res.StatusCode, header: res.Header, body: string(body)}
+}
+
+// limits is what a limiter shows of its one key, in words.
+func limits(t *testing.T, l *snubber.Limiter) string {
+	t.Helper()
+	var all []string
+	for _, lim := range only(t, l).Limits {
+		name := lim.Kind
+		if lim.Daily {
+			name += " a day"
+		}
+		all = append(all, fmt.Sprintf("%s %.2f of %s", name, lim.PerMinute, lim.Source))
+	}
+	return strings.Join(all, ", ")
+}
+
+// What providers really send becomes limits: those of a minute and those of a
+// day apart, and an event for each that is new.
+func TestRecordedHeadersAreLearned(t *testing.T) {
+	for _, tt := range []struct {
+		file, want        string
+		perMinute, places int // configured
+	}{
+		// 14 400 a day is ten a minute, and a stock; 6 000 tokens are for a minute.
+		{file: "groq_chat_success.http", want: "tokens 5880.00 of header, requests a day 9.80 of header"},
+		{file: "mistral_chat_success.http", want: "requests 58.80 of header, tokens 349125.00 of header"},
+		{file: "anthropic_messages_success.http", want: "requests 49.00 of header, tokens 58800.00 of header, input-tokens 49000.00 of header, output-tokens 9800.00 of header"},
+		{file: "mistral_chat_success.http", want: "requests 30.00 of configured, tokens 349125.00 of header, concurrency 4.00 of configured",
+			perMinute: 30, places: 4},
+		{file: "ollama_chat_success.http", want: ""},
+	} {
+		t.Run(tt.file+" "+fmt.Sprint(tt.perMinute), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, Concurrent: tt.places}
+				var told []string
+				rt := &snubber.Transport{Base: play(overTheWire(t, tt.file)), Limiter: l, Observe: func(e snubber.Event) {
+					if e.Kind == snubber.EventLimit {
+						if e.Key == "" || e.Time.IsZero() || e.Was != 0 {
+							t.Errorf("%+v, want a key, a time and nothing before", e)
+						}
+						told = append(told, e.Limit.Kind)
+					}
+				}}
+				if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(40, 10))); e.err != nil {
+					t.Fatal(e.err)
+				}
+				if got := limits(t, l); got != tt.want {
+					t.Errorf("%s\nwant %s", got, tt.want)
+				}
+				if n := strings.Count(tt.want, " of header"); tt.perMinute == 0 && len(told) != n {
+					t.Errorf("events of %q, want %d", told, n)
+				}
+				// A second answer that says the same is no news.
+				told = nil
+				<-launch(rt, newReq(t, "POST", chatURL, prompt(40, 10)))
+				if told != nil {
+					t.Errorf("events of %q for what was known", told)
+				}
+			})
+		})
+	}
+}
+
+// An event tells what a limit was, and a snapshot why a key is gated.
+func TestLimitEventsTellWhatWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := func(limit string, status int) step {
+			return step{status: status, header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {"5"}, "Retry-After": {"7"}}}
+		}
+		l := &snubber.Limiter{}
+		var seen []string
+		rt := &snubber.Transport{Base: play(said("600", 200), said("300", 200), said("300", 429)), Limiter: l, Observe: func(e snubber.Event) {
+			if e.Kind == snubber.EventLimit {
+				seen = append(seen, fmt.Sprintf("%s %.0f was %.0f by %s", e.Limit.Kind, e.Limit.PerMinute, e.Was, e.Limit.Source))
+			}
+		}}
+		for range 2 {
+			<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+		}
+		if q := only(t, l); q.Reason != "" || !q.GatedUntil.IsZero() {
+			t.Errorf("gated for %q until %v before anyone was refused", q.Reason, q.GatedUntil)
+		}
+		<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+		if q := only(t, l); q.Reason == "" || !q.GatedUntil.After(time.Now().Add(6*time.Second)) {
+			t.Errorf("gated for %q until %v, want a reason and seven seconds", q.Reason, q.GatedUntil)
+		}
+		time.Sleep(time.Minute)
+		if q := only(t, l); q.Reason != "" {
+			t.Errorf("still gated for %q", q.Reason)
+		}
+		if len(seen) < 2 || seen[0] != "requests 588 was 0 by header" || seen[1] != "requests 294 was 588 by header" {
+			t.Errorf("%q", seen)
+		}
+	})
+}
+
+// Places that a key has are no tokens.
+func TestPlacesAreNoTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{Concurrent: 3}
+		<-launch(&snubber.Transport{Base: play(), Limiter: l}, newReq(t, "GET", "https://a.test/", ""))
+		if q := only(t, l); !math.IsInf(q.Tokens, 1) || !math.IsInf(q.Requests, 1) {
+			t.Errorf("%v tokens and %v requests left of three places, want no limit", q.Tokens, q.Requests)
+		}
+	})
+}
+
+// biller is a base whose answers bill what it says, after a nanosecond in which
+// the reservation can be seen.
+func biller(in, out *int) *script {
+	return play(step{do: func(*http.Request) (*http.Response, error) {
+		time.Sleep(time.Nanosecond)
+		b := answered(*in, *out)
+		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
+			ContentLength: int64(len(b)), Body: io.NopCloser(strings.NewReader(b))}, nil
+	}})
+}
+
+// The estimate's error shrinks with use: a tokenizer that makes twice as many
+// of a text, and callers who allow 64 000 tokens where answers have 800.
+func TestEstimateLearnsFromBills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const full = 1_000_000
+		in, out := 200, 800
+		l := &snubber.Limiter{TokensPerMinute: full, Burst: full}
+		rt := &snubber.Transport{Base: biller(&in, &out), Limiter: l}
+		var off []float64
+		for range 20 {
+			time.Sleep(time.Minute)
+			c := launch(rt, newReq(t, "POST", chatURL, prompt(400, 64_000)))
+			off = append(off, math.Abs(full-only(t, l).Tokens-1000)/1000)
+			if e := <-c; e.err != nil {
+				t.Fatal(e.err)
+			}
+		}
+		if off[0] > 0.3 {
+			t.Errorf("the first reservation is %.0f %% off", 100*off[0])
+		}
+		for i, o := range off[1:] {
+			if o > 0.02 {
+				t.Errorf("reservation %d is %.0f %% off, want none", i+1, 100*o)
+			}
+		}
+	})
+}
+
+// An answer that billed more than a minute's tokens does not have every call
+// after it refused as too large: then none could show that it was an exception.
+func TestOneHugeBillLocksNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, huge := range []struct{ in, out int }{{100, 50_000}, {50_000, 10}} {
+			in, out := huge.in, huge.out
+			l := &snubber.Limiter{TokensPerMinute: 10_000}
+			rt := &snubber.Transport{Base: biller(&in, &out), Limiter: l}
+			for i := range 20 {
+				if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(8000, 0))); e.err != nil {
+					t.Fatalf("%+v: call %d: %v", huge, i, e.err)
+				}
+				in, out = 2000, 10
+			}
+			if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(80_000, 0))); e.err == nil {
+				t.Errorf("%+v: a prompt of more than a minute's tokens passed", huge)
+			}
+		}
+	})
+}
+
+// The slow start begins again after a pause and when a circuit closes.
+func TestSlowStartBeginsAgain(t *testing.T) {
+	for _, again := range []string{"no", "pause", "circuit"} {
+		t.Run(again, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				down := false
+				base := play(step{do: func(req *http.Request) (*http.Response, error) {
+					if down {
+						return &http.Response{StatusCode: 500, Header: http.Header{}, Body: http.NoBody}, nil
+					}
+					time.Sleep(time.Second)
+					return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
+				}})
+				rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}, Breaker: &snubber.Breaker{Failures: 3, OpenFor: 5 * time.Second}}
+				// crowd makes so many calls at once and returns how many went at once.
+				crowd := func(n int) int {
+					before := base.sent()
+					var all []<-chan ended
+					for range n {
+						all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "")))
+					}
+					went := base.sent() - before
+					for _, c := range all {
+						<-c
+					}
+					return went
+				}
+				if n := crowd(60); n != 4 {
+					t.Fatalf("%d went at once at first, want 4", n)
+				}
+				most := 30 // grown by sixty successes
+				switch again {
+				case "pause":
+					time.Sleep(time.Minute)
+				case "circuit":
+					down = true
+					crowd(3)
+					down = false
+					time.Sleep(8 * time.Second)
+					<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+				}
+				n := crowd(30)
+				if again == "no" && n != most || again != "no" && n > 6 {
+					t.Errorf("%d went at once", n)
+				}
+			})
+		})
+	}
+}
