@@ -239,7 +239,12 @@ func TestSlowStartBeginsAgain(t *testing.T) {
 					crowd(3)
 					down = false
 					time.Sleep(8 * time.Second)
-					<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+					for range 2 { // Probes
+						<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+					}
+					if c := rt.Breaker.Circuits()[0]; c.State != snubber.CircuitClosed {
+						t.Fatalf("the circuit is %v", c.State)
+					}
 				}
 				n := crowd(30)
 				if again == "no" && n != most || again != "no" && n > 6 {

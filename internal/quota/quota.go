@@ -149,15 +149,15 @@ func (k *Control) Delay(c Cost, now time.Time) time.Duration {
 	if k.places > 0 && k.inFlight >= int(k.places) {
 		return -1
 	}
-	d := k.ramp.delay(k.inFlight, now)
+	d := time.Duration(0)
 	k.all(func(b *bucket) {
 		n := float64(b.needs(c))
 		d = max(d, b.lack(n, now), b.room.lack(n, now))
 	})
-	if d > patience {
+	if d > 0 { // and not only if it is longer: what is left of a long wait is short
 		d = min(d, max(0, k.took.Add(patience).Sub(now)))
 	}
-	return d
+	return max(d, k.ramp.delay(k.inFlight, now))
 }
 
 // patience is for how long nothing goes on the word of a server. A limit of one
