@@ -170,6 +170,34 @@ func TestRefusalsMeasure(t *testing.T) {
 	}
 }
 
+// A quota that is measured the same each time is one's own, and so is one that
+// changes and stays; with others at it, measurements go to and fro.
+func TestOthersAtAQuota(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		measured []float64
+		want     bool
+	}{
+		{"the same", []float64{9.7, 9.8, 9.6, 9.7, 9.8, 9.7}, false},
+		{"more", []float64{4.9, 4.8, 10.8, 16.5, 19.6}, false},
+		{"less", []float64{19.6, 19.5, 14.4, 6.2, 4.9}, false},
+		{"to and fro", []float64{5.2, 4.3, 4.9, 4.2, 5.5}, true},
+		{"others that have left", []float64{5.2, 4.3, 4.9, 4.2, 5.5, 9.8, 9.7, 9.8, 9.7, 9.8}, false},
+	} {
+		p := pace{w: 10, size: 1, told: 1, mean: 10}
+		for _, m := range c.measured {
+			p.compare(m, 40)
+			p.rise = 0
+			if p.shared() {
+				p.rise = p.steep()
+			}
+		}
+		if got := p.rise > 0; got != c.want {
+			t.Errorf("%s: shared is %v, want %v (score %v)", c.name, got, c.want, p.others)
+		}
+	}
+}
+
 // A place that was refused is not asked for again at once, and the last of a
 // crowd finds how many there are.
 func TestPlaces(t *testing.T) {
