@@ -173,6 +173,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	defer func() {
 		if !done { // a hook panicked, here or in a lane
 			x.stop(attempts...)
+			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
 			c.root().settle(&Outcome{Class: Canceled, Reason: "panic"})
 		}
 	}()
