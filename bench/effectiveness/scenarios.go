@@ -140,7 +140,9 @@ var steps = []*scenario{
 // share is some clients that know nothing of each other, with 160 workers in
 // all, for 1200 a minute. Who is told the quota is told its share.
 func share(name, title string, clients int, p provider) *scenario {
-	p.requests = perMinute(1200)
+	if p.requests == (bucket{}) {
+		p.requests = perMinute(1200)
+	}
 	told := p
 	told.requests = perMinute(1200 / float64(clients))
 	s := &scenario{name: name, title: title, provider: p, told: told, horizon: 5 * time.Minute, load: load{work: chat}}
@@ -191,7 +193,9 @@ var shares = []*scenario{
 	variant(share("share-16-headers", "sixteen uncoordinated clients on one key, quota headers sent", 16, provider{says: openAI, hint: wholeSeconds})),
 	share("share-4-charged", "four clients on one key, rejected calls cost quota", 4, provider{says: silent, hint: wholeSeconds, charged: 1}),
 	variant(share("share-16-charged", "sixteen clients on one key, rejected calls cost quota", 16, provider{says: silent, hint: wholeSeconds, charged: 1})),
+	variant(share("share-4-minute", "four clients on one bucket of a whole minute, quota headers sent", 4, provider{requests: bucket{perSecond: 20, burst: 1200}, says: openAI, hint: wholeSeconds})),
 	moves("share-moves", "four clients on one key, one joins and one leaves", provider{says: silent, hint: wholeSeconds}),
+	variant(moves("share-moves-headers", "four clients on one key, one joins and one leaves, quota headers sent", provider{says: openAI, hint: wholeSeconds})),
 }
 
 // open is calls that come by chance, at 80 % of 600 a minute.

@@ -35,7 +35,6 @@ var missed = map[string]float64{
 	"step-plain: wasted calls":        0.08,
 	"share-4: Jain":                   0.60,
 	"share-16: Jain":                  0.75,
-	"share-4-headers: Jain":           0.55,
 	"share-4-charged: Jain":           0.60,
 	"share-moves: Jain after a join":  0.50,
 	"share-moves: Jain after a leave": 0.50,

@@ -19,6 +19,7 @@ type bucket struct {
 	stated  stated
 	room    capacity
 	pace    pace
+	share   share
 }
 
 // headroom is what is left of a limit that a server states: pacing at exactly
@@ -61,6 +62,9 @@ const forever = 10 * 365 * 24 * time.Hour
 
 func (b *bucket) take(n int, waited bool, now time.Time) {
 	b.pace.took(n, waited, now)
+	if b.share.y < 0 && now.Sub(b.share.at) > 2*shareForget {
+		b.share = share{}
+	}
 	b.adjust(now)
 	b.room.took(n, now)
 	b.charge(n, now)
@@ -108,7 +112,12 @@ func (b *bucket) raise(level float64, now time.Time) {
 }
 
 // limit is the rate in force.
-func (b *bucket) limit() float64 { return min(b.own, b.ceiling, b.pace.rate()) }
+func (b *bucket) limit() float64 {
+	if b.share.y < 0 {
+		return min(b.own, b.ceiling, b.share.rate(b.ceiling/headroom))
+	}
+	return min(b.own, b.ceiling, b.pace.rate())
+}
 
 // adjust brings the rate to what is known now. A bucket that gets its first
 // one is full.
@@ -165,7 +174,7 @@ func (b *bucket) source() Source {
 		return Nowhere
 	case r == b.own:
 		return Configured
-	case r == b.ceiling:
+	case r == b.ceiling, b.share.y < 0:
 		return Stated
 	}
 	return Refused

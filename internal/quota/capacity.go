@@ -38,7 +38,7 @@ const (
 
 // read takes in one reading and reports whether it has shown the capacity.
 func (c *capacity) read(r Reading) bool {
-	if c.denied || c.holds > 0 || r.Limit <= 0 || r.Remaining < 0 || r.Reset < 0 || r.Window <= 0 {
+	if c.holds > 0 || r.Limit <= 0 || r.Remaining < 0 || r.Reset < 0 || r.Window <= 0 {
 		return false
 	}
 	gain := float64(r.Limit) / r.Window.Seconds()
@@ -62,13 +62,28 @@ func (c *capacity) read(r Reading) bool {
 	return true
 }
 
+// even is what a bucket holds that seems to fill evenly, 0 if none does. What is
+// left need not have changed much for that, as it does not where others leave
+// nothing; to use the bucket up takes more.
+func (c *capacity) even() float64 {
+	switch {
+	case c.holds > 0:
+		return c.holds
+	case c.n >= 4*agreeing && c.most > c.least:
+		return c.low
+	}
+	return 0
+}
+
 // refused takes back what was learned: who kept to it has been turned away.
-func (c *capacity) refused() { *c = capacity{denied: c.holds > 0 || c.denied} }
+func (c *capacity) refused() {
+	*c = capacity{denied: c.holds > 0 || c.denied, holds: c.holds}
+}
 
 // burst is what may go at once, where a pace allows so much.
 func (c *capacity) burst(paced int) int {
 	// Little more than the pace allows is not worth the risk of being wrong.
-	if n := int(min(headroom*c.holds, math.MaxInt32)); n > 2*paced {
+	if n := int(min(headroom*c.holds, math.MaxInt32)); n > 2*paced && !c.denied {
 		return n
 	}
 	return paced

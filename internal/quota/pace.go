@@ -130,11 +130,20 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 	if !r.hinted && r.until.After(p.shut) {
 		p.shut = r.until
 	}
+	if r.hinted && r.until.Sub(now).Seconds() > 5+10*headroom/b.ceiling {
+		b.share.deny() // a bucket that fills evenly has one more call sooner
+	}
 	if r.seq < p.cutSeq {
 		p.spent -= own // it had counted as let through when the bucket was found empty
 	}
 	if r.seq <= p.cutSeq || now.Sub(p.cutAt) < time.Second {
 		return false
+	}
+	if b.share.y < 0 {
+		p.cutSeq, p.knewSeq, p.cutAt = r.latest, 0, now
+		b.share.refused()
+		b.adjust(now)
+		return true
 	}
 	first := p.emptyAt.IsZero()
 	p.blind = first

@@ -58,6 +58,17 @@ func (k *Control) Answered(id int32, rs []Reading, now time.Time) {
 			if set == &k.short && f.seq == b.stated.seq && b.room.read(r) {
 				b.widen(math.Floor(level), now)
 			}
+			if set == &k.short && r.Kind == Requests && b.room.even() > 0 {
+				was := b.share.y
+				b.share.read(float64(r.Remaining), b.room.even(), b.ceiling/headroom, max(min(b.limit(), k.recent[Requests]), b.limit()/4), f)
+				if b.share.y < 0 {
+					b.narrow(now)
+				}
+				if (was < 0) != (b.share.y < 0) {
+					k.changes++
+				}
+				b.adjust(now)
+			}
 		}
 	}
 }
@@ -83,7 +94,7 @@ func (b *bucket) state(r Reading, seq uint64, now time.Time) bool {
 	if b.room.peak != nil {
 		b.narrow(now)
 	}
-	b.room = capacity{} // of another limit
+	b.room, b.share = capacity{}, share{} // of another limit
 	b.ceiling = headroom * float64(r.Limit) / r.Window.Seconds()
 	if r.Window >= long {
 		b.stock, b.most = true, int(min(r.Limit, math.MaxInt32))
