@@ -10,8 +10,8 @@ import (
 // Between two instants at which a bucket was empty it let through exactly what
 // it had gained. So the second refusal of a key that always had somebody
 // waiting measures the quota, and a small cut is enough to stay below it; from
-// there the rate grows along CUBIC's curve (RFC 9438), flat where the quota was
-// found and steep where it has been left behind.
+// there the rate grows along a curve like CUBIC's (RFC 9438), flat where the quota
+// was found and steep where it has been left behind, and steeper than that.
 //
 // That holds for a client alone. If others draw on the same quota, refusals
 // come at random and measure only what this client asked for: small cuts would
@@ -36,6 +36,8 @@ type pace struct {
 	knewSeq uint64  // the last that went before the cut was made
 	cutAt   time.Time
 	blind   bool    // nothing was measured by it
+	span    float64 // seconds over which w was measured; 0: it was found otherwise
+	least   float64 // that w was to be all the same
 	passed  float64 // units that were let through of those between the two numbers
 
 	// Since the last refusal that counted.
@@ -44,23 +46,25 @@ type pace struct {
 	shut    time.Time // the end of the gate that we shut on our own account
 	direct  int       // requests that did not have to wait
 	waited  int       // those that had to
+	turned  int       // those that were turned away
 	at      time.Time // when one last went
 
-	calls  float64 // between the last two refusals
-	apart  float64 // the same on average
-	uneven float64 // how much it varies
-	told   float64 // the share of refusals that said when to come back
-	mean   float64 // w, averaged over some twenty seconds
-	last   float64 // the rate between the last two refusals
-	turn   float64 // what it was of the one before when it was another, a logarithm
-	others float64 // score of the signs that others draw on the same quota
+	calls         float64 // between the last two refusals
+	apart         float64 // the same on average
+	uneven        float64 // how much it varies
+	refusals, all float64 // of late
+	told          float64 // the share of refusals that said when to come back
+	mean          float64 // w, averaged over some twenty seconds
+	last          float64 // the rate between the last two refusals
+	turn          float64 // what it was of the one before when it was another, a logarithm
+	others        float64 // score of the signs that others draw on the same quota
 }
 
 const (
 	deepCut    = 0.7
 	shallowCut = 0.95
-	growth     = 0.025 // of w, in units of time cubed
-	unitCalls  = 10    // that unit, in calls: at low rates everything takes longer
+	flat       = 1.9 // units of time until the rate is what it was before the cut
+	unitCalls  = 9   // that unit, in calls: at low rates everything takes longer
 
 	weight     = 0.25 // of the latest refusal in the averages
 	unevenFrom = 0.36 // unevenness of the calls between refusals that is not chance
@@ -92,9 +96,27 @@ func (p *pace) rate() float64 {
 	case p.rise > 0:
 		return p.cut*p.w + p.rise*p.grown
 	}
-	k := math.Cbrt((1 - p.cut) / growth)
-	x := p.grown/p.unit() - k
-	return p.w * (1 + growth*x*x*x)
+	x := p.grown/p.unit()/flat - 1
+	return p.w * (1 + (1-p.cut)*x*x*x*(1+x*x*x*x)/2)
+}
+
+// climbed is the least that the quota must allow, as the rate has grown so fast
+// without a refusal: a bucket of a second's worth that was full at first has let
+// through no more than it held and gained. Where the quota has risen, this is known
+// at the first refusal, and what passed since the one before says little.
+func (p *pace) climbed() float64 {
+	if p.w == 0 || p.rise > 0 {
+		return 0
+	}
+	most, sum, at := 0.0, 0.0, p.grown
+	const step = 0.5 // seconds
+	for t := step; t <= min(8, p.grown); t += step {
+		p.grown = at - t
+		sum += step * p.rate()
+		most = max(most, sum/(t+1))
+	}
+	p.grown = at
+	return most
 }
 
 // took counts a request that goes. The rate grows only while somebody waits for
@@ -125,6 +147,7 @@ type refusal struct {
 func (b *bucket) rejected(r refusal, now time.Time) bool {
 	p := &b.pace
 	own := int64(r.cost.of(b.kind))
+	p.turned++
 	b.lower(0, now)
 	shut := p.shut
 	if !r.hinted && r.until.After(p.shut) {
@@ -134,7 +157,11 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 		b.share.deny() // a bucket that fills evenly has one more call sooner
 	}
 	if r.seq < p.cutSeq {
-		p.spent -= own // it had counted as let through when the bucket was found empty
+		p.spent -= own  // it had counted as let through when the bucket was found empty
+		if p.span > 0 { // and when w was measured
+			p.w = max(p.w-float64(own)/p.span, p.least)
+			b.adjust(now)
+		}
 	}
 	if r.seq <= p.cutSeq || now.Sub(p.cutAt) < time.Second {
 		return false
@@ -153,9 +180,10 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 		// nothing more. It is taken to hold a second's worth.
 		d = max(d-shut.Sub(p.emptyAt).Seconds()+1, 0.5)
 	}
-	asked, saturated := p.waited+p.direct, p.waited > 4*p.direct
+	asked, turned, saturated := p.waited+p.direct, p.turned, p.waited > 4*p.direct
 	p.cutSeq, p.knewSeq, p.cutAt = r.seq, r.latest, now
-	p.emptyAt, p.spent, p.direct, p.waited = r.at, r.before, 0, 0
+	p.emptyAt, p.spent, p.direct, p.waited, p.turned = r.at, r.before, 0, 0, 0
+	p.refusals, p.all = p.refusals/2+float64(turned), p.all/2+float64(asked)
 	if !first {
 		p.size = max(float64(own), 1)
 		if asked > 0 && n > 0 {
@@ -169,19 +197,19 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 	} else {
 		p.size = max(float64(own), 1)
 	}
-	rate := p.rate()
-	p.before, p.own, p.passed = p.w, own, 0
+	rate, climbed := p.rate(), p.climbed()
+	p.before, p.own, p.passed, p.span = p.w, own, 0, 0
 	switch {
 	case first:
 		p.w, p.cut, p.rise = r.recent*deepCut/shallowCut, shallowCut, 0
 	case !saturated:
 		p.w, p.cut, p.rise = max(n/d, r.recent*deepCut/shallowCut, p.w/4), shallowCut, 0
-	case p.told < 0.5 && p.uneven > unevenFrom && min(p.calls, p.apart) >= flukes && rate < 1.1*p.w:
+	case p.told < 0.5 && p.uneven > unevenFrom && min(p.calls, p.apart) >= flukes && rate < 1.1*p.w && p.refusals < p.all/8 && (turned < 4 || turned < asked/3):
 		// Refusals now and then, at rates at which there were none, by a server
 		// that does not say what it lacks: they have nothing to do with us.
 		return false
 	default:
-		measured := n / d
+		measured := max(n/d, min(climbed, r.recent))
 		p.mean += (measured - p.mean) * (1 - math.Exp(-d/20))
 		p.compare(measured, n/p.size)
 		if p.shared() {
@@ -197,6 +225,7 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 			least = p.w / 2
 		}
 		p.w, p.cut, p.rise, p.mean = max(measured, least), shallowCut, 0, measured
+		p.span, p.least = d, least
 	}
 	p.w = max(p.w, 1e-3)
 	p.grown = 0
@@ -278,7 +307,7 @@ func (p *pace) shared() bool {
 // spurious retransmission, RFC 4015, for the same reason.)
 func (b *bucket) let(f *flight, now time.Time) {
 	p := &b.pace
-	if f.seq <= p.cutSeq || f.seq > p.knewSeq {
+	if f.seq <= p.cutSeq || f.seq > p.knewSeq || f.at.Sub(p.emptyAt) < 10*time.Millisecond { // of those of one instant any may have been the first there
 		return
 	}
 	p.passed += float64(f.cost.of(b.kind))

@@ -3,6 +3,7 @@ package quota
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -164,8 +165,76 @@ func TestRefusalsMeasure(t *testing.T) {
 		if used := float64(sent-refused) / (quota * end); used < 0.8 { // at 1/s a gate of a second, in which the bucket of 1 is full, costs most
 			t.Errorf("%v a second: %.3f used", quota, used)
 		}
-		if wasted := float64(refused) / float64(sent-refused); wasted > 0.08 {
+		if wasted := float64(refused) / float64(sent-refused); wasted > 0.09 {
 			t.Errorf("%v a second: %d of %d refused", quota, refused, sent)
+		}
+	}
+}
+
+// What a rate that has grown for long got through says what the quota has become;
+// what one got through that has hardly grown says less than was known.
+func TestClimbed(t *testing.T) {
+	for _, tt := range []struct{ now, low, high float64 }{{5, 0, 4.9}, {6, 0, 5.2}, {20, 6, 20}, {40, 11, 40}} {
+		p := pace{w: 5, cut: shallowCut, size: 1}
+		for p.rate() < tt.now {
+			p.grown += 0.01
+		}
+		grown := p.grown
+		if got := p.climbed(); got < tt.low || got > tt.high {
+			t.Errorf("%v a second at %v, want %v to %v", got, tt.now, tt.low, tt.high)
+		}
+		if p.grown != grown {
+			t.Error("it went on from another time")
+		}
+	}
+}
+
+// Of a burst that comes upon a lower quota any may be the first whose refusal is
+// back, and then all that went before it seem to have passed.
+func TestBurstMeasures(t *testing.T) {
+	for most, refused := range map[float64][]int{
+		420:  {17, 3, 12, 5, 16, 4, 9, 11, 2, 7, 14, 10, 6},
+		1000: {0, 3, 12, 5, 16, 4, 9, 11, 2, 7, 14, 10, 6}, // which measures nothing, but is no mistake either
+	} {
+		k := New(Config{})
+		reject := func(id int32, now time.Time) {
+			k.Rejected(id, Requests, false, now.Add(time.Second), now)
+			k.Settle(id, Cost{}, now)
+			k.Free(now)
+		}
+		pass := func(id int32, now time.Time) {
+			k.Succeeded(id, now)
+			k.Settle(id, Cost{}, now)
+			k.Free(now)
+		}
+		for s := 0.0; s < 2; s += 0.05 {
+			pass(k.Take(Cost{}, true, at(s)), at(s))
+		}
+		reject(k.Take(Cost{}, true, at(2)), at(2.01))
+		for s := 3.05; s < 8; s += 0.05 {
+			pass(k.Take(Cost{}, true, at(s)), at(s))
+		}
+		reject(k.Take(Cost{}, true, at(8)), at(8.01))
+		if got := perMinute(k, at(8.1)); got < 900 || got > 1300 {
+			t.Fatalf("%v a minute, want some 1000", got)
+		}
+		var ids []int32
+		for range 18 {
+			ids = append(ids, k.Take(Cost{}, true, at(9.1)))
+		}
+		for _, i := range refused { // five pass
+			reject(ids[i], at(9.13))
+		}
+		if got := perMinute(k, at(9.13)); got > most {
+			t.Errorf("%v a minute after five of a burst, want at most %v", got, most)
+		}
+		for i, id := range ids {
+			if !slices.Contains(refused, i) {
+				pass(id, at(10))
+			}
+		}
+		if got := perMinute(k, at(10)); got > most {
+			t.Errorf("%v a minute after those of one instant had passed", got)
 		}
 	}
 }

@@ -36,7 +36,7 @@ type answer struct {
 }
 
 func newParty(gains, holds float64, clients int) *party {
-	p := &party{gains: gains, holds: holds, left: holds, now: start, random: rand.New(rand.NewPCG(1, uint64(clients)))}
+	p := &party{gains: gains, holds: holds, left: holds, now: start, random: rand.New(rand.NewPCG(5, uint64(clients)))}
 	for range clients {
 		p.clients = append(p.clients, &client{Control: New(Config{}), from: start, to: at(1e6)})
 	}
