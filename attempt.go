@@ -374,7 +374,7 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
-		a.settleLocked(&o) // under mu: whoever finds the verdict given may read the Report
+		a.call.settle(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
 	took := at.sub(a.watch.started)
@@ -387,22 +387,6 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 		a.permit.settle(&o, a.call.asked, held, now)
 	}
 	a.call.concluded(a, &o, took, now)
-}
-
-// settleLocked books a verdict for the Report. Where an attempt around this one has
-// had its own, or another has taken its place, that stands: it ends what is nested
-// in it, which can only say that it was ended.
-func (a *attempt) settleLocked(o *Outcome) {
-	outer := a.call.outer
-	if outer == nil {
-		a.call.settle(o)
-		return
-	}
-	outer.mu.Lock()
-	defer outer.mu.Unlock()
-	if !outer.concluded && !outer.watch.racing && outer.ended != overtaken {
-		outer.settleLocked(o)
-	}
 }
 
 // translate says what an error of Base means: it is our timer's, or the
@@ -432,7 +416,7 @@ func (a *attempt) win() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.watch.racing = false; a.concluded {
-		a.settleLocked(a.outcome)
+		a.call.settle(a.outcome)
 	}
 }
 

@@ -119,7 +119,7 @@ func (c *call) fall(r *result, before int) {
 	}
 	c.hopped(d.hops, d.answered)
 	if d.hops != nil && d.failed {
-		c.root().settle(&r.o) // it is what the caller gets
+		c.settle(&r.o) // it is what the caller gets
 	}
 }
 

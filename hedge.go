@@ -174,7 +174,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		if !done { // a hook panicked, here or in a lane
 			x.stop(attempts...)
 			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
-			c.root().settle(&Outcome{Class: Canceled, Reason: "panic"})
+			c.settle(&Outcome{Class: Canceled, Reason: "panic"})
 		}
 	}()
 	x.run(a)

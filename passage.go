@@ -168,7 +168,7 @@ func (v *visit) own(fl *flight) (*http.Response, error) {
 	v.note("miss", fl.why)
 	if v.call.tried = fl.call.tried; v.call.tried > 0 {
 		o := fl.verdict()
-		v.call.root().settle(&o)
+		v.call.settle(&o)
 	}
 	if r.res == nil {
 		fl.leave()
@@ -204,7 +204,7 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 	if leads {
 		v.call.absorb(fl.call)
 		v.note("miss", v.fwd)
-		v.call.root().settle(&fl.r.o)
+		v.call.settle(&fl.r.o)
 		res := *fl.template
 		res.Header = res.Header.Clone()
 		status(res.Header, "; fwd="+v.fwd+"; stored", "")
@@ -288,7 +288,7 @@ func (h *handed) ended() {
 			h.unhook()
 		}
 		o := h.flight.verdict()
-		h.call.root().settle(&o)
+		h.call.settle(&o)
 	})
 }
 

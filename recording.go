@@ -295,7 +295,7 @@ func (p *reader) settleLocked(err, left error, closing bool) {
 		default:
 			o = Outcome{Class: Success}
 		}
-		p.call.root().settle(&o)
+		p.call.settle(&o)
 	}
 	if p.err == nil || closing {
 		p.err = err

@@ -214,7 +214,7 @@ func (c *call) hopped(hops []Hop, answered int) {
 		d := c.detours()
 		d.hops, d.route = hops, answered
 		c.mu.Unlock()
-		if c.outer == nil || c.outer.call.t.Fallback != nil {
+		if c.outer == nil || c.outer.call.t.Fallback != nil || c.outer.outrun() {
 			return
 		}
 		c = c.outer.call
@@ -267,8 +267,19 @@ func (c *call) delayed(queued, waited time.Duration) {
 	d.waited += waited
 }
 
-// settle books the latest verdict for the report.
+// settle books the latest verdict for the Report, which is that of the outermost
+// Transport. Where an attempt around the call has had its own, or another has taken
+// its place, that stands: it ends what is nested in it, which can only say that it
+// was ended, and may say so when the caller reads the Report already.
 func (c *call) settle(o *Outcome) {
+	if a := c.outer; a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.concluded && !a.watch.racing && a.ended != overtaken {
+			a.call.settle(o)
+		}
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.final = nil

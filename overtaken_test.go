@@ -1,0 +1,75 @@
+package snubber_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// What a Transport in the attempt that has lost a race comes to later is nothing
+// to the Report, which the caller may be reading by then.
+func TestHedgeLoserSaysNothing(t *testing.T) {
+	const answer = `{"usage":{"prompt_tokens":1,"completion_tokens":1}}`
+	for _, tt := range []*struct {
+		name  string
+		loser wire // the first attempt of the race
+		inner snubber.Transport
+	}{
+		{"its routes fail",
+			func(*http.Request) (*http.Response, error) { return reply(503, http.NoBody), nil },
+			snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wire(slowToEnd)}}}}},
+		{"its cache", slowToEnd, snubber.Transport{Cache: &snubber.Cache{}}},
+		{"its flight is the winner's too",
+			func(*http.Request) (*http.Response, error) {
+				time.Sleep(3 * time.Second)
+				return reply(200, strings.NewReader(answer), "Content-Type", "application/json"), nil
+			},
+			snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Nanosecond}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := &paced{times: warmed(time.Second)}
+				var n atomic.Int32
+				tt.inner.Base = wire(func(req *http.Request) (*http.Response, error) {
+					if n.Add(1) == 111 {
+						return tt.loser(req)
+					}
+					req.Body, _ = req.GetBody()
+					return base.RoundTrip(req)
+				})
+				outer := &snubber.Transport{Retry: &snubber.Retry{Hedge: true}, Base: &tt.inner}
+				warm(t, outer)
+				ctx, report := snubber.WithReport(context.Background())
+				res, err := outer.RoundTrip(chat(t).WithContext(ctx))
+				if err != nil || res.StatusCode != 200 {
+					t.Fatal(res, err)
+				}
+				slurp(t, res)
+				said := *report
+				if said.Attempts < 1 || said.Outcome.Class != snubber.Success || said.Outcome.Usage.Output != 1 || said.Hops != nil {
+					t.Errorf("report %+v", said)
+				}
+				time.Sleep(2 * time.Second)
+				if report.Outcome.Class != snubber.Success {
+					t.Errorf("later %+v", *report)
+				}
+				if r := snubber.ReportOf(res); r.Outcome.Class != snubber.Success || r.Hops != nil {
+					t.Errorf("of the response %+v", *r)
+				}
+			})
+		})
+	}
+}
+
+// slowToEnd is a base that notices the end of its request a second late.
+func slowToEnd(req *http.Request) (*http.Response, error) {
+	<-req.Context().Done()
+	time.Sleep(time.Second)
+	return nil, req.Context().Err()
+}
