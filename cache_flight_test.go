@@ -15,34 +15,56 @@ import (
 )
 
 // Who waited for an answer of which the beginning was gone before he came to read
-// it is not on board any more: the last reader still ends the upstream call.
+// it is not on board any more: the last reader still ends the upstream call. Who
+// comes first, he or the pump, is the scheduler's: as a rule the pump, where there
+// is one processor, for it goes on before those that it wakes.
 func TestCacheFlightOvertaken(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the pump goes on before those that it wakes
-	synctest.Test(t, func(t *testing.T) {
-		endless := newFlow(chunk{0, strings.Repeat("x", 100), nil}, chunk{-1, "", nil})
-		long := step{stream: endless, header: hdr("Cache-Control", "max-age=60"), delay: time.Second}
-		base := play(long, page("short"))
-		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 10}}
-		leader := make(chan *http.Response, 1)
-		go func() {
-			res, err := rt.RoundTrip(get(t))
-			if err != nil {
-				t.Error(err)
-			}
-			leader <- res
-		}()
-		synctest.Wait()
-		follower := launch(rt, get(t))
-		if got := <-follower; got.err != nil || got.body != "short" || base.sent() != 2 {
-			t.Fatalf("the follower has %+v after %d requests", got, base.sent())
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for range 100 {
+		overtaken := false
+		synctest.Test(t, func(t *testing.T) { overtaken = flightOvertaken(t) })
+		if overtaken || t.Failed() {
+			return
 		}
-		(<-leader).Body.Close()
-		synctest.Wait()
-		if endless.closes() == 0 {
-			t.Error("nobody reads the upstream body, and it is open")
+	}
+	t.Error("the follower was never too late")
+}
+
+// flightOvertaken reports whether the follower came too late.
+func flightOvertaken(t *testing.T) bool {
+	endless := newFlow(chunk{0, strings.Repeat("x", 100), nil}, chunk{-1, "", nil})
+	defer endless.Close()
+	long := step{stream: endless, header: hdr("Cache-Control", "max-age=60"), delay: time.Second}
+	base := play(long, page("short"))
+	rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 10}}
+	leader := make(chan *http.Response, 1)
+	go func() {
+		res, err := rt.RoundTrip(get(t))
+		if err != nil {
+			t.Error(err)
 		}
-		endless.Close()
-	})
+		leader <- res
+	}()
+	synctest.Wait()
+	follower := launch(rt, get(t))
+	body := (<-leader).Body
+	synctest.Wait()
+	var got ended
+	select {
+	case got = <-follower:
+	default: // it reads along
+		body.Close()
+		return false
+	}
+	if got.err != nil || got.body != "short" || base.sent() != 2 {
+		t.Errorf("the follower has %+v after %d requests", got, base.sent())
+	}
+	body.Close()
+	synctest.Wait()
+	if endless.closes() == 0 {
+		t.Error("nobody reads the upstream body, and it is open")
+	}
+	return true
 }
 
 // What is stored for others meanwhile does not keep a request from being sent,
