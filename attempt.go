@@ -145,7 +145,6 @@ func (a *attempt) start() {
 	a.mu.Lock()
 	w, limits := &a.watch, a.limits()
 	now := w.started
-	w.holding = a.permit.line != nil
 	if at, _, _ := w.nearest(limits); at < never {
 		// Set for the body's limits too, which are shorter and come next: an
 		// early ring costs less than setting the timer twice.

@@ -152,9 +152,10 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
 func (c *call) begin(a *attempt, how turn, r *result) bool {
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
+	a.watch.holding = a.permit.line != nil
+	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
 	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
-		a.watch.holding = a.permit.line != nil
 		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
 		r.err, r.o = err, classifyError(c.in, err)
 		return false

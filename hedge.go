@@ -287,8 +287,13 @@ func (c *call) hedge(p *pace) *attempt {
 	}
 	a.watch.started = instantOf(now)
 	a.watch.racing = true
-	var r result
-	if !c.begin(a, hedging, &r) { // which has given back the place
+	r, begun := result{a: a}, false
+	defer func() {
+		if !begun {
+			r.drop()
+		}
+	}()
+	if begun = c.begin(a, hedging, &r); !begun { // which has given back the place
 		p.giveBack()
 		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
 		return nil

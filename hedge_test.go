@@ -244,6 +244,44 @@ func TestHedgeWithoutABody(t *testing.T) {
 	})
 }
 
+// A panic in GetBody, before a retry or a hedge is sent, costs nobody a place.
+func TestPanicInGetBody(t *testing.T) {
+	for _, hedging := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &paced{times: warmed(time.Minute), fails: map[int]int{}}
+			if !hedging {
+				base.fails[110] = 503
+			}
+			tr := snubber.New(base)
+			tr.Retry.Hedge = hedging
+			warm(t, tr)
+			req := chat(t)
+			again := req.GetBody
+			req.GetBody = func() (io.ReadCloser, error) {
+				base.mu.Lock()
+				defer base.mu.Unlock()
+				if base.sent > 110 {
+					panic("mine")
+				}
+				return again()
+			}
+			func() {
+				defer func() {
+					if p := recover(); p != "mine" {
+						t.Errorf("recovered %v", p)
+					}
+				}()
+				tr.RoundTrip(req)
+				t.Error("no panic")
+			}()
+			synctest.Wait()
+			if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+				t.Errorf("hedging %v: %+v", hedging, q)
+			}
+		})
+	}
+}
+
 // There is no hedge where it could do harm or is not paid for.
 func TestNoHedge(t *testing.T) {
 	slow := []time.Duration{time.Minute, time.Second}
