@@ -131,21 +131,26 @@ func (c *call) count(a *attempt) {
 	c.root().add(a, 1)
 }
 
-// uncount takes back an attempt that a nested Transport refused to send.
-func (c *call) uncount(a *attempt) {
-	if a.counted {
-		a.counted = false
+// uncount takes back an attempt that a nested Transport refused to send, and
+// reports whether it was booked as itself. Two lanes of a race may come here at
+// once, for the attempt around both.
+func (c *call) uncount(a *attempt) bool {
+	a.mu.Lock()
+	counted := a.counted
+	a.counted = false
+	a.mu.Unlock()
+	if counted {
 		c.root().add(a, -1)
 	} else if c.outer != nil {
 		c.outer.release()
 	}
+	return counted
 }
 
 // offWire notes that what this attempt got was made on the spot.
 func offWire(req *http.Request) {
 	for a := enclosing(req.Context()); a != nil; a = a.call.outer {
-		counted := a.counted
-		if a.call.uncount(a); counted {
+		if a.call.uncount(a) {
 			return // the attempts around it have sent something before
 		}
 	}

@@ -295,8 +295,10 @@ func (c *call) stale(now time.Time) (*http.Response, bool) {
 	if d == nil || d.visit == nil || d.visit.found == nil {
 		return nil, false
 	}
-	v := *d.visit
-	v.now, v.call = now, c
+	of := d.visit
+	// And not a copy of it: where the one who asks has lost a race, the flight goes
+	// on meanwhile and writes to the rest.
+	v := visit{cache: of.cache, call: c, q: of.q, kind: of.kind, found: of.found, now: now}
 	if !v.found.serves(&v) || !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
 		return nil, false
 	}
