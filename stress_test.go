@@ -39,8 +39,22 @@ type storm struct {
 	open    atomic.Int64     // response bodies given out and not closed
 	uploads atomic.Int64     // request bodies not closed
 
-	mu sync.Mutex
-	r  *rand.Rand
+	mu   sync.Mutex
+	r    *rand.Rand
+	deck []int // of faults, each once
+}
+
+// fault deals the next one. Drawn one by one, a fault could by chance be met too
+// seldom.
+func (s *storm) fault() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.deck) == 0 {
+		s.deck = s.r.Perm(len(s.met))
+	}
+	fault := s.deck[0]
+	s.deck = s.deck[1:]
+	return fault
 }
 
 func (s *storm) draw(n int) int {
@@ -51,7 +65,7 @@ func (s *storm) draw(n int) int {
 
 func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.sent.Add(1)
-	fault := s.draw(16)
+	fault := s.fault()
 	if s.calm.Load() {
 		fault = 15
 	} else {
