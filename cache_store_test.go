@@ -16,45 +16,47 @@ import (
 
 // What one process has stored, another has, if it has the secret too.
 func TestCacheOverProcesses(t *testing.T) {
-	dir := t.TempDir()
-	open := func(base http.RoundTripper, secret []byte) *snubber.Transport {
-		return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: &snubber.DiskStore{Dir: dir}, Secret: secret}}
-	}
-	french, english := page("bonjour", "Vary", "Accept-Language", "Content-Language", "fr", "X", "1"), page("hello", "Vary", "Accept-Language", "Content-Language", "en")
-	stream := step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent + doneEvent}), header: hdr("Content-Type", "text/event-stream")}
-	base := play(french, english, jsonStep, stream, page("not to be asked"))
-	requests := []func() *http.Request{
-		func() *http.Request { return get(t, "Accept-Language", "fr") },
-		func() *http.Request { return get(t, "Accept-Language", "en") },
-		func() *http.Request { return chat(t) },
-		func() *http.Request { return streamed(t) },
-	}
-	var bodies []string
-	first := open(base, cacheSecret)
-	for _, req := range requests {
-		body, cache := served(t, first, req())
-		if bodies = append(bodies, body); cache != "miss" {
-			t.Errorf("%q is a %s", body, cache)
+	synctest.Test(t, func(t *testing.T) { // in which no disk is slow
+		dir := t.TempDir()
+		open := func(base http.RoundTripper, secret []byte) *snubber.Transport {
+			return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: &snubber.DiskStore{Dir: dir}, Secret: secret}}
 		}
-	}
-	second := open(base, cacheSecret)
-	for i, req := range requests {
-		res, err := second.RoundTrip(req())
-		if err != nil {
-			t.Fatal(err)
+		french, english := page("bonjour", "Vary", "Accept-Language", "Content-Language", "fr", "X", "1"), page("hello", "Vary", "Accept-Language", "Content-Language", "en")
+		stream := step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent + doneEvent}), header: hdr("Content-Type", "text/event-stream")}
+		base := play(french, english, jsonStep, stream, page("not to be asked"))
+		requests := []func() *http.Request{
+			func() *http.Request { return get(t, "Accept-Language", "fr") },
+			func() *http.Request { return get(t, "Accept-Language", "en") },
+			func() *http.Request { return chat(t) },
+			func() *http.Request { return streamed(t) },
 		}
-		body := slurp(t, res)
-		if r := snubber.ReportOf(res); r.Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
-			t.Errorf("a %s of %q with %v, want a hit of %q", r.Cache, body, res.Header, bodies[i])
+		var bodies []string
+		first := open(base, cacheSecret)
+		for _, req := range requests {
+			body, cache := served(t, first, req())
+			if bodies = append(bodies, body); cache != "miss" {
+				t.Errorf("%q is a %s", body, cache)
+			}
 		}
-	}
-	if body, cache := served(t, second, get(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {
-		t.Errorf("for who likes French best a %s of %q", cache, body)
-	}
-	other := open(play(page("other")), bytes.Repeat([]byte("t"), 32))
-	if body, cache := served(t, other, get(t, "Accept-Language", "fr")); cache != "miss" || body != "other" {
-		t.Errorf("with another secret a %s of %q", cache, body)
-	}
+		second := open(base, cacheSecret)
+		for i, req := range requests {
+			res, err := second.RoundTrip(req())
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := slurp(t, res)
+			if r := snubber.ReportOf(res); r.Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
+				t.Errorf("a %s of %q with %v, want a hit of %q", r.Cache, body, res.Header, bodies[i])
+			}
+		}
+		if body, cache := served(t, second, get(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {
+			t.Errorf("for who likes French best a %s of %q", cache, body)
+		}
+		other := open(play(page("other")), bytes.Repeat([]byte("t"), 32))
+		if body, cache := served(t, other, get(t, "Accept-Language", "fr")); cache != "miss" || body != "other" {
+			t.Errorf("with another secret a %s of %q", cache, body)
+		}
+	})
 }
 
 // Without a secret that is long enough nothing is kept in a store, and it is said.

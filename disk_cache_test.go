@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
@@ -17,7 +18,9 @@ import (
 
 const diskAnswer = `{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"the answer"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}`
 
-// onDisk is a transport of a process that keeps its answers in a directory.
+// onDisk is a transport of a process that keeps its answers in a directory. The
+// tests have it in a bubble of synctest, where time stands still while a disk is
+// busy: on the real clock a slow one would be left alone for a while.
 func onDisk(base http.RoundTripper, dir, secret string) *snubber.Transport {
 	return &snubber.Transport{Base: base, Cache: &snubber.Cache{
 		Store:     &snubber.DiskStore{Dir: dir},
@@ -45,103 +48,109 @@ func answering() *script {
 }
 
 func TestCacheOnDisk(t *testing.T) {
-	dir, base := t.TempDir(), answering()
-	if got := askDisk(t, onDisk(base, dir, "s"), "a question"); got != "miss" {
-		t.Errorf("the first process has a %s", got)
-	}
-	for range 2 {
-		if got := askDisk(t, onDisk(base, dir, "s"), "a question"); got != "hit" {
-			t.Errorf("the next process has a %s", got)
+	synctest.Test(t, func(t *testing.T) {
+		dir, base := t.TempDir(), answering()
+		if got := askDisk(t, onDisk(base, dir, "s"), "a question"); got != "miss" {
+			t.Errorf("the first process has a %s", got)
 		}
-	}
-	if got := askDisk(t, onDisk(base, dir, "x"), "a question"); got != "miss" {
-		t.Errorf("a process with another secret has a %s", got)
-	}
-	if base.sent() != 2 {
-		t.Errorf("%d calls, want 2", base.sent())
-	}
-	for name := range files(t, dir) {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, secret := range []string{"question", "answer", "credential", "openai", "gpt-4o"} {
-			if bytes.Contains(data, []byte(secret)) || strings.Contains(name, secret) {
-				t.Errorf("%q is in the file %s", secret, name)
+		for range 2 {
+			if got := askDisk(t, onDisk(base, dir, "s"), "a question"); got != "hit" {
+				t.Errorf("the next process has a %s", got)
 			}
 		}
-	}
+		if got := askDisk(t, onDisk(base, dir, "x"), "a question"); got != "miss" {
+			t.Errorf("a process with another secret has a %s", got)
+		}
+		if base.sent() != 2 {
+			t.Errorf("%d calls, want 2", base.sent())
+		}
+		for name := range files(t, dir) {
+			data, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, secret := range []string{"question", "answer", "credential", "openai", "gpt-4o"} {
+				if bytes.Contains(data, []byte(secret)) || strings.Contains(name, secret) {
+					t.Errorf("%q is in the file %s", secret, name)
+				}
+			}
+		}
+	})
 }
 
 // Whatever happens to a file, its answer is right or is not there.
 func TestCacheOnDamagedDisk(t *testing.T) {
-	dir, base := t.TempDir(), answering()
-	tr := onDisk(base, dir, "s")
-	askDisk(t, tr, "one")
-	path := filepath.Join(dir, slices.Collect(maps.Keys(files(t, dir)))[0])
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	damaged := func(what string, data []byte) {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		dir, base := t.TempDir(), answering()
+		tr := onDisk(base, dir, "s")
+		askDisk(t, tr, "one")
+		path := filepath.Join(dir, slices.Collect(maps.Keys(files(t, dir)))[0])
+		whole, err := os.ReadFile(path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if got := askDisk(t, tr, "one"); got != "miss" {
-			t.Errorf("%s: a %s", what, got)
+		damaged := func(what string, data []byte) {
+			if err := os.WriteFile(path, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got := askDisk(t, tr, "one"); got != "miss" {
+				t.Errorf("%s: a %s", what, got)
+			}
 		}
-	}
-	for i := range whole {
-		damaged(fmt.Sprintf("cut after %d bytes", i), whole[:i])
-		if i >= 8 && i < 16 { // when it expires, for the store alone: the cache has its own time inside
-			continue
+		for i := range whole {
+			damaged(fmt.Sprintf("cut after %d bytes", i), whole[:i])
+			if i >= 8 && i < 16 { // when it expires, for the store alone: the cache has its own time inside
+				continue
+			}
+			data := bytes.Clone(whole)
+			data[i] ^= 0x10
+			damaged(fmt.Sprintf("byte %d is another", i), data)
 		}
-		data := bytes.Clone(whole)
-		data[i] ^= 0x10
-		damaged(fmt.Sprintf("byte %d is another", i), data)
-	}
-	damaged("a byte more", append(bytes.Clone(whole), 0))
-	forever := bytes.Clone(whole)
-	forever[8] = 0x7f
-	if err := os.WriteFile(path, forever, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if got := askDisk(t, tr, "one"); got != "hit" {
-		t.Errorf("whole again: a %s", got)
-	}
+		damaged("a byte more", append(bytes.Clone(whole), 0))
+		forever := bytes.Clone(whole)
+		forever[8] = 0x7f
+		if err := os.WriteFile(path, forever, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := askDisk(t, tr, "one"); got != "hit" {
+			t.Errorf("whole again: a %s", got)
+		}
 
-	// Two answers that are both genuine, each in the other's place.
-	askDisk(t, tr, "two")
-	both := slices.Collect(maps.Keys(files(t, dir)))
-	if len(both) != 2 {
-		t.Fatalf("%d files, want 2", len(both))
-	}
-	a, b, spare := filepath.Join(dir, both[0]), filepath.Join(dir, both[1]), filepath.Join(dir, "spare")
-	for _, move := range [][2]string{{a, spare}, {b, a}, {spare, b}} {
-		if err := os.Rename(move[0], move[1]); err != nil {
-			t.Fatal(err)
+		// Two answers that are both genuine, each in the other's place.
+		askDisk(t, tr, "two")
+		both := slices.Collect(maps.Keys(files(t, dir)))
+		if len(both) != 2 {
+			t.Fatalf("%d files, want 2", len(both))
 		}
-	}
-	for _, prompt := range []string{"one", "two"} {
-		if got := askDisk(t, tr, prompt); got != "miss" {
-			t.Errorf("%s, in whose place another is: a %s", prompt, got)
+		a, b, spare := filepath.Join(dir, both[0]), filepath.Join(dir, both[1]), filepath.Join(dir, "spare")
+		for _, move := range [][2]string{{a, spare}, {b, a}, {spare, b}} {
+			if err := os.Rename(move[0], move[1]); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if got := askDisk(t, tr, prompt); got != "hit" {
-			t.Errorf("%s, asked again: a %s", prompt, got)
+		for _, prompt := range []string{"one", "two"} {
+			if got := askDisk(t, tr, prompt); got != "miss" {
+				t.Errorf("%s, in whose place another is: a %s", prompt, got)
+			}
+			if got := askDisk(t, tr, prompt); got != "hit" {
+				t.Errorf("%s, asked again: a %s", prompt, got)
+			}
 		}
-	}
+	})
 }
 
 // A directory that is none costs calls and nothing else.
 func TestCacheOnNoDisk(t *testing.T) {
-	base := answering()
-	tr := onDisk(base, filepath.Join(os.DevNull, "dir"), "s")
-	for range 3 {
-		if got := askDisk(t, tr, "a question"); got != "miss" {
-			t.Errorf("a %s", got)
+	synctest.Test(t, func(t *testing.T) {
+		base := answering()
+		tr := onDisk(base, filepath.Join(os.DevNull, "dir"), "s")
+		for range 3 {
+			if got := askDisk(t, tr, "a question"); got != "miss" {
+				t.Errorf("a %s", got)
+			}
 		}
-	}
-	if base.sent() != 3 {
-		t.Errorf("%d calls, want 3", base.sent())
-	}
+		if base.sent() != 3 {
+			t.Errorf("%d calls, want 3", base.sent())
+		}
+	})
 }
