@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -327,6 +328,9 @@ func TestNoHedge(t *testing.T) {
 				if n := base.sent - 110; n != 1 {
 					t.Errorf("%d sent, want 1", n)
 				}
+				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+					t.Errorf("%+v", q)
+				}
 			})
 		})
 	}
@@ -345,6 +349,185 @@ func TestNoHedge(t *testing.T) {
 	})
 }
 
+// What stands in a hedge's way costs it nothing, and when that is gone it is sent.
+func TestHedgeAfterAll(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(t *testing.T, tr *snubber.Transport, req *http.Request) // of what ends nine seconds later
+	}{
+		{"nothing", func(*testing.T, *snubber.Transport, *http.Request) {}},
+		{"a place", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
+			tr.Limiter.Concurrent = 2
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
+			context.AfterFunc(ctx, cancel)
+			launch(tr, chat(t).WithContext(ctx))
+		}},
+		{"a circuit that opens meanwhile", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
+			asked := 0
+			tr.Limiter.Tokens = func(*http.Request, []byte) int {
+				if asked++; asked == 2 { // for the hedge, which has seen it closed
+					tr.Breaker.Open("https://api.example.com m")
+					time.AfterFunc(8*time.Second, func() { tr.Breaker.Close("https://api.example.com m") })
+				}
+				return 1
+			}
+		}},
+		{"a body that cannot be had", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
+			again, begun := req.GetBody, time.Now()
+			req.GetBody = func() (io.ReadCloser, error) {
+				if d := time.Since(begun); d > 0 && d < 9*time.Second {
+					return nil, errors.New("gone")
+				}
+				return again()
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := &paced{times: warmed(time.Minute)}
+				tr := snubber.New(base)
+				tr.Retry.Hedge = true
+				tr.Retry.Budget = &snubber.Budget{Capacity: 1, PerSecond: -1}
+				warm(t, tr)
+				req := chat(t)
+				tt.set(t, tr, req)
+				before := base.sent
+				call := launch(tr, req)
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				if n := base.sent - before; n != 2 {
+					t.Errorf("%d sent, want 2", n)
+				}
+				if e := <-call; e.status != 200 {
+					t.Errorf("%+v", e)
+				}
+				synctest.Wait()
+				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+					t.Errorf("%+v", q)
+				}
+			})
+		})
+	}
+}
+
+// An attempt that was refused, or given up by others than the caller, is no answer:
+// the other's is waited for.
+func TestHedgeIsNoAnswer(t *testing.T) {
+	for _, err := range []error{&snubber.RejectedError{Err: snubber.ErrLimited}, context.Canceled} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &paced{times: warmed(5 * time.Second)}
+			tr := &snubber.Transport{Retry: &snubber.Retry{Hedge: true}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+				base.mu.Lock()
+				second := base.sent == 111
+				base.mu.Unlock()
+				if second {
+					req.Body.Close()
+					return nil, err
+				}
+				return base.RoundTrip(req)
+			})}
+			warm(t, tr)
+			start := time.Now()
+			if status, got := fetch(tr, chat(t)); status != 200 || time.Since(start) != 5*time.Second {
+				t.Errorf("%v: %d, %v after %v", err, status, got, time.Since(start))
+			}
+		})
+	}
+}
+
+// A request without a body can be sent twice.
+func TestHedgeOfNoBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &paced{times: warmed(time.Minute, time.Second)}
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Hedge: true}}
+		for range 111 {
+			if status, err := fetch(tr, newReq(t, "POST", chatURL, "")); status != 200 {
+				t.Fatal(err)
+			}
+		}
+		if n := base.sent - 110; n != 2 {
+			t.Errorf("%d sent, want 2", n)
+		}
+	})
+}
+
+// How soon answers begin is learned from answers, from those of streams for streams
+// and from those of whole answers for these; and a retry is not hedged.
+func TestHedgeKnowsThePace(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(t *testing.T, tr *snubber.Transport, base *paced)
+		sent   int
+	}{
+		{"of answers", func(*testing.T, *snubber.Transport, *paced) {}, 2},
+		{"of failures", func(_ *testing.T, tr *snubber.Transport, base *paced) {
+			base.fails = map[int]int{}
+			for i := range 100 {
+				base.fails[i] = 400
+			}
+		}, 1},
+		{"of streams", func(t *testing.T, tr *snubber.Transport, base *paced) {
+			next := tr.Base
+			tr.Base = roundTrip(func(req *http.Request) (*http.Response, error) {
+				req.Body, _ = chat(t).GetBody()
+				res, err := next.RoundTrip(req)
+				if base.sent <= 110 {
+					res = reply(200, strings.NewReader(deltaEvent+doneEvent), "Content-Type", "text/event-stream")
+				}
+				return res, err
+			})
+			for range 110 {
+				fetch(tr, streamReq(t))
+			}
+		}, 1},
+		{"of a retry", func(_ *testing.T, tr *snubber.Transport, base *paced) { base.fails = map[int]int{110: 500} }, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := &paced{times: warmed(time.Second/2, time.Minute, time.Second)}
+				if tt.name == "of answers" {
+					base.times = warmed(time.Minute, time.Second)
+				}
+				tr := snubber.New(base)
+				tr.Breaker = nil
+				tr.Retry.Hedge = true
+				tt.before(t, tr, base)
+				if base.sent == 0 {
+					for range 110 {
+						fetch(tr, chat(t))
+					}
+				}
+				fetch(tr, chat(t))
+				if n := base.sent - 110; n != tt.sent {
+					t.Errorf("%d sent, want %d", n, tt.sent)
+				}
+			})
+		})
+	}
+}
+
+// Calls that need no hedge save up ten of them, and no more.
+func TestHedgesSavedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
+		tr := snubber.New(base)
+		tr.Retry.Hedge = true
+		tr.Limiter = nil
+		tr.Retry.Budget = &snubber.Budget{Capacity: -1}
+		for range 400 {
+			fetch(tr, chat(t))
+		}
+		var all sync.WaitGroup
+		for range 30 {
+			all.Go(func() { fetch(tr, chat(t)) })
+		}
+		all.Wait()
+		if n := base.sent - 430; n != 10 {
+			t.Errorf("%d hedges, want 10", n)
+		}
+	})
+}
+
 // Whatever happens to the lanes reaches the caller's goroutine, and nothing of
 // them is left.
 func TestHedgePanic(t *testing.T) {
@@ -360,18 +543,34 @@ func TestHedgePanic(t *testing.T) {
 			tr := snubber.New(base)
 			tr.Retry.Hedge = true
 			warm(t, tr)
+			var mu sync.Mutex
+			verdicts := map[string]int{}
+			tr.Observe = func(e snubber.Event) {
+				mu.Lock()
+				defer mu.Unlock()
+				if e.Kind == snubber.EventAttempt {
+					verdicts[e.Outcome.Reason]++
+				}
+			}
+			ctx, report := snubber.WithReport(t.Context())
 			func() {
 				defer func() {
 					if p := recover(); p != "mine" {
 						t.Errorf("recovered %v", p)
 					}
 				}()
-				tr.RoundTrip(chat(t))
+				tr.RoundTrip(chat(t).WithContext(ctx))
 				t.Error("no panic")
 			}()
+			if report.Outcome.Class != snubber.Canceled || report.Outcome.Reason != "panic" {
+				t.Errorf("report %+v", report)
+			}
 			synctest.Wait()
 			if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
 				t.Errorf("%+v", q)
+			}
+			if want := map[string]int{"panic": 1, "overtaken": 1}; !maps.Equal(verdicts, want) { // each lane's own
+				t.Errorf("verdicts %v, want %v", verdicts, want)
 			}
 		})
 	}

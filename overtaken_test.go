@@ -73,3 +73,49 @@ func slowToEnd(req *http.Request) (*http.Response, error) {
 	time.Sleep(time.Second)
 	return nil, req.Context().Err()
 }
+
+// The loser's answer is closed, whether it comes when the race is over or is there
+// already when it ends.
+func TestHedgeLoserIsClosed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		busy time.Duration // the caller's goroutine, when the hedge is sent
+	}{{"late", 0}, {"in time", time.Minute}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var steps []step
+				for _, d := range warmed() {
+					steps = append(steps, step{delay: d})
+				}
+				base := play(append(steps, step{body: "{}", delay: 3 * time.Second}, step{body: "{}", delay: time.Second})...)
+				deaf := roundTrip(func(req *http.Request) (*http.Response, error) {
+					return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+				})
+				tr := snubber.New(deaf)
+				tr.Retry.Hedge = true
+				warm(t, tr)
+				tr.Observe = func(e snubber.Event) {
+					if e.Kind == snubber.EventHedge {
+						time.Sleep(tt.busy)
+					}
+				}
+				if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+					t.Fatal(status, err)
+				}
+				time.Sleep(time.Minute)
+				tries := base.all()
+				if len(tries) != 112 {
+					t.Fatalf("%d requests, want 112", len(tries))
+				}
+				for i, try := range tries[110:] {
+					if try.closed.IsZero() {
+						t.Errorf("the answer of attempt %d is open", i+1)
+					}
+				}
+				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+					t.Errorf("%+v", q)
+				}
+			})
+		})
+	}
+}
