@@ -95,55 +95,22 @@ type lane struct {
 	thrown any  // it ended by this panic; nil: by runtime.Goexit
 }
 
-// race lets two attempts of a call run at once. Its mu decides, once, whether a
-// lane's result is still wanted.
-type race struct {
-	c       *call
-	mu      sync.Mutex
-	over    bool
-	results chan *lane
-}
-
-// run sends an attempt in a goroutine, which ends when Base returns: for the
-// loser that is when Base notices that its request's context has ended.
-func (x *race) run(a *attempt) {
+// race runs an attempt in a goroutine, which ends when Base returns: for the loser
+// that is when Base notices that its request's context has ended. Its attempt has
+// been aborted by then, which leaves nothing to give back or to close of what comes
+// in when nobody waits for it.
+func (c *call) race(a *attempt, results chan<- *lane) {
 	l := &lane{r: result{a: a}}
 	go func() {
 		defer func() {
 			if !l.whole {
 				l.thrown = recover()
 			}
-			x.mu.Lock()
-			unwanted := x.over
-			if !unwanted {
-				x.results <- l
-			}
-			x.mu.Unlock()
-			if unwanted {
-				l.r.drop()
-			}
+			results <- l
 		}()
-		x.c.run(a, x.c.t.base(), &l.r)
+		c.run(a, c.t.base(), &l.r)
 		l.took, l.whole = clock().sub(a.watch.started), true
 	}()
-}
-
-// stop ends the race: what comes in later is dropped.
-func (x *race) stop(losers ...*attempt) {
-	x.mu.Lock()
-	x.over = true
-	x.mu.Unlock()
-	for _, a := range losers {
-		a.abort(overtaken, nil)
-	}
-	for {
-		select {
-		case l := <-x.results:
-			l.r.drop()
-		default:
-			return
-		}
-	}
 }
 
 // hedged is try, with a second attempt beside the first if that takes longer
@@ -167,17 +134,19 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		return 1
 	}
 	a.watch.racing = true
-	x := &race{c: c, results: make(chan *lane, 2)}
+	results := make(chan *lane, 2) // one for each, so that none is kept up
 	attempts := []*attempt{a}
 	done := false
 	defer func() {
 		if !done { // a hook panicked, here or in a lane
-			x.stop(attempts...)
+			for _, a := range attempts {
+				a.abort(overtaken, nil)
+			}
 			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
 			c.settle(&Outcome{Class: Canceled, Reason: "panic"})
 		}
 	}()
-	x.run(a)
+	c.race(a, results)
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
 
@@ -189,7 +158,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 			if len(attempts) == 1 {
 				if b := c.hedge(p); b != nil {
 					attempts = append(attempts, b)
-					x.run(b)
+					c.race(b, results)
 					if c.t.Observe != nil {
 						now := b.watch.started.time()
 						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.time())})
@@ -199,7 +168,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 				}
 			}
 			continue
-		case l = <-x.results:
+		case l = <-results:
 		}
 		if !l.whole {
 			if l.thrown == nil {
@@ -232,7 +201,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 			loser = attempts[1]
 		}
 		p.add(clock().sub(loser.watch.started))
-		x.stop(loser)
+		loser.abort(overtaken, nil)
 	}
 	return len(attempts)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -357,7 +358,6 @@ func TestHedgeAfterAll(t *testing.T) {
 	}{
 		{"nothing", func(*testing.T, *snubber.Transport, *http.Request) {}},
 		{"a place", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
-			tr.Limiter.Concurrent = 2
 			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 			context.AfterFunc(ctx, cancel)
 			launch(tr, chat(t).WithContext(ctx))
@@ -388,6 +388,7 @@ func TestHedgeAfterAll(t *testing.T) {
 				tr := snubber.New(base)
 				tr.Retry.Hedge = true
 				tr.Retry.Budget = &snubber.Budget{Capacity: 1, PerSecond: -1}
+				tr.Limiter.Concurrent = 2
 				warm(t, tr)
 				req := chat(t)
 				tt.set(t, tr, req)
@@ -426,6 +427,12 @@ func TestHedgeIsNoAnswer(t *testing.T) {
 				}
 				return base.RoundTrip(req)
 			})}
+			tr.Classify = func(req *http.Request, res *http.Response, err error) snubber.Outcome {
+				if err == context.Canceled {
+					return snubber.Outcome{Class: snubber.Canceled}
+				}
+				return snubber.Classify(req, res, err)
+			}
 			warm(t, tr)
 			start := time.Now()
 			if status, got := fetch(tr, chat(t)); status != 200 || time.Since(start) != 5*time.Second {
@@ -480,14 +487,14 @@ func TestHedgeKnowsThePace(t *testing.T) {
 				fetch(tr, streamReq(t))
 			}
 		}, 1},
-		{"of a retry", func(_ *testing.T, tr *snubber.Transport, base *paced) { base.fails = map[int]int{110: 500} }, 2},
+		{"of a retry", func(_ *testing.T, tr *snubber.Transport, base *paced) {
+			base.times = warmed(time.Second/2, time.Minute, time.Second)
+			base.fails = map[int]int{110: 500}
+		}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(time.Second/2, time.Minute, time.Second)}
-				if tt.name == "of answers" {
-					base.times = warmed(time.Minute, time.Second)
-				}
+				base := &paced{times: warmed(time.Minute, time.Second)}
 				tr := snubber.New(base)
 				tr.Breaker = nil
 				tr.Retry.Hedge = true
@@ -574,6 +581,35 @@ func TestHedgePanic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Nor is anything left where a function ends its goroutine in a lane: the caller's
+// ends.
+func TestHedgeGoexit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &paced{times: warmed(time.Minute)}
+		base.hook = func(n int, req *http.Request) {
+			if n == 111 {
+				runtime.Goexit()
+			}
+		}
+		tr := snubber.New(base)
+		tr.Retry.Hedge = true
+		warm(t, tr)
+		ended := make(chan any)
+		go func() {
+			defer func() { ended <- recover() }()
+			tr.RoundTrip(chat(t))
+			t.Error("it returned")
+		}()
+		if p := <-ended; p != nil {
+			t.Errorf("recovered %v", p)
+		}
+		synctest.Wait()
+		if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+			t.Errorf("%+v", q)
+		}
+	})
 }
 
 // The caller's cancel ends both.

@@ -78,20 +78,24 @@ func slowToEnd(req *http.Request) (*http.Response, error) {
 // already when it ends.
 func TestHedgeLoserIsClosed(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		busy time.Duration // the caller's goroutine, when the hedge is sent
-	}{{"late", 0}, {"in time", time.Minute}} {
+		name   string
+		busy   time.Duration // the caller's goroutine, when the hedge is sent
+		status int
+	}{{"late", 0, 200}, {"in time", time.Minute, 200}, {"both fail", 0, 500}} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				body := strings.Repeat("x", 100_000) // which nobody reads ahead as a whole
 				var steps []step
 				for _, d := range warmed() {
 					steps = append(steps, step{delay: d})
 				}
-				base := play(append(steps, step{body: "{}", delay: 3 * time.Second}, step{body: "{}", delay: time.Second})...)
+				base := play(append(steps,
+					step{status: tt.status, body: body, delay: 3 * time.Second}, step{status: tt.status, body: body, delay: time.Second})...)
 				deaf := roundTrip(func(req *http.Request) (*http.Response, error) {
 					return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 				})
 				tr := snubber.New(deaf)
+				tr.Retry.MaxAttempts = 2
 				tr.Retry.Hedge = true
 				warm(t, tr)
 				tr.Observe = func(e snubber.Event) {
@@ -99,7 +103,7 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 						time.Sleep(tt.busy)
 					}
 				}
-				if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+				if status, err := fetch(tr, chat(t)); status != tt.status || err != nil {
 					t.Fatal(status, err)
 				}
 				time.Sleep(time.Minute)

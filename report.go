@@ -273,14 +273,14 @@ func (c *call) delayed(queued, waited time.Duration) {
 }
 
 // settle books the latest verdict for the Report, which is that of the outermost
-// Transport. Where an attempt around the call has had its own, or another has taken
-// its place, that stands: it ends what is nested in it, which can only say that it
-// was ended, and may say so when the caller reads the Report already.
+// Transport. Where an attempt around the call has had its own, or may not be the
+// one whose answer the caller gets, that stands: it ends what is nested in it, which
+// can only say that it was ended, and may say so when the Report is read already.
 func (c *call) settle(o *Outcome) {
 	if a := c.outer; a != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if !a.concluded && !a.watch.racing && a.ended != overtaken {
+		if !a.concluded && !a.watch.racing { // which the loser of a race remains
 			a.call.settle(o)
 		}
 		return
