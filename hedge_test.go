@@ -206,6 +206,7 @@ func TestHedgeOfInstantAnswers(t *testing.T) {
 		tr := snubber.New(&paced{times: append(make([]time.Duration, 110), time.Second)})
 		tr.Retry.Hedge = true
 		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
+		tr.Limiter.TokensPerMinute = 1e9
 		warm(t, tr)
 		var asked atomic.Int32
 		tr.Limiter.Tokens = func(*http.Request, []byte) int {
@@ -388,7 +389,7 @@ func TestHedgeAfterAll(t *testing.T) {
 				tr := snubber.New(base)
 				tr.Retry.Hedge = true
 				tr.Retry.Budget = &snubber.Budget{Capacity: 1, PerSecond: -1}
-				tr.Limiter.Concurrent = 2
+				tr.Limiter.Concurrent, tr.Limiter.TokensPerMinute = 2, 1e9
 				warm(t, tr)
 				req := chat(t)
 				tt.set(t, tr, req)

@@ -98,9 +98,13 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 				tr.Retry.MaxAttempts = 2
 				tr.Retry.Hedge = true
 				warm(t, tr)
+				var overtaken atomic.Int32
 				tr.Observe = func(e snubber.Event) {
-					if e.Kind == snubber.EventHedge {
+					switch {
+					case e.Kind == snubber.EventHedge:
 						time.Sleep(tt.busy)
+					case e.Kind == snubber.EventAttempt && e.Outcome.Reason == "overtaken":
+						overtaken.Add(1)
 					}
 				}
 				if status, err := fetch(tr, chat(t)); status != tt.status || err != nil {
@@ -110,6 +114,9 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 				tries := base.all()
 				if len(tries) != 112 {
 					t.Fatalf("%d requests, want 112", len(tries))
+				}
+				if n := overtaken.Load(); (n == 1) != (tt.status == 200) {
+					t.Errorf("%d were overtaken", n)
 				}
 				for i, try := range tries[110:] {
 					if try.closed.IsZero() {
