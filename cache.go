@@ -128,14 +128,22 @@ func (c *Cache) answer(call *call) (*http.Response, error) {
 		return v.pass()
 	}
 	v.look()
-	switch use := v.use(); {
-	case use == rfc9111.Fresh:
-		return v.hit(v.found, "hit", "")
-	case use == rfc9111.Stale:
-		return v.hit(v.found, "stale", "max-stale")
-	case use == rfc9111.Refresh:
+	how, why := "", ""
+	switch v.use() {
+	case rfc9111.Fresh:
+		how = "hit"
+	case rfc9111.Stale:
+		how, why = "stale", "max-stale"
+	case rfc9111.Refresh:
 		v.refresh()
-		return v.hit(v.found, "stale", "stale-while-revalidate")
+		how, why = "stale", "stale-while-revalidate"
+	}
+	if how != "" {
+		if res, err, ok := v.hit(how, why); ok {
+			return res, err
+		}
+	}
+	switch {
 	case v.q.OnlyIfCached:
 		return v.nothing()
 	case v.kind == heading:

@@ -31,6 +31,7 @@ type cached struct {
 	span                rfc9111.Span // of a 206
 	uncompressed        bool         // by net/http
 	negotiated          bool         // its encoding, by a request that says what it can read
+	far                 *entryID     // in whose entry the body is, in place of chunks; nil: it is there
 	requested, received time.Time
 	meta                rfc9111.Response
 
@@ -108,7 +109,8 @@ func (e *cached) freshened(c *Cache, fresh http.Header, requested, received time
 }
 
 // response is the answer given again, to what the request asks of it: all, a
-// part, or whether it has changed.
+// part, or whether it has changed. It is nil if the store does not have the body
+// any more.
 func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 	req := v.call.in
 	h := e.replay(v.now, line, why)
@@ -151,21 +153,39 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		res.Body = http.NoBody
 		return res
 	}
-	b := &again.body
-	b.chunks, b.rest = e.chunks, n
-	b.skip(first)
+	var trailer http.Header
 	if e.trailer != nil && n == e.size {
-		res.Trailer = make(http.Header, len(e.trailer))
-		for name := range e.trailer {
+		trailer = e.trailer
+		res.Trailer = make(http.Header, len(trailer))
+		for name := range trailer {
 			res.Trailer[name] = nil
 		}
-		b.trailer, b.into = e.trailer, res.Trailer
 	}
-	res.Body = b
+	var body inPieces
+	if e.far != nil {
+		b := v.cache.shelf.lend(v, e, first, n)
+		if b == nil {
+			return nil
+		}
+		b.trailer, b.into = trailer, res.Trailer
+		body = b
+	} else {
+		b := &again.body
+		b.chunks, b.rest, b.trailer, b.into = e.chunks, n, trailer, res.Trailer
+		b.skip(first)
+		body = b
+	}
+	res.Body = body
 	if pace := v.cache.Pace; pace > 0 && e.prompt && v.call.asked.stream {
-		res.Body = &paced{playback: b, ctx: req.Context(), pace: pace, gone: make(chan struct{})}
+		res.Body = &paced{inPieces: body, ctx: req.Context(), pace: pace, gone: make(chan struct{})}
 	}
 	return res
+}
+
+// inPieces is a stored body, given in the pieces in which it came.
+type inPieces interface {
+	io.ReadCloser
+	atPiece() bool // the next Read is the first of a piece
 }
 
 // serves reports whether the answer has all that the request asks for. Only of a
@@ -188,7 +208,8 @@ func (e *cached) have() rfc9111.Span {
 
 // joined is one answer made of two parts of the same, or e alone where they are
 // not (section 3.4).
-func (e *cached) joined(old *cached, c *Cache) *cached {
+func (e *cached) joined(old *cached, v *visit) *cached {
+	c := v.cache
 	if e.status != http.StatusPartialContent {
 		return e
 	}
@@ -208,6 +229,9 @@ func (e *cached) joined(old *cached, c *Cache) *cached {
 	}
 	span, ok := rfc9111.Combine(old.header, have, e.header, e.span)
 	if !ok || span.Len() > c.maxEntry() {
+		return e
+	}
+	if old = c.shelf.near(v, old); old == nil {
 		return e
 	}
 	body := make([]byte, span.Len())
@@ -380,7 +404,6 @@ func (b *playback) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// atPiece reports whether the next Read is the first of a piece.
 func (b *playback) atPiece() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -394,10 +417,10 @@ func (b *playback) Close() error {
 	return nil
 }
 
-// paced is a playback with a pause between two pieces, which ends with the
-// caller's context or at Close.
+// paced makes a pause between two pieces, which ends with the caller's context or
+// at Close.
 type paced struct {
-	*playback
+	inPieces
 	ctx   context.Context
 	pace  time.Duration
 	begun bool
@@ -412,16 +435,17 @@ func (b *paced) Read(p []byte) (int, error) {
 		select {
 		case <-timer.C:
 		case <-b.gone:
+			return 0, http.ErrBodyReadAfterClose
 		case <-b.ctx.Done():
 			return 0, b.ctx.Err()
 		}
 	}
-	n, err := b.playback.Read(p)
+	n, err := b.inPieces.Read(p)
 	b.begun = b.begun || n > 0
 	return n, err
 }
 
 func (b *paced) Close() error {
 	b.once.Do(func() { close(b.gone) })
-	return b.playback.Close()
+	return b.inPieces.Close()
 }

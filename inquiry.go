@@ -25,7 +25,12 @@ func (fl *flight) validate() {
 	switch {
 	case v.found == nil || v.kind != getting:
 	case v.found.status == http.StatusPartialContent:
-		if span, ifRange, ok := rfc9111.Rest(v.found.header, v.found.span); ok && v.found.span.First == 0 && !v.q.Range && !v.q.Conditional {
+		span, ifRange, ok := rfc9111.Rest(v.found.header, v.found.span)
+		if !ok || v.found.span.First > 0 || v.q.Range || v.q.Conditional {
+			return
+		}
+		if near := v.cache.shelf.near(v, v.found); near != nil {
+			v.found = near
 			h["Range"], h["If-Range"] = []string{span}, []string{ifRange}
 			fl.asked = completion
 		}
@@ -84,7 +89,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 		return true
 	}
 	if v.q.Conditional && res.Header["Etag"] != nil { // it is the caller's that is current
-		v.cache.shelf.drop(v, v.found.key)
+		v.cache.shelf.forget(v, v.found.key)
 		return false
 	}
 	// It speaks of another answer than ours, or does not say of which.
@@ -157,7 +162,7 @@ func (fl *flight) settle(requested time.Time) {
 	if why != "" {
 		changed := r.res.StatusCode < 400 || r.res.StatusCode == http.StatusNotFound || r.res.StatusCode == http.StatusGone
 		if v.found != nil && changed && !fl.call.astray() { // the server says that it is another thing now
-			c.shelf.drop(v, v.found.key)
+			c.shelf.forget(v, v.found.key)
 		}
 		if r.res.StatusCode < 400 {
 			c.flights.shun(fl.key, now)

@@ -30,8 +30,10 @@ func (v *visit) fly() (*http.Response, error) {
 			v.now = time.Now()
 			v.look()
 			if v.use() == rfc9111.Fresh {
-				orderly = true
-				return v.hit(v.found, "hit", "")
+				if res, err, ok := v.hit("hit", ""); ok {
+					orderly = true
+					return res, err
+				}
 			}
 			continue
 		}
@@ -124,8 +126,13 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 			note, line = "collapsed", line+"; collapsed"
 		}
 		v.now = time.Now()
+		again := fl.shared.response(v, []byte(line), fl.why)
+		if again == nil { // the store does not have it any more: let the server be asked for it
+			v.found, v.fwd = nil, "uri-miss"
+			break
+		}
 		v.note(note, fl.why)
-		res, err := v.deliver(fl.shared.response(v, []byte(line), fl.why))
+		res, err := v.deliver(again)
 		return res, err, true
 	case recorded:
 		if leads {

@@ -152,7 +152,7 @@ func (fl *flight) keep(e *cached, put func(*cached)) {
 		return
 	}
 	if put(e); fl.doubtful.Load() {
-		fl.visit.cache.shelf.drop(fl.visit, e.key)
+		fl.visit.cache.shelf.forget(fl.visit, e.key)
 	}
 }
 

@@ -4,38 +4,51 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"io"
 	"math"
-	"net/http"
 	"sync"
-	"time"
-
-	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
 )
 
-// seal turns answers into the entries of a store and back. An entry is encrypted
-// and bound to its key (AES-256-GCM with the key as associated data): who has the
-// store can neither read the prompts' answers nor alter them, nor put one in the
-// place of another. What does not open is a miss.
+// seal encrypts the entries of a store. Who has the store can neither read the
+// answers nor alter them, nor put one in the place of another. What does not open
+// is a miss.
+//
+// An entry is a version, a random id and segments of 64 KiB, each encrypted by
+// itself (AES-256-GCM) and bound to the key, the id, its number, and whether it is
+// the last: the STREAM construction (Hoang, Reyhanitabar, Rogaway, Vizár, CRYPTO
+// 2015) with random nonces. A large entry can so be checked, and given, with one
+// segment in memory; and one that was moved, left out or taken from another entry,
+// an older one under the same key for instance, does not open.
 type seal struct {
-	once sync.Once
-	aead cipher.AEAD
+	once    sync.Once
+	aead    cipher.AEAD
+	buffers sync.Pool // of *[segmentRead]byte
 }
 
 const (
-	sealVersion  = 1
-	maxEntryHead = 1 << 20 // of an entry, beside the body
+	sealVersion   = 2
+	segmentSize   = 64 << 10
+	segmentSealed = segmentSize + 12 + 16 // with nonce and tag
+	entryPrefix   = 1 + 16                // version and id
+	segmentRead   = entryPrefix + segmentSealed + 1
+	maxEntryHead  = 1 << 20 // of an entry, beside the body
 )
+
+// entryID tells an entry from the others that there were under its key.
+type entryID [16]byte
 
 var errEntry = errors.New("not an entry")
 
 func (s *seal) init(c *Cache) {
 	s.once.Do(func() {
 		c.init()
+		s.buffers.New = func() any { return new([segmentRead]byte) }
 		mac := hmac.New(sha256.New, c.secret)
-		mac.Write([]byte("snubber cache entry 1"))
+		mac.Write([]byte("snubber cache entry 2"))
 		block, err := aes.NewCipher(mac.Sum(nil))
 		if err == nil {
 			s.aead, err = cipher.NewGCMWithRandomNonce(block)
@@ -46,205 +59,192 @@ func (s *seal) init(c *Cache) {
 	})
 }
 
-func (s *seal) close(c *Cache, e *cached) []byte {
-	s.init(c)
-	plain := e.encode(make([]byte, 0, e.size+1024))
-	return s.aead.Seal(append(make([]byte, 0, 1+s.aead.Overhead()+len(plain)), sealVersion), nil, plain, e.key[:])
+// binding is what a segment is bound to, its associated data.
+type binding struct {
+	key    cacheKey
+	id     entryID
+	number uint64
+	data   []byte
 }
 
-func (s *seal) open(c *Cache, key cacheKey, sealed []byte) (*cached, bool) {
+func (b *binding) next(last bool) []byte {
+	b.data = append(append(b.data[:0], b.key[:]...), b.id[:]...)
+	b.data = append(binary.BigEndian.AppendUint64(b.data, b.number), flag(last, 1))
+	b.number++
+	return b.data
+}
+
+// sealing writes an entry.
+type sealing struct {
+	binding
+	aead       cipher.AEAD
+	w          io.Writer
+	plain, out []byte
+	err        error // of w, for good
+}
+
+func (s *seal) begin(c *Cache, key cacheKey, size int64, w io.Writer) *sealing {
 	s.init(c)
-	if len(sealed) < 1+s.aead.Overhead() || sealed[0] != sealVersion {
-		return nil, false
+	x := &sealing{binding: binding{key: key}, aead: s.aead, w: w, plain: make([]byte, 0, min(size, segmentSize))}
+	rand.Read(x.id[:])
+	x.out = append(make([]byte, 0, entryPrefix+cap(x.plain)+s.aead.Overhead()), sealVersion)
+	x.out = append(x.out, x.id[:]...)
+	return x
+}
+
+func (x *sealing) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 && x.err == nil {
+		if len(x.plain) == segmentSize {
+			x.flush(false) // more follows
+		}
+		k := min(segmentSize-len(x.plain), len(p))
+		x.plain, p = append(x.plain, p[:k]...), p[k:]
 	}
-	plain, err := s.aead.Open(nil, nil, sealed[1:], key[:])
+	return n, x.err
+}
+
+func (x *sealing) flush(last bool) error {
+	if x.err == nil {
+		x.out = x.aead.Seal(x.out, nil, x.plain, x.next(last))
+		_, x.err = x.w.Write(x.out)
+		x.out, x.plain = x.out[:0], x.plain[:0]
+	}
+	return x.err
+}
+
+// end writes the last segment.
+func (x *sealing) end() error { return x.flush(true) }
+
+// unsealing reads an entry: next gets one segment from the store, what is in it
+// is then taken.
+type unsealing struct {
+	binding
+	seal  *seal
+	r     io.Reader
+	in    *[segmentRead]byte
+	have  int    // in in
+	buf   []byte // where segments are opened
+	plain []byte // what of buf has not been taken
+	last  bool   // nothing follows
+	piece int64  // what has not been taken of a piece of the body
+}
+
+// unseal begins to read an entry. Its buffer is given back by free.
+func (s *seal) unseal(c *Cache, key cacheKey, r io.Reader) *unsealing {
+	s.init(c)
+	return &unsealing{binding: binding{key: key}, seal: s, r: r, in: s.buffers.Get().(*[segmentRead]byte)}
+}
+
+func (u *unsealing) free() {
+	u.seal.buffers.Put(u.in)
+	u.in, u.last = nil, true
+}
+
+// next opens one more segment. The error is io.EOF if there is none, errEntry if
+// it is not genuine, or the store's.
+func (u *unsealing) next() error {
+	if u.last {
+		return io.EOF
+	}
+	want := segmentSealed + 1 // one byte more tells whether it is the last
+	if u.number == 0 {
+		want = segmentRead
+	}
+	n, err := io.ReadFull(u.r, u.in[u.have:want])
+	switch err {
+	case nil:
+	case io.EOF, io.ErrUnexpectedEOF:
+		u.last = true
+	default:
+		return err
+	}
+	b := u.in[:u.have+n]
+	first := u.number == 0
+	if first {
+		if len(b) < entryPrefix || b[0] != sealVersion {
+			return errEntry
+		}
+		b = b[copy(u.id[:], b[1:])+1:]
+	}
+	var rest []byte
+	if !u.last {
+		b, rest = b[:segmentSealed], b[segmentSealed:]
+	}
+	// The first gets memory of its own size: a small entry's answer keeps it.
+	if n := len(u.plain) + segmentSize; !first && cap(u.buf) < n {
+		u.buf = append(make([]byte, 0, n+segmentSize), u.plain...)
+	} else {
+		u.buf = append(u.buf[:0], u.plain...)
+	}
+	if u.buf, err = u.seal.aead.Open(u.buf, nil, b, u.binding.next(u.last)); err != nil {
+		return errEntry
+	}
+	u.plain, u.have = u.buf, copy(u.in[:], rest)
+	return nil
+}
+
+// head takes what comes before the body. It is good until next.
+func (u *unsealing) head() ([]byte, error) {
+	for {
+		n, size := binary.Uvarint(u.plain)
+		if size < 0 || n > maxEntryHead {
+			return nil, errEntry
+		}
+		if rest := u.plain[size:]; size > 0 && n <= uint64(len(rest)) {
+			u.plain = rest[n:]
+			return rest[:n:n], nil
+		}
+		if err := u.next(); err == io.EOF {
+			return nil, errEntry
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answer reads an answer but for its body.
+func (u *unsealing) answer(c *Cache) (*cached, error) {
+	head, err := u.head()
 	if err != nil {
-		return nil, false
+		return nil, err
 	}
-	e := &cached{key: key}
-	if e.decode(plain) != nil {
-		return nil, false
+	e := &cached{key: u.key}
+	if err := e.decode(head); err != nil {
+		return nil, err
 	}
 	if e.variants == nil {
 		e.prepare(c)
 	}
-	return e, true
+	return e, nil
 }
 
-// encode appends the answer. The meta is not in it: it is read anew, by the rules
-// of the cache that opens the entry.
-func (e *cached) encode(b []byte) []byte {
-	b = append(b, e.primary[:]...)
-	b = appendText(b, e.method)
-	b = appendText(b, e.url)
-	b = appendText(b, e.model)
-	b = binary.AppendVarint(b, e.requested.UnixNano())
-	b = binary.AppendVarint(b, e.received.UnixNano())
-	if x := e.variants; x != nil {
-		b = append(b, 'v')
-		b = append(b, x.epoch[:]...)
-		b = binary.AppendUvarint(b, uint64(len(x.sets)))
-		for _, s := range x.sets {
-			b = appendTexts(b, s.names)
-			b = binary.AppendUvarint(b, uint64(len(s.known)))
-			for _, k := range s.known {
-				b = append(append(b, k.others[:]...), k.key[:]...)
-			}
+// take takes what comes next of the body, so many bytes at most: of one piece, and
+// all of that if it fits into a segment. It is good until next, which must be
+// called if it is nothing. The error is io.EOF at the end.
+func (u *unsealing) take(most int64) ([]byte, error) {
+	for u.piece == 0 {
+		n, size := binary.Uvarint(u.plain)
+		switch {
+		case size < 0 || n > math.MaxInt64 || size == 0 && u.last && len(u.plain) > 0:
+			return nil, errEntry
+		case size == 0 && u.last:
+			return nil, io.EOF
+		case size == 0:
+			return nil, nil
 		}
-		return b
+		u.piece, u.plain = int64(n), u.plain[size:]
 	}
-	b = append(b, 'a', flag(e.prompt, 1)|flag(e.uncompressed, 2)|flag(e.negotiated, 4))
-	b = binary.AppendUvarint(b, uint64(e.status))
-	b = binary.AppendVarint(b, e.span.First)
-	b = binary.AppendVarint(b, e.span.Last)
-	b = binary.AppendVarint(b, e.span.Size)
-	for _, h := range [...]http.Header{e.header, e.trailer} {
-		b = binary.AppendUvarint(b, uint64(len(h)))
-		for name, values := range h {
-			b = appendText(b, name)
-			b = appendTexts(b, values)
+	most = min(most, u.piece)
+	if have := int64(len(u.plain)); have < min(most, segmentSize) {
+		if u.last {
+			return nil, errEntry
 		}
+		return nil, nil
+	} else if most > have {
+		most = have
 	}
-	b = binary.AppendUvarint(b, uint64(len(e.chunks)))
-	for _, chunk := range e.chunks {
-		b = binary.AppendUvarint(b, uint64(len(chunk)))
-		b = append(b, chunk...)
-	}
-	return b
-}
-
-func flag(set bool, bit byte) byte {
-	if set {
-		return bit
-	}
-	return 0
-}
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func appendTexts(b []byte, values []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(values)))
-	for _, s := range values {
-		b = appendText(b, s)
-	}
-	return b
-}
-
-// decode reads what encode has written; the body stays where it is in b.
-func (e *cached) decode(b []byte) error {
-	d := decoder{b: b}
-	copy(e.primary[:], d.bytes(uint64(len(e.primary))))
-	e.method, e.url, e.model = d.text(), d.text(), d.text()
-	e.requested, e.received = time.Unix(0, d.varint()), time.Unix(0, d.varint())
-	switch kind := d.bytes(1); string(kind) {
-	case "v":
-		x := &variants{}
-		copy(x.epoch[:], d.bytes(uint64(len(x.epoch))))
-		for range d.count(1) {
-			s := variantSet{names: d.texts()}
-			for range d.count(2 * sha256.Size) {
-				var k knownVariant
-				copy(k.others[:], d.bytes(sha256.Size))
-				copy(k.key[:], d.bytes(sha256.Size))
-				s.known = append(s.known, k)
-			}
-			x.sets = append(x.sets, s)
-		}
-		e.variants = x
-	case "a":
-		flags := d.bytes(1)
-		if d.bad {
-			return errEntry
-		}
-		e.prompt, e.uncompressed, e.negotiated = flags[0]&1 != 0, flags[0]&2 != 0, flags[0]&4 != 0
-		e.status = int(min(d.uvarint(), math.MaxInt16))
-		e.span = rfc9111.Span{First: d.varint(), Last: d.varint(), Size: d.varint()}
-		e.header, e.trailer = d.header(), d.header()
-		for range d.count(1) {
-			chunk := d.bytes(d.uvarint())
-			e.chunks = append(e.chunks, chunk)
-			e.size += int64(len(chunk))
-		}
-	default:
-		return errEntry
-	}
-	if d.bad || len(d.b) > 0 {
-		return errEntry
-	}
-	return nil
-}
-
-// decoder reads from b, and is bad from the first thing on that is not there.
-type decoder struct {
-	b   []byte
-	bad bool
-}
-
-func (d *decoder) uvarint() uint64 {
-	n, size := binary.Uvarint(d.b)
-	if size <= 0 {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[size:]
-	return n
-}
-
-func (d *decoder) varint() int64 {
-	n, size := binary.Varint(d.b)
-	if size <= 0 {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[size:]
-	return n
-}
-
-func (d *decoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.b)) {
-		d.bad, d.b = true, nil
-		return nil
-	}
-	p := d.b[:n:n]
-	d.b = d.b[n:]
-	return p
-}
-
-// count reads how many things follow, of at least so many bytes each.
-func (d *decoder) count(size uint64) int {
-	n := d.uvarint()
-	if n > uint64(len(d.b))/size {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() string { return string(d.bytes(d.uvarint())) }
-
-func (d *decoder) texts() []string {
-	n := d.count(1)
-	if n == 0 {
-		return nil
-	}
-	values := make([]string, n)
-	for i := range values {
-		values[i] = d.text()
-	}
-	return values
-}
-
-func (d *decoder) header() http.Header {
-	n := d.count(1)
-	if n == 0 {
-		return nil
-	}
-	h := make(http.Header, n)
-	for range n {
-		name := d.text()
-		h[name] = d.texts()
-	}
-	return h
+	b := u.plain[:most:most]
+	u.plain, u.piece = u.plain[most:], u.piece-most
+	return b, nil
 }

@@ -2,9 +2,13 @@ package snubber
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
@@ -22,26 +26,39 @@ func sealedExamples() []*cached {
 	}
 }
 
+// entryOf is the answer's entry, and opened the answer in one.
+func entryOf(t testing.TB, c *Cache, e *cached) []byte {
+	var b bytes.Buffer
+	if err := e.write(c.shelf.seal.begin(c, e.key, e.size, &b), func(int) {}); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func opened(c *Cache, key cacheKey, entry []byte) (*cached, error) {
+	return c.shelf.open(c, key, iotest.OneByteReader(bytes.NewReader(entry)), func(int) {})
+}
+
 // An entry is what was stored, under its own key and with its own secret only.
 func TestSeal(t *testing.T) {
 	c, other := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}, &Cache{Secret: bytes.Repeat([]byte{2}, 32)}
 	for _, e := range sealedExamples() {
 		e.key = cacheKey{9}
-		sealed := c.shelf.seal.close(c, e)
-		got, ok := c.shelf.seal.open(c, e.key, sealed)
-		if !ok {
+		entry := entryOf(t, c, e)
+		got, err := opened(c, e.key, entry)
+		if err != nil {
 			t.Fatal("it does not open")
 		}
-		if again := got.encode(nil); !same(got, e) {
-			t.Errorf("got %+v, want %+v (%d bytes)", got, e, len(again))
+		if !same(got, e) {
+			t.Errorf("got %+v, want %+v", got, e)
 		}
-		if _, ok := c.shelf.seal.open(c, cacheKey{8}, sealed); ok {
+		if _, err := opened(c, cacheKey{8}, entry); err != errEntry {
 			t.Error("it opens under another key")
 		}
-		if _, ok := other.shelf.seal.open(other, e.key, sealed); ok {
+		if _, err := opened(other, e.key, entry); err != errEntry {
 			t.Error("it opens with another secret")
 		}
-		if bytes.Equal(sealed, c.shelf.seal.close(c, e)) {
+		if bytes.Equal(entry, entryOf(t, c, e)) {
 			t.Error("the same nonce twice")
 		}
 	}
@@ -60,6 +77,161 @@ func same(a, b *cached) bool {
 		reflect.DeepEqual(a.chunks, b.chunks) && reflect.DeepEqual(h(a.header), h(b.header)) && reflect.DeepEqual(h(a.trailer), h(b.trailer))
 }
 
+// large is an answer of so many bytes, in pieces of all sizes.
+func large(size int) *cached {
+	at := time.Unix(1_700_000_000, 0)
+	e := &cached{key: cacheKey{7}, method: "GET", url: "https://a.example/", status: 200, header: http.Header{"A": {"1"}}, requested: at, received: at, size: int64(size)}
+	for n := 1; size > 0; n = (n*7 + 13) % 100_000 {
+		k := min(size, n)
+		e.chunks = append(e.chunks, bytes.Repeat([]byte{byte(n)}, k))
+		size -= k
+	}
+	return e
+}
+
+// Of an entry of several segments none can be altered, left out, moved, doubled or
+// taken from another entry, and nothing can be added or be missing at the end. One
+// of the older form is none either.
+func TestSealSegments(t *testing.T) {
+	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	e := large(5 * segmentSize)
+	entry, again := entryOf(t, c, e), entryOf(t, c, e)
+	if len(entry) != len(again) || len(entry) < entryPrefix+5*segmentSealed {
+		t.Fatalf("entries of %d and %d bytes", len(entry), len(again))
+	}
+	split := func(entry []byte) (parts [][]byte) { // the first with the prefix, the rest as they are
+		for n := entryPrefix + segmentSealed; len(entry) > 0; n = segmentSealed {
+			n = min(n, len(entry))
+			parts, entry = append(parts, entry[:n]), entry[n:]
+		}
+		return parts
+	}
+	a, b := split(entry), split(again)
+	if got, err := opened(c, e.key, bytes.Join(a, nil)); err != nil || got.far == nil || got.chunks != nil || got.size != e.size {
+		t.Fatalf("it opens as %+v, %v", got, err)
+	}
+	last := len(a) - 1
+	for what, entry := range map[string][]byte{
+		"swapped":              bytes.Join([][]byte{a[0], a[2], a[1], a[3], a[4], a[last]}, nil),
+		"doubled":              bytes.Join([][]byte{a[0], a[1], a[1], a[2], a[3], a[4], a[last]}, nil),
+		"left out":             bytes.Join([][]byte{a[0], a[2], a[3], a[4], a[last]}, nil),
+		"of an older one":      bytes.Join([][]byte{a[0], a[1], b[2], a[3], a[4], a[last]}, nil),
+		"all but the first":    bytes.Join([][]byte{a[0], b[1], b[2], b[3], b[4], b[last]}, nil),
+		"last only":            a[last],
+		"without the last":     bytes.Join(a[:last], nil),
+		"without the last two": bytes.Join(a[:last-1], nil),
+		"only the first":       a[0],
+		"and more":             append(bytes.Join(a, nil), 0),
+		"twice":                append(bytes.Join(a, nil), bytes.Join(a, nil)...),
+		"of the older form":    append([]byte{1}, entry[1:]...),
+		"empty":                nil,
+	} {
+		if _, err := opened(c, e.key, entry); err != errEntry {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for i := 0; i < len(entry); i += 1 + i/7 {
+		if _, err := opened(c, e.key, flip(entry, i)); err != errEntry {
+			t.Errorf("byte %d is another: %v", i, err)
+		}
+	}
+}
+
+func flip(b []byte, i int) []byte {
+	b = bytes.Clone(b)
+	b[i] ^= 1
+	return b
+}
+
+// The body comes back in its pieces whatever their sizes, a piece larger than a
+// segment in several. Read by small Reads it is the same.
+func TestSealPieces(t *testing.T) {
+	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	for _, size := range []int{0, 1, 1000, segmentSize - 400, segmentSize, segmentSize + 1, 3*segmentSize + 7, 20 * segmentSize} {
+		e := large(size)
+		for _, most := range []int64{1 << 40, 1000} {
+			u := c.shelf.seal.unseal(c, e.key, bytes.NewReader(entryOf(t, c, e)))
+			if _, err := u.answer(c); err != nil {
+				t.Fatal(err)
+			}
+			var got [][]byte
+			for {
+				b, err := u.take(most)
+				if err == nil && b == nil {
+					if err := u.next(); err != nil {
+						t.Fatal(err)
+					}
+					continue
+				}
+				if err != nil {
+					if err != io.EOF {
+						t.Error(err)
+					}
+					break
+				}
+				got = append(got, bytes.Clone(b))
+			}
+			if all, want := bytes.Join(got, nil), bytes.Join(e.chunks, nil); !bytes.Equal(all, want) {
+				t.Errorf("%d bytes: %d other ones", size, len(all))
+			}
+			for i := range got {
+				if most > 1<<20 && (i >= len(e.chunks) || len(got[i]) != len(e.chunks[i]) && len(e.chunks[i]) <= segmentSize) {
+					t.Errorf("%d bytes: piece %d has %d of %d", size, i, len(got[i]), len(e.chunks[min(i, len(e.chunks)-1)]))
+					break
+				}
+				if most > 1<<20 && len(e.chunks[i]) > segmentSize {
+					break // from here on they are not counted alike
+				}
+			}
+		}
+	}
+}
+
+// A head that is larger than a segment is read over several, and one that is too
+// large is not stored.
+func TestSealLargeHead(t *testing.T) {
+	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	e := large(1000)
+	e.header["Large"] = []string{strings.Repeat("x", 3*segmentSize)}
+	if got, err := opened(c, e.key, entryOf(t, c, e)); err != nil || !same(got, e) {
+		t.Errorf("it opens as %+v, %v", got, err)
+	}
+	e.header["Large"] = []string{strings.Repeat("x", maxEntryHead)}
+	if err := e.write(c.shelf.seal.begin(c, e.key, e.size, io.Discard), func(int) {}); err != errEntry {
+		t.Errorf("a head of more than 1 MiB: %v", err)
+	}
+}
+
+// A store that fails while it is read or written is known to have.
+func TestSealOverAFailingStore(t *testing.T) {
+	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	e, failed := large(3*segmentSize), errors.New("failed")
+	entry := entryOf(t, c, e)
+	for _, n := range []int{0, 10, segmentRead - 1, segmentRead, segmentRead + 5, len(entry)} {
+		r := io.MultiReader(bytes.NewReader(entry[:n]), iotest.ErrReader(failed))
+		if _, err := c.shelf.open(c, e.key, r, func(int) {}); err != failed {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+	for n := range 4 {
+		if err := e.write(c.shelf.seal.begin(c, e.key, e.size, &failingWriter{n, failed}), func(int) {}); err != failed {
+			t.Errorf("at segment %d: %v", n, err)
+		}
+	}
+}
+
+type failingWriter struct {
+	n   int
+	err error
+}
+
+func (w *failingWriter) Write(p []byte) (int, error) {
+	if w.n--; w.n < 0 {
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
 // Whatever the bytes, decoding them ends in an answer or an error, and never in
 // one that is larger than they are.
 func FuzzDecodeEntry(f *testing.F) {
@@ -67,12 +239,13 @@ func FuzzDecodeEntry(f *testing.F) {
 		f.Add(e.encode(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		body := &cached{size: int64(len(b)) - 2}
+		if err := body.readBody(&unsealing{plain: b, last: true}); err == nil && len(bytes.Join(body.chunks, nil)) != len(b)-2 {
+			t.Errorf("%d bytes of body, of %d", len(bytes.Join(body.chunks, nil)), len(b)-2)
+		}
 		e := new(cached)
 		if e.decode(b) != nil {
 			return
-		}
-		if e.size > int64(len(b)) {
-			t.Errorf("%d bytes of body from %d", e.size, len(b))
 		}
 		again := new(cached)
 		if err := again.decode(e.encode(nil)); err != nil || !same(e, again) {

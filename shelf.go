@@ -25,6 +25,7 @@ type shelf struct {
 
 	aside   atomic.Int64 // until when the store is left alone, in unix nanoseconds
 	pending atomic.Int32 // calls of the store under way
+	owed    owed
 }
 
 const (
@@ -35,6 +36,8 @@ const (
 	// maxPending how many calls of it, ended or not, may be under way.
 	asideFor   = time.Second
 	maxPending = 256
+	// portion is for how many bytes of an entry that time is granted.
+	portion = 16 << 20
 )
 
 var errStoreBusy = errors.New("the store is too slow")
@@ -45,43 +48,112 @@ func (s *shelf) get(v *visit, key cacheKey) *cached {
 		e, _ := s.memory.get(key, v.now)
 		return e
 	}
-	var sealed []byte
-	err := s.ask(v, "get", func(ctx context.Context) error {
+	var e *cached
+	damaged := false
+	err := s.ask(v, "get", func(ctx context.Context, more func(int)) error {
 		r, err := c.Store.Get(ctx, key.String())
 		if err != nil {
 			return err
 		}
 		defer r.Close()
-		limit := c.maxEntry() + maxEntryHead
-		// All of it is read before any is given: that is what makes an entry that
-		// was damaged a miss, and not an answer that breaks off.
-		b, err := io.ReadAll(io.LimitReader(r, limit+1))
-		if err == nil && int64(len(b)) <= limit {
-			sealed = b
+		if e, err = s.open(c, key, r, more); err == errEntry {
+			damaged, err = true, nil
 		}
 		return err
 	})
-	if err != nil || sealed == nil {
+	switch {
+	case err != nil:
 		return nil
-	}
-	e, ok := s.seal.open(c, key, sealed)
-	if !ok {
+	case damaged:
 		v.fault("damaged")
 		s.drop(v, key)
 		return nil
-	}
-	if !v.now.Before(e.until(c)) {
+	case s.owed.covers(key, e.received):
+		s.forget(v, key)
+		return nil
+	case e.size > c.maxEntry() || !v.now.Before(e.until(c)):
 		return nil
 	}
 	return e
 }
 
+// open reads an entry. All of it is read before any is given: that is what makes
+// one that was damaged a miss, and not an answer that breaks off. The body of one
+// that is larger than a segment is not kept, but read again by who gives it.
+func (s *shelf) open(c *Cache, key cacheKey, r io.Reader, more func(int)) (*cached, error) {
+	u := s.seal.unseal(c, key, r)
+	defer u.free()
+	e, err := u.answer(c)
+	if err != nil {
+		return nil, err
+	}
+	if u.last {
+		return e, e.readBody(u)
+	}
+	if e.size > c.maxEntry() {
+		return e, nil // which get has no use for
+	}
+	e.far = &u.id
+	for {
+		u.plain = nil
+		switch err := u.next(); err {
+		case nil:
+			more(len(u.plain))
+		case io.EOF:
+			return e, nil
+		default:
+			return nil, err
+		}
+	}
+}
+
+// reopen opens an entry once more, to read its body. The error is errEntry if it
+// is another one now.
+func (s *shelf) reopen(ctx context.Context, c *Cache, e *cached) (*unsealing, io.ReadCloser, error) {
+	r, err := c.Store.Get(ctx, e.key.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	u := s.seal.unseal(c, e.key, r)
+	if _, err = u.head(); err == nil && u.id != *e.far {
+		err = errEntry
+	}
+	if err != nil {
+		u.free()
+		r.Close()
+		return nil, nil, err
+	}
+	return u, r, nil
+}
+
+// near is the answer with its body in memory, nil if that cannot be had.
+func (s *shelf) near(v *visit, e *cached) *cached {
+	if e == nil || e.far == nil {
+		return e
+	}
+	near := *e
+	near.far = nil
+	if s.ask(v, "get", func(ctx context.Context, _ func(int)) error {
+		u, r, err := s.reopen(ctx, v.cache, e)
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		defer u.free()
+		return near.readBody(u)
+	}) != nil {
+		return nil
+	}
+	return &near
+}
+
+// put stores an answer, or drops what was there before if it cannot.
 func (s *shelf) put(v *visit, e *cached) {
 	c := v.cache
 	defer s.puts.Add(1)
 	until, now := e.until(c), time.Now()
 	if e.size > c.maxEntry() || !now.Before(until) {
-		s.drop(v, e.key) // what it would have replaced is out of date
+		s.forget(v, e.key) // what it would have replaced is out of date
 		return
 	}
 	if c.Store == nil {
@@ -90,46 +162,156 @@ func (s *shelf) put(v *visit, e *cached) {
 		}
 		return
 	}
-	sealed := s.seal.close(c, e)
-	s.ask(v, "put", func(ctx context.Context) error {
+	var id entryID
+	if s.ask(v, "put", func(ctx context.Context, more func(int)) error {
 		w, err := c.Store.Put(ctx, e.key.String(), until.Sub(now))
 		if err != nil {
 			return err
 		}
 		defer w.Abort()
-		if _, err := w.Write(sealed); err != nil {
+		x := s.seal.begin(c, e.key, e.size+1024, w)
+		id = x.id
+		if e.far == nil {
+			err = e.write(x, more)
+		} else {
+			err = s.copy(ctx, c, e, x, more)
+		}
+		if err != nil {
 			return err
 		}
-		return w.Commit()
-	})
-}
-
-func (s *shelf) drop(v *visit, key cacheKey) {
-	if v.cache.Store == nil {
-		s.memory.delete(key)
+		if err = w.Commit(); err == nil && ctx.Err() != nil {
+			// Nobody has waited for it, and what it says may have been changed since.
+			c.Store.Delete(context.WithoutCancel(ctx), e.key.String())
+		}
+		return err
+	}) != nil {
 		return
 	}
-	s.ask(v, "delete", func(ctx context.Context) error {
+	s.owed.done(e.key, e.received)
+	if e.far != nil {
+		e.far = &id
+	}
+}
+
+// copy writes an answer with the body that is in the store.
+func (s *shelf) copy(ctx context.Context, c *Cache, e *cached, x *sealing, more func(int)) error {
+	u, r, err := s.reopen(ctx, c, e)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer u.free()
+	if err := e.writeHead(x); err != nil {
+		return err
+	}
+	for {
+		if _, err := x.Write(u.plain); err != nil {
+			return err
+		}
+		more(len(u.plain))
+		u.plain = nil
+		if err := u.next(); err == io.EOF {
+			return x.end()
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// forget deletes an entry that must not be given any more, even if the store does
+// not do it now.
+func (s *shelf) forget(v *visit, key cacheKey) {
+	now := time.Now()
+	if err := s.drop(v, key); err != nil {
+		s.owed.add(key, now)
+	} else if v.cache.Store != nil {
+		s.owed.done(key, now)
+	}
+}
+
+// drop deletes an entry that is of no use.
+func (s *shelf) drop(v *visit, key cacheKey) error {
+	if v.cache.Store == nil {
+		s.memory.delete(key)
+		return nil
+	}
+	return s.ask(v, "delete", func(ctx context.Context, _ func(int)) error {
 		return v.cache.Store.Delete(ctx, key.String())
 	})
 }
 
-// ask calls the store, for no longer than shelfTime. A store need not mind its
-// context: one that hangs is left behind, and a few of that kind end the asking.
-func (s *shelf) ask(v *visit, op string, f func(context.Context) error) error {
-	if time.Now().UnixNano() < s.aside.Load() || s.pending.Load() >= maxPending {
+// owed are the entries that the store was told to delete and has not: it failed,
+// was slow, or was not even asked. What was received before is none any more, in
+// this process.
+type owed struct {
+	mu    sync.Mutex
+	since map[cacheKey]int64 // unix nanoseconds: a store's entries know no monotonic clock
+	all   int64              // the same for every key, where there were too many
+}
+
+// maxOwed is how many are told apart.
+const maxOwed = 4096
+
+func (o *owed) add(key cacheKey, at time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since == nil {
+		o.since = make(map[cacheKey]int64)
+	}
+	if _, ok := o.since[key]; !ok && len(o.since) >= maxOwed {
+		clear(o.since)
+		o.all = at.UnixNano()
+	}
+	o.since[key] = at.UnixNano()
+}
+
+// done is told of what is no longer there: all that was received before.
+func (o *owed) done(key cacheKey, before time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if since, ok := o.since[key]; ok && since <= before.UnixNano() {
+		delete(o.since, key)
+	}
+}
+
+func (o *owed) covers(key cacheKey, received time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	since, ok := o.since[key]
+	return ok && received.UnixNano() <= since || received.UnixNano() <= o.all
+}
+
+// ask calls the store, for no longer than shelfTime or, where much is read or
+// written, as long for each portion that f tells more of. A store need not mind
+// its context: one that hangs is left behind, and a few of that kind end the asking.
+func (s *shelf) ask(v *visit, op string, f func(ctx context.Context, more func(int)) error) error {
+	if s.busy() {
 		return errStoreBusy
 	}
-	s.pending.Add(1)
 	// The caller's end is no reason to keep half of an entry, and its deadline
-	// none to think the store slow.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), shelfTime)
+	// none to think the store slow. This one is later than all that is granted.
+	portions := min(v.cache.maxEntry()/portion, 1000)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), shelfTime*time.Duration(portions+2))
 	defer cancel()
+	return s.wait(ctx, v, op, shelfTime, func(more func(int)) error { return f(ctx, more) })
+}
+
+// busy reports whether the store is to be left alone.
+func (s *shelf) busy() bool {
+	return time.Now().UnixNano() < s.aside.Load() || s.pending.Load() >= maxPending
+}
+
+// wait waits for f, which calls the store, until the limit, which more puts off,
+// or the end of ctx. What f uses may then still be in use.
+func (s *shelf) wait(ctx context.Context, v *visit, op string, limit time.Duration, f func(more func(int)) error) error {
+	s.pending.Add(1)
 	type outcome struct {
 		err      error
 		panicked any
 	}
 	done := make(chan outcome, 1)
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
 	go func() {
 		var o outcome
 		defer func() {
@@ -138,24 +320,29 @@ func (s *shelf) ask(v *visit, op string, f func(context.Context) error) error {
 			done <- o
 		}()
 		o.err = errStoreBusy // where it ends its goroutine
-		o.err = f(ctx)
+		n := 0
+		o.err = f(func(more int) {
+			if n += more; n >= portion {
+				n = 0
+				timer.Reset(limit)
+			}
+		})
 	}()
 	select {
 	case o := <-done:
 		if o.panicked != nil {
 			panic(o.panicked)
 		}
-		if o.err != nil && !errors.Is(o.err, fs.ErrNotExist) {
-			if ctx.Err() != nil {
-				s.aside.Store(time.Now().Add(asideFor).UnixNano())
-			}
+		if o.err != nil && !errors.Is(o.err, fs.ErrNotExist) && ctx.Err() == nil {
 			v.fault(op)
 		}
 		return o.err
-	case <-ctx.Done():
+	case <-timer.C:
 		s.aside.Store(time.Now().Add(asideFor).UnixNano())
 		v.fault(op + " slow")
 		return errStoreBusy
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -202,13 +389,11 @@ func (s *shelf) purgeStore(c *Cache, forget func(Stored) bool) (n int, err error
 			if err != nil {
 				continue // it has gone meanwhile
 			}
-			b, err := io.ReadAll(io.LimitReader(r, c.maxEntry()+maxEntryHead))
+			u := s.seal.unseal(c, key, r)
+			e, err := u.answer(c) // of the body nothing is told
+			u.free()
 			r.Close()
-			if err != nil {
-				continue
-			}
-			e, ok := s.seal.open(c, key, b)
-			if !ok || e.variants != nil || !forget(e.public()) {
+			if err != nil || e.variants != nil || !forget(e.public()) {
 				continue
 			}
 		}
@@ -234,7 +419,7 @@ func (v *visit) store(e *cached) {
 	names, _ := rfc9111.Vary(e.header)
 	if e.prompt || len(names) == 0 {
 		if e.status == http.StatusPartialContent {
-			e = e.joined(s.get(v, e.key), v.cache)
+			e = e.joined(s.get(v, e.key), v)
 		}
 		s.put(v, e)
 		return
@@ -249,7 +434,7 @@ func (v *visit) store(e *cached) {
 	}
 	x, e.key = x.with(v, names, v.call.in.Header)
 	if e.status == http.StatusPartialContent {
-		e = e.joined(s.get(v, e.key), v.cache)
+		e = e.joined(s.get(v, e.key), v)
 	}
 	s.put(v, e)
 	s.put(v, &cached{key: e.primary, primary: e.primary, method: e.method, url: e.url, received: v.now, variants: x})

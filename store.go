@@ -24,6 +24,9 @@ type CacheStore interface {
 	// does not mind what becomes of the key in the meantime: it gives this entry
 	// to its end or an error, never a part with a clean end and never parts of two.
 	// ctx holds until the reader is closed.
+	//
+	// An entry of more than 64 KiB is read twice: to see that it is whole, and then
+	// again while it is given, at the caller's pace. None is in memory as a whole.
 	Get(ctx context.Context, key string) (io.ReadCloser, error)
 
 	// Put begins an entry, which takes the place of an earlier one at its Commit

@@ -178,7 +178,7 @@ func (v *visit) passed(r *result) {
 			}
 			c.shelf.put(v, v.found.freshened(c, res.Header, v.now, time.Now()))
 		case rfc9111.Drop:
-			c.shelf.drop(v, v.found.key)
+			c.shelf.forget(v, v.found.key)
 		}
 		return
 	}
@@ -200,7 +200,7 @@ func (v *visit) passed(r *result) {
 // First the latter, or it might be stored between the two.
 func (v *visit) invalidate(key cacheKey) {
 	v.cache.flights.doubt(key)
-	v.cache.shelf.drop(v, key)
+	v.cache.shelf.forget(v, key)
 }
 
 // keep stores the answer to a POST that says of itself that it is what a GET of
@@ -261,13 +261,18 @@ func (v *visit) nothing() (*http.Response, error) {
 	})
 }
 
-// hit answers with what is stored.
-func (v *visit) hit(e *cached, how, why string) (*http.Response, error) {
-	v.note(how, why)
-	ttl := e.meta.TTL(v.now)
+// hit answers with what is stored. It reports false if that has gone meanwhile.
+func (v *visit) hit(how, why string) (*http.Response, error, bool) {
 	line := make([]byte, 0, 40)
 	line = append(line, "; hit; ttl="...)
-	return v.deliver(e.response(v, appendSeconds(line, ttl), why))
+	res := v.found.response(v, appendSeconds(line, v.found.meta.TTL(v.now)), why)
+	if res == nil {
+		v.found, v.fwd = nil, "uri-miss"
+		return nil, nil, false
+	}
+	v.note(how, why)
+	res, err := v.deliver(res)
+	return res, err, true
 }
 
 // deliver hands a response to the caller that no attempt of this call gave.
@@ -302,7 +307,8 @@ func (c *call) stale(now time.Time) (*http.Response, bool) {
 	if !v.found.serves(&v) || !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
 		return nil, false
 	}
-	return v.found.response(&v, []byte("; fwd=stale"), "fallback"), true
+	res := v.found.response(&v, []byte("; fwd=stale"), "fallback")
+	return res, res != nil
 }
 
 // status adds the cache's line to a header, which must be the response's own.

@@ -1,0 +1,459 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// lending is a store that counts the readers which are open, and asks before
+// each of their Reads: of the nth Get's, after so many bytes.
+type lending struct {
+	recorder
+	read func(nth int, ctx context.Context, at int) error
+
+	mu         sync.Mutex
+	gets, open int
+}
+
+type lentReader struct {
+	io.Reader
+	c   *lending
+	ctx context.Context
+	nth int
+	at  int
+}
+
+func (c *lending) Get(ctx context.Context, key string) (io.ReadCloser, error) {
+	r, err := c.recorder.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gets++
+	c.open++
+	return &lentReader{Reader: r, c: c, ctx: ctx, nth: c.gets}, nil
+}
+
+func (r *lentReader) Read(p []byte) (int, error) {
+	if r.c.read != nil {
+		if err := r.c.read(r.nth, r.ctx, r.at); err != nil {
+			return 0, err
+		}
+	}
+	n, err := r.Reader.Read(p[:min(len(p), 10_000-r.at%10_000)])
+	r.at += n
+	return n, err
+}
+
+func (r *lentReader) Close() error {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	r.c.open--
+	return nil
+}
+
+// count returns how often the store was asked and how many readers are open.
+func (c *lending) count() (gets, open int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gets, c.open
+}
+
+// noise is a text that does not repeat itself.
+func noise(size int) string {
+	b := make([]byte, size)
+	rng := rand.New(rand.NewPCG(uint64(size), 1))
+	for i := range b {
+		b[i] = 'a' + byte(rng.IntN(26))
+	}
+	return string(b)
+}
+
+// An answer of 64 MiB is given from the disk with some hundred kilobytes of memory.
+func TestCacheLargeHitInLittleMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 64 << 20
+		base := wire(func(*http.Request) (*http.Response, error) {
+			return reply(200, io.LimitReader(repeating{}, size), "Cache-Control", "max-age=60"), nil
+		})
+		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{Store: &snubber.DiskStore{Dir: t.TempDir()}, Secret: cacheSecret, MaxEntryBytes: size, MaxBytes: 8 * size}}
+		if _, err := fetch(rt, get(t)); err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		res, err := rt.RoundTrip(get(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, res.Body, make([]byte, 32<<10))
+		res.Body.Close()
+		runtime.ReadMemStats(&after)
+		if r := snubber.ReportOf(res); n != size || err != nil || r.Cache != "hit" {
+			t.Fatalf("a %s of %d bytes, %v", r.Cache, n, err)
+		}
+		if b := after.TotalAlloc - before.TotalAlloc; b > 4<<20 {
+			t.Errorf("%d bytes were allocated", b)
+		} else {
+			t.Logf("%d bytes were allocated, in %d pieces", b, after.Mallocs-before.Mallocs)
+		}
+	})
+}
+
+type repeating struct{}
+
+func (repeating) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = byte(i)
+	}
+	return len(p), nil
+}
+
+// Whatever can be asked of a stored answer can be of a large one, and each reader
+// is closed.
+func TestCacheLargeAnswers(t *testing.T) {
+	body := noise(300_000)
+	for _, tt := range []struct {
+		name   string
+		first  step
+		then   []step
+		after  time.Duration
+		req    func() *http.Request
+		status int
+		want   string
+		cache  string
+	}{
+		{"all", page(body), nil, 0, func() *http.Request { return get(t) }, 200, body, "hit"},
+		{"its head", page(body), nil, 0, func() *http.Request { return newReq(t, "HEAD", pageURL, "") }, 200, "", "hit"},
+		{"whether it has changed", page(body, "Etag", `"1"`), nil, 0, func() *http.Request { return get(t, "If-None-Match", `"1"`) }, 304, "", "hit"},
+		{"a part", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=150000-250000") }, 206, body[150_000:250_001], "hit"},
+		{"its end", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=-5") }, 206, body[299_995:], "hit"},
+		{"a part beyond", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=300000-") }, 416, "", "hit"},
+		{"confirmed", page(body, "Etag", `"1"`), []step{{status: 304, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "revalidated"},
+		{"when the server fails", page(body, "Cache-Control", "max-age=60, stale-if-error=600"), []step{{status: 503}}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "stale"},
+		{"while it is refreshed", page(body, "Cache-Control", "max-age=60, stale-while-revalidate=600"), []step{page("new")}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "stale"},
+		{"of the variant", page(body, "Vary", "X"), nil, 0, func() *http.Request { return get(t) }, 200, body, "hit"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &lending{}
+				rt := stored(play(append([]step{tt.first}, tt.then...)...), store)
+				served(t, rt, get(t))
+				time.Sleep(tt.after)
+				for i := range 2 {
+					res, err := rt.RoundTrip(tt.req())
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := slurp(t, res)
+					want := tt.cache
+					if i > 0 && want == "revalidated" {
+						want = "hit" // what was confirmed was written anew, with its body
+					}
+					if r := snubber.ReportOf(res); res.StatusCode != tt.status || got != tt.want || r.Cache != want || r.Outcome.Class != snubber.Success {
+						t.Errorf("a %s of %d with %d bytes (%v), want a %s of %d with %d", r.Cache, res.StatusCode, len(got), r.Outcome, want, tt.status, len(tt.want))
+					}
+					if tt.name == "while it is refreshed" {
+						break
+					}
+				}
+				synctest.Wait()
+				if gets, open := store.count(); open != 0 {
+					t.Errorf("of %d readers %d are open", gets, open)
+				}
+			})
+		})
+	}
+}
+
+// A large part is completed and joined like a small one.
+func TestCacheLargeParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := noise(400_000)
+		part := func(first, last int) step {
+			return step{status: 206, body: body[first : last+1], header: hdr("Cache-Control", "max-age=60", "Etag", `"1"`,
+				"Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))}
+		}
+		for name, ask := range map[string][]string{"completed": nil, "joined": {"Range", "bytes=200000-"}} {
+			store := &lending{}
+			base := play(part(0, 199_999), part(200_000, 399_999))
+			rt := stored(base, store)
+			served(t, rt, get(t, "Range", "bytes=0-199999"))
+			served(t, rt, get(t, ask...))
+			if got, how := served(t, rt, get(t)); got != body || how != "hit" || base.sent() != 2 {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			}
+			if _, open := store.count(); open != 0 {
+				t.Errorf("%s: %d readers are open", name, open)
+			}
+		}
+	})
+}
+
+// A stream of any length is given again in the pieces in which it came.
+func TestCacheReplaysPiecesOfALongStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var chunks []chunk
+		want := ""
+		for i := range 200 {
+			text := strings.Replace(deltaEvent, "hi", strings.Repeat("x", 700+i), 1)
+			chunks, want = append(chunks, chunk{text: text}), want+text
+		}
+		end := finishedEvent + doneEvent
+		rt := stored(sse(append(chunks, chunk{text: end})...), &lending{})
+		for _, how := range []string{"miss", "hit"} {
+			res, err := rt.RoundTrip(streamed(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, 32<<10)
+			got := ""
+			for i := 0; ; i++ {
+				n, err := res.Body.Read(buf)
+				if got += string(buf[:n]); err == io.EOF {
+					break
+				}
+				if err != nil || i < len(chunks) && n != len(chunks[i].text) {
+					t.Fatalf("a %s: piece %d has %d bytes (%v), want %d", how, i, n, err, len(chunks[i].text))
+				}
+			}
+			if r := snubber.ReportOf(res); got != want+end || r.Cache != how {
+				t.Errorf("a %s of %d bytes, want a %s of %d", r.Cache, len(got), how, len(want+end))
+			}
+			res.Body.Close()
+		}
+	})
+}
+
+// Each byte of a large entry matters too: it is a miss before the first byte.
+func TestCacheLargeEntryDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := noise(200_000)
+		store := &lending{}
+		base := play(page(body))
+		rt := stored(base, store)
+		served(t, rt, get(t))
+		for key, whole := range store.m {
+			for i := 0; i < len(whole); i += 1 + i/9 {
+				for _, damaged := range [][]byte{flipped(whole, i), whole[:i]} {
+					store.m[key] = damaged
+					sent := base.sent()
+					if got, how := served(t, rt, get(t)); how != "miss" || got != body || base.sent() != sent+1 {
+						t.Fatalf("damaged at %d: a %s of %d bytes", i, how, len(got))
+					}
+				}
+			}
+		}
+	})
+}
+
+// What becomes of a large entry after it was found to be whole is an error to who
+// reads it, after bytes that are right, and a miss to the next.
+func TestCacheLargeEntryDamagedMeanwhile(t *testing.T) {
+	body := noise(300_000)
+	failed := errors.New("failed")
+	for name, damage := range map[string]func(entry []byte) error{
+		"altered": func(entry []byte) error { clear(entry[200_000:]); return nil },
+		"fails":   func([]byte) error { return failed },
+		"cut":     func([]byte) error { return io.EOF },
+		"hangs":   func([]byte) error { time.Sleep(time.Minute); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &lending{}
+				base := play(page(body))
+				rt := stored(base, store)
+				served(t, rt, get(t))
+				var entry []byte
+				for _, entry = range store.m {
+				}
+				store.read = func(nth int, _ context.Context, at int) error {
+					if nth == 2 && at == 150_000 {
+						return damage(entry)
+					}
+					return nil
+				}
+				res, err := rt.RoundTrip(get(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				got, err := io.ReadAll(res.Body)
+				if !errors.Is(err, io.ErrUnexpectedEOF) || len(got) < 100_000 || !strings.HasPrefix(body, string(got)) || time.Since(start) > 20*time.Second {
+					t.Errorf("%d bytes and %v after %v", len(got), err, time.Since(start))
+				}
+				if _, again := res.Body.Read(make([]byte, 1)); again != err {
+					t.Errorf("then %v", again)
+				}
+				if r := snubber.ReportOf(res); r.Cache != "hit" || r.Outcome.Class == snubber.Success {
+					t.Errorf("report %+v", r)
+				}
+				res.Body.Close()
+				time.Sleep(2 * time.Minute)
+				if _, open := store.count(); open != 0 {
+					t.Errorf("%d readers are open", open)
+				}
+				if got, how := served(t, rt, get(t)); got != body || how == "hit" && base.sent() == 1 && name == "altered" {
+					t.Errorf("the next has a %s of %d bytes", how, len(got))
+				}
+			})
+		})
+	}
+}
+
+// A large entry that is replaced, or goes, before it is read is no answer: the
+// server is asked.
+func TestCacheLargeEntryGoneMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := noise(300_000)
+		for name, change := range map[string]func(s *lending, key string){
+			"deleted":  func(s *lending, key string) { s.Delete(context.Background(), key) },
+			"replaced": func(s *lending, key string) { s.m[key] = s.m["other"] },
+		} {
+			store := &lending{}
+			base := play(page(body, "Etag", `"1"`), page(body+"!", "Etag", `"2"`))
+			rt := stored(base, store)
+			served(t, rt, get(t))
+			for _, other := range store.m {
+				store.m["other"] = other
+			}
+			served(t, rt, get(t, "Cache-Control", "no-cache")) // the same key, another entry
+			gets, _ := store.count()
+			store.get = func(context.Context) error {
+				if now, _ := store.count(); now == gets+1 { // it has been found to be whole
+					for key := range store.m {
+						if key != "other" {
+							change(store, key)
+						}
+					}
+				}
+				return nil
+			}
+			got, how := served(t, rt, get(t))
+			if got != body+"!" || how != "miss" || base.sent() != 3 || base.all()[2].header["If-None-Match"] != nil {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			}
+			if _, open := store.count(); open != 0 {
+				t.Errorf("%s: %d readers are open", name, open)
+			}
+		}
+	})
+}
+
+// What the server confirms and the store has not any more is asked for once more.
+func TestCacheLargeEntryGoneWhileConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &lending{}
+		body, etag := noise(300_000), hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
+		base := play(step{body: body, header: etag}, step{do: func(req *http.Request) (*http.Response, error) {
+			for key := range store.m {
+				store.Delete(t.Context(), key)
+			}
+			time.Sleep(time.Second)
+			res := reply(304, strings.NewReader(""))
+			res.Header = etag
+			return res, nil
+		}}, step{body: body, header: etag})
+		rt := stored(base, store)
+		served(t, rt, get(t))
+		time.Sleep(2 * time.Minute)
+		bodies, errs := crowd(t, rt, 3, func(int) *http.Request { return get(t) })
+		if bodies[body] != 3 || len(errs) > 0 {
+			t.Errorf("%d of 3 have the answer, errors %v", bodies[body], errs)
+		}
+		if got, how := served(t, rt, get(t)); got != body || how != "hit" {
+			t.Errorf("then a %s of %d bytes", how, len(got))
+		}
+		if base.all()[2].header["If-None-Match"] != nil {
+			t.Error("it is asked for under a condition")
+		}
+	})
+}
+
+// Who closes a large answer, or has no more time, waits for no store, and the
+// store's reader is closed when it is no longer read.
+func TestCacheLargeEntryLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &lending{}
+		rt := stored(play(page(noise(300_000))), store)
+		served(t, rt, get(t))
+		store.read = func(nth int, ctx context.Context, at int) error {
+			if nth%2 == 0 && at == 150_000 {
+				time.Sleep(5 * time.Second)
+			}
+			return nil
+		}
+		for want, leave := range map[error]func(*http.Response){
+			http.ErrBodyReadAfterClose: func(res *http.Response) { time.Sleep(time.Second); res.Body.Close() },
+			context.DeadlineExceeded:   func(*http.Response) {},
+		} {
+			req := get(t)
+			if want == context.DeadlineExceeded {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				req = req.WithContext(ctx)
+			}
+			start := time.Now()
+			res, err := rt.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			go leave(res)
+			if _, err := io.ReadAll(res.Body); err != want || time.Since(start) != time.Second {
+				t.Errorf("%v after %v, want %v", err, time.Since(start), want)
+			}
+			res.Body.Close()
+			time.Sleep(10 * time.Second)
+			if _, open := store.count(); open != 0 {
+				t.Errorf("%d readers are open", open)
+			}
+		}
+	})
+}
+
+// A crowd that reads large answers, each at its own pace, gets each byte.
+func TestCacheLargeHitsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := noise(500_000)
+		rt := stored(play(page(body)), &snubber.DiskStore{Dir: t.TempDir()})
+		served(t, rt, get(t))
+		bodies, errs := crowd(t, rt, 40, func(int) *http.Request { return get(t) })
+		if bodies[body] != 40 || len(errs) > 0 {
+			t.Errorf("%d of 40 have the answer, errors %v", bodies[body], errs)
+		}
+	})
+}
+
+// A slow store is granted its time for each portion of an entry, not for all of it.
+func TestCacheLargeEntryTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := strings.Repeat("x", 20<<20)
+		store := &lending{}
+		rt := stored(play(page(body)), store)
+		rt.Cache.MaxEntryBytes, rt.Cache.MaxBytes = 64<<20, -1
+		served(t, rt, get(t))
+		store.read = func(nth int, ctx context.Context, at int) error {
+			if at%2_000_000 == 0 && at > 0 {
+				time.Sleep(30 * time.Millisecond)
+			}
+			return ctx.Err()
+		}
+		start := time.Now()
+		if got, how := served(t, rt, get(t)); got != body || how != "hit" || time.Since(start) < 280*time.Millisecond {
+			t.Errorf("a %s of %d bytes after %v", how, len(got), time.Since(start))
+		}
+	})
+}

@@ -1,0 +1,164 @@
+package snubber_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// reluctant is a store that is asked before each Delete and each Commit.
+type reluctant struct {
+	recorder
+	del, commit func() error // set before use
+	ill         atomic.Bool  // they are asked
+}
+
+type reluctantWriter struct {
+	snubber.CacheWriter
+	r *reluctant
+}
+
+func (r *reluctant) Delete(ctx context.Context, key string) error {
+	if r.del != nil && r.ill.Load() {
+		if err := r.del(); err != nil {
+			return err
+		}
+	}
+	return r.recorder.Delete(ctx, key)
+}
+
+func (r *reluctant) Put(ctx context.Context, key string, ttl time.Duration) (snubber.CacheWriter, error) {
+	w, err := r.recorder.Put(ctx, key, ttl)
+	return &reluctantWriter{w, r}, err
+}
+
+func (w *reluctantWriter) Commit() error {
+	if w.r.commit != nil && w.r.ill.Load() {
+		if err := w.r.commit(); err != nil {
+			return err
+		}
+	}
+	return w.CacheWriter.Commit()
+}
+
+// What a change has made out of date is not given after it, though the store did
+// not delete it; and is deleted when it is seen again.
+func TestCacheForgetsWhatTheStoreDoesNot(t *testing.T) {
+	failed := errors.New("failed")
+	for name, trouble := range map[string]func(t *testing.T, rt *snubber.Transport, s *reluctant){
+		"Delete fails": func(_ *testing.T, _ *snubber.Transport, s *reluctant) {
+			s.del = func() error { return failed }
+		},
+		"Delete hangs": func(_ *testing.T, _ *snubber.Transport, s *reluctant) {
+			s.del = func() error { time.Sleep(time.Hour); return failed }
+		},
+		"the store is left alone": func(t *testing.T, rt *snubber.Transport, s *reluctant) {
+			s.recorder.get = func(context.Context) error {
+				if s.ill.Load() {
+					time.Sleep(time.Second)
+				}
+				return nil
+			}
+			served(t, rt, newReq(t, "GET", pageURL+"/other", ""))
+		},
+	} {
+		for what, page := range map[string]func(string) step{
+			"a page":    func(body string) step { return page(body) },
+			"a variant": func(body string) step { return page(body, "Vary", "Accept") },
+		} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := &reluctant{}
+					base := play(page("old"))
+					rt := stored(base, s)
+					served(t, rt, get(t))
+					base.steps = append(base.steps, step{})
+					if name == "the store is left alone" {
+						base.steps = []step{page("old"), page("other"), {}}
+					}
+					s.ill.Store(true)
+					trouble(t, rt, s)
+					served(t, rt, newReq(t, "PUT", pageURL, "new"))
+					s.ill.Store(false)
+					time.Sleep(2 * time.Second)
+					base.steps = append(base.steps, page("new"))
+					before := len(s.m)
+					if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+						t.Errorf("after the change a %s of %q", how, body)
+					}
+					if body, how := served(t, rt, get(t)); body != "new" || how != "hit" {
+						t.Errorf("then a %s of %q", how, body)
+					}
+					if what == "a page" && len(s.m) != before {
+						t.Errorf("%d entries, want %d", len(s.m), before)
+					}
+					time.Sleep(2 * time.Hour) // for who hangs
+				})
+			})
+		}
+	}
+}
+
+// What is out of date does not stay in the store for longer than it must.
+func TestCacheForgetsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &reluctant{del: func() error { return errors.New("failed") }}
+		rt := stored(play(page("old"), step{}, step{body: "new", header: hdr("Cache-Control", "no-store")}), s)
+		served(t, rt, get(t))
+		s.ill.Store(true)
+		served(t, rt, newReq(t, "PUT", pageURL, "new"))
+		s.ill.Store(false)
+		if body, _ := served(t, rt, get(t)); body != "new" || len(s.m) > 0 {
+			t.Errorf("%q, and %d entries", body, len(s.m))
+		}
+	})
+}
+
+// While the store does not do what it is told, what was deleted in vain stays out
+// of date, and what is received after that is not.
+func TestCacheForgetsForAsLongAsTheStoreDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &reluctant{del: func() error { return errors.New("failed") }}
+		base := play(page("old"), step{}, page("new"))
+		rt := stored(base, s)
+		served(t, rt, get(t))
+		s.ill.Store(true)
+		served(t, rt, newReq(t, "PUT", pageURL, "new"))
+		s.put = func(context.Context) error { return errors.New("failed") }
+		for range 3 {
+			if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+				t.Errorf("a %s of %q", how, body)
+			}
+		}
+		s.put = nil
+		time.Sleep(time.Second)
+		served(t, rt, get(t))
+		if body, how := served(t, rt, get(t)); body != "new" || how != "hit" {
+			t.Errorf("when it is stored a %s of %q", how, body)
+		}
+	})
+}
+
+// An answer that the store commits when nobody waits for it any more, maybe after
+// a change, is taken back.
+func TestCacheTakesBackWhatIsCommittedLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &reluctant{commit: func() error { time.Sleep(10 * time.Second); return nil }}
+		s.ill.Store(true)
+		base := play(page("old"), step{}, page("new"))
+		rt := stored(base, s)
+		served(t, rt, get(t))
+		s.ill.Store(false)
+		time.Sleep(5 * time.Second)
+		served(t, rt, newReq(t, "PUT", pageURL, "new"))
+		time.Sleep(10 * time.Second)
+		if body, how := served(t, rt, get(t)); body != "new" {
+			t.Errorf("a %s of %q", how, body)
+		}
+	})
+}
