@@ -130,6 +130,71 @@ func TestCacheFlightAcrossAChange(t *testing.T) {
 	}
 }
 
+// Nor is a POST's answer, which a GET could have, kept after a change that came
+// while it was asked for or read. Changes of something else do not matter, nor does
+// its own.
+func TestCachePostedAcrossAChange(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		delay, read time.Duration // of the POST's header, and of the rest of its body
+		change      string
+		want        string
+	}{
+		{"while it is asked for", 2 * time.Second, 0, pageURL, "new"},
+		{"while it is read", 0, 2 * time.Second, pageURL, "new"},
+		{"of something else", time.Second, 2 * time.Second, pageURL + "/other", "posted"},
+		{"none", time.Second, time.Second, "", "posted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+					switch req.Method {
+					case "POST":
+						time.Sleep(tt.delay)
+						body := newFlow(chunk{0, "pos", nil}, chunk{tt.read, "ted", nil})
+						return reply(200, body, "Cache-Control", "max-age=60", "Content-Location", pageURL), nil
+					case "PUT":
+						return reply(200, strings.NewReader("")), nil
+					}
+					return reply(200, strings.NewReader("new")), nil
+				}))
+				posting := launch(rt, newReq(t, "POST", pageURL, "x"))
+				time.Sleep(time.Second)
+				if tt.change != "" {
+					served(t, rt, newReq(t, "PUT", tt.change, "new"))
+				}
+				if got := <-posting; got.err != nil || got.body != "posted" {
+					t.Errorf("the POST has %q, %v", got.body, got.err)
+				}
+				if body, how := served(t, rt, get(t)); body != tt.want {
+					t.Errorf("a %s of %q, want %q", how, body, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// A function of the user that panics after the answer to a change has come leaves
+// no body open.
+func TestCachePanicAfterAChange(t *testing.T) {
+	base := play(step{body: "changed"})
+	rt := caching(base)
+	rt.Cache.Identity = func(*http.Request) string {
+		if base.sent() > 0 {
+			panic("boom")
+		}
+		return ""
+	}
+	func() {
+		defer func() { recover() }()
+		rt.RoundTrip(newReq(t, "PUT", pageURL, "new"))
+		t.Error("no panic")
+	}()
+	if base.all()[0].closed.IsZero() {
+		t.Error("the body is open")
+	}
+}
+
 // http.Client tells its time limit twice, by the context and by Request.Cancel.
 // Neither is the flight's.
 func TestCacheFlightOutlivesAClient(t *testing.T) {

@@ -28,7 +28,7 @@ type flight struct {
 	values context.Context // the leader's
 	landed chan struct{}
 
-	doubtful atomic.Bool // an unsafe request has changed what it is about
+	course course // of what it brings
 
 	mu         sync.Mutex
 	waiting    int       // callers that have not left
@@ -82,7 +82,7 @@ type piece struct {
 type flights struct {
 	mu  sync.Mutex
 	m   map[cacheKey]*flight
-	all map[*flight]struct{}   // those under way, joined by others or not
+	all map[*course]struct{}   // what is under way, joined by others or not
 	shy map[cacheKey]time.Time // until when nobody waits for another's answer
 }
 
@@ -192,33 +192,64 @@ func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, 
 // begin makes a flight, under mu.
 func (t *flights) begin(v *visit, key cacheKey, table *flights) *flight {
 	fl := v.newFlight(v.call.ctx(), key, table)
-	if t.all == nil {
-		t.all = make(map[*flight]struct{})
-	}
-	t.all[fl] = struct{}{}
+	fl.course.key = v.key
+	t.watchLocked(&fl.course)
 	return fl
 }
 
-// over says that a flight stores nothing any more.
-func (t *flights) over(fl *flight) {
+// course is the way of an answer to the shelf, from when the server is asked until
+// it is stored.
+type course struct {
+	key      cacheKey    // of what it is about
+	doubtful atomic.Bool // an unsafe request has changed that
+}
+
+func (t *flights) watch(w *course) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.all, fl)
+	t.watchLocked(w)
+}
+
+func (t *flights) watchLocked(w *course) {
+	if t.all == nil {
+		t.all = make(map[*course]struct{})
+	}
+	t.all[w] = struct{}{}
+}
+
+// over says that nothing is stored any more.
+func (t *flights) over(w *course) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, w)
 }
 
 // doubt is told that what is stored under a key is out of date, and with it what
-// is under way to there, which the server may have said before the change.
-func (t *flights) doubt(key cacheKey) {
+// is under way to there, which the server may have said before the change. The
+// answer to the request that made the change, if that is to be stored, it has not.
+func (t *flights) doubt(key cacheKey, own *course) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for fl := range t.all {
-		if fl.visit.key != key {
-			continue
+	for w := range t.all {
+		if w.key == key && w != own {
+			w.doubtful.Store(true)
 		}
-		fl.doubtful.Store(true)
-		if t.m[fl.key] == fl {
-			delete(t.m, fl.key)
+	}
+	for k, fl := range t.m {
+		if fl.course.key == key {
+			delete(t.m, k)
 		}
+	}
+}
+
+// keep stores an answer, unless what it is about has changed since it was asked
+// for. A change that comes between the two finds it, or is seen here.
+func (w *course) keep(v *visit, e *cached, put func(*cached)) {
+	if w.doubtful.Load() {
+		return
+	}
+	if put(e); w.doubtful.Load() {
+		v.cache.shelf.forget(v, e.key)
 	}
 }
 
@@ -367,7 +398,7 @@ func (t *flights) unlinkLocked(fl *flight) {
 // run is the flight's goroutine.
 func (fl *flight) run() {
 	orderly := false
-	defer fl.visit.cache.flights.over(fl)
+	defer fl.visit.cache.flights.over(&fl.course)
 	defer func() {
 		if !orderly {
 			fl.crash(recover())

@@ -80,7 +80,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 	now := time.Now()
 	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
 		e := v.found.freshened(v.cache, res.Header, requested, now)
-		fl.keep(e, func(e *cached) { v.cache.shelf.put(v, e) })
+		fl.course.keep(v, e, func(e *cached) { v.cache.shelf.put(v, e) })
 		fl.r.drop()
 		fl.land(known, func() {
 			fl.shared, fl.note = e, "revalidated"

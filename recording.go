@@ -142,18 +142,7 @@ func (fl *flight) commit(last *piece) {
 	if t := fl.r.res.Trailer; len(t) > 0 {
 		e.trailer = t.Clone()
 	}
-	fl.keep(e, fl.visit.store)
-}
-
-// keep stores an answer, unless what it is about has changed since it was given.
-// A change that comes between the two finds it, or is seen here.
-func (fl *flight) keep(e *cached, put func(*cached)) {
-	if fl.doubtful.Load() {
-		return
-	}
-	if put(e); fl.doubtful.Load() {
-		fl.visit.cache.shelf.forget(fl.visit, e.key)
-	}
+	fl.course.keep(fl.visit, e, fl.visit.store)
 }
 
 // reader is a caller on a flight's body.

@@ -24,6 +24,7 @@ type visit struct {
 	fwd    string // why it goes to the server, a value of RFC 9211
 	puts   uint64 // of the shelf, when it was looked into
 	reader *reader
+	course *course // of an answer to a HEAD or an unsafe request
 }
 
 type visitKind uint8
@@ -155,12 +156,31 @@ func (v *visit) pass() (*http.Response, error) {
 	}
 	v.note(how, v.bypass)
 	var r result
+	if v.found != nil || v.fwd == "method" && v.call.in.Method == http.MethodPost && !v.call.asked.inference {
+		v.course = &course{key: v.key}
+		if v.found == nil {
+			v.course.key = v.cache.keyOf(v.call.in)
+		}
+		v.cache.flights.watch(v.course)
+		defer func() {
+			if v.course != nil { // no body carries it on
+				v.cache.flights.over(v.course)
+			}
+		}()
+	}
 	v.call.ask(&r)
+	done := false
+	defer func() {
+		if !done { // a function of the user, or the store, panicked
+			r.drop()
+		}
+	}()
 	if r.res != nil {
 		v.passed(&r)
 		r.res.Header = r.res.Header.Clone()
 		status(r.res.Header, "; fwd="+v.fwd, v.bypass)
 	}
+	done = true
 	return v.call.deliver(&r)
 }
 
@@ -174,9 +194,9 @@ func (v *visit) passed(r *result) {
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
 		case rfc9111.Update:
 			if c.shelf.get(v, v.found.key) == nil {
-				return // it was forgotten meanwhile, maybe for a change that this answer does not know of
+				return // it was forgotten after it was found and before the course was watched
 			}
-			c.shelf.put(v, v.found.freshened(c, res.Header, v.now, time.Now()))
+			v.course.keep(v, v.found.freshened(c, res.Header, v.now, time.Now()), func(e *cached) { c.shelf.put(v, e) })
 		case rfc9111.Drop:
 			c.shelf.forget(v, v.found.key)
 		}
@@ -185,7 +205,7 @@ func (v *visit) passed(r *result) {
 	if v.call.asked.inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
 		return
 	}
-	v.invalidate(c.keyOf(in))
+	v.invalidate(c.keyOf(in)) // but not the answer itself
 	for _, target := range rfc9111.Targets(in.URL, res.Header) {
 		at := *in
 		at.URL = target
@@ -199,7 +219,7 @@ func (v *visit) passed(r *result) {
 // invalidate forgets what is stored under a key, and what is on its way there.
 // First the latter, or it might be stored between the two.
 func (v *visit) invalidate(key cacheKey) {
-	v.cache.flights.doubt(key)
+	v.cache.flights.doubt(key, v.course)
 	v.cache.shelf.forget(v, key)
 }
 
@@ -213,7 +233,7 @@ func (v *visit) keep(r *result) {
 		return
 	}
 	at := new(visit)
-	*at = *v
+	*at, v.course = *v, nil
 	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
 	e := &cached{
 		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
@@ -244,10 +264,20 @@ func (k *keeping) Read(p []byte) (int, error) {
 		k.e = nil
 	}
 	if err == io.EOF && (k.length < 0 || k.length == e.size) {
-		k.visit.store(e)
+		k.visit.course.keep(k.visit, e, k.visit.store)
+	}
+	if k.e == nil {
+		k.over()
 	}
 	return n, err
 }
+
+func (k *keeping) Close() error {
+	k.over()
+	return k.ReadCloser.Close()
+}
+
+func (k *keeping) over() { k.visit.cache.flights.over(k.visit.course) }
 
 // nothing is what only-if-cached gets where there is nothing.
 func (v *visit) nothing() (*http.Response, error) {
