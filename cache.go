@@ -31,7 +31,9 @@ import (
 //
 // While an answer is on its way, equal requests get a reader each on it, at their
 // own pace and from its first byte. The shared call lives until the last of them
-// has left, whoever began it. Failures are not shared.
+// has left, whoever began it. Failures are not shared. Of an answer longer than
+// MaxEntryBytes the fastest can be that much ahead of the slowest; who keeps others
+// waiting by reading nothing for 30 s is cut off with an error.
 //
 // Every response says in Cache-Status (RFC 9211, as "snubber") how the cache took
 // part, and so does the [Report]. Requests of [WithNoCache] pass it by.
@@ -128,18 +130,8 @@ func (c *Cache) answer(call *call) (*http.Response, error) {
 		return v.pass()
 	}
 	v.look()
-	how, why := "", ""
-	switch v.use() {
-	case rfc9111.Fresh:
-		how = "hit"
-	case rfc9111.Stale:
-		how, why = "stale", "max-stale"
-	case rfc9111.Refresh:
-		v.refresh()
-		how, why = "stale", "stale-while-revalidate"
-	}
-	if how != "" {
-		if res, err, ok := v.hit(how, why); ok {
+	if use := v.use(); use != rfc9111.Validate {
+		if res, err, ok := v.hit(use); ok {
 			return res, err
 		}
 	}

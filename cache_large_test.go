@@ -424,6 +424,33 @@ func TestCacheLargeEntryLeft(t *testing.T) {
 	})
 }
 
+// An Observe that panics leaves no reader open.
+func TestCacheLargeHitPanics(t *testing.T) {
+	for _, after := range []time.Duration{0, 2 * time.Minute} { // a hit, and one that the server confirms
+		synctest.Test(t, func(t *testing.T) {
+			store := &lending{}
+			fresh := hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
+			rt := stored(play(step{body: noise(300_000), header: fresh}, step{status: 304, header: fresh}), store)
+			served(t, rt, get(t))
+			time.Sleep(after)
+			rt.Observe = func(e snubber.Event) {
+				if e.Kind == snubber.EventCache && e.Cache != "store" {
+					panic("boom")
+				}
+			}
+			func() {
+				defer func() { recover() }()
+				rt.RoundTrip(get(t))
+				t.Error("no panic")
+			}()
+			synctest.Wait()
+			if gets, open := store.count(); open != 0 || gets < 2 {
+				t.Errorf("of %d readers %d are open", gets, open)
+			}
+		})
+	}
+}
+
 // A crowd that reads large answers, each at its own pace, gets each byte.
 func TestCacheLargeHitsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

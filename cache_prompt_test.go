@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -333,6 +335,117 @@ func TestCacheWindow(t *testing.T) {
 		synctest.Wait()
 		gone.Body.Close() // lets go of a flight that waits for it
 	})
+}
+
+// Beyond what is kept a reader that neither reads nor closes holds the others up
+// for a while, and is then cut off. One that reads ever so slowly is not, nor is
+// one that nobody waits for.
+func TestCacheStalledReader(t *testing.T) {
+	const size = 1 << 20
+	for _, tt := range []struct {
+		name  string
+		idle  func(a, b *http.Response) // what becomes of a, while b is read
+		cut   bool
+		least time.Duration // for b
+	}{
+		{"who does not read", func(*http.Response, *http.Response) {}, true, stallTime},
+		{"who stops reading", func(a, _ *http.Response) { io.ReadFull(a.Body, make([]byte, 100_000)) }, true, stallTime},
+		{"who stops reading later", func(a, _ *http.Response) {
+			time.Sleep(10 * time.Second)
+			io.ReadFull(a.Body, make([]byte, 10))
+		}, true, stallTime},
+		{"who reads slowly", func(a, _ *http.Response) {
+			for range 100 {
+				time.Sleep(20 * time.Second)
+				io.ReadFull(a.Body, make([]byte, size/100))
+			}
+		}, false, 10 * time.Minute},
+		{"who does not read while nobody waits", func(_, b *http.Response) { time.Sleep(time.Hour) }, false, 0},
+	} {
+		for _, leads := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/leads %v", tt.name, leads), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					start := newFlow(chunk{time.Second, noise(size), nil})
+					base := play(step{stream: start, header: hdr("Cache-Control", "max-age=60")})
+					rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 100_000}}
+					var all [2]*http.Response
+					for i := range all {
+						res, err := rt.RoundTrip(get(t))
+						if err != nil {
+							t.Fatal(err)
+						}
+						all[i] = res
+					}
+					a, b := all[0], all[1]
+					if !leads {
+						a, b = b, a
+					}
+					began := time.Now()
+					go tt.idle(a, b)
+					if tt.name == "who does not read while nobody waits" {
+						time.Sleep(time.Hour)
+						go slurp(t, a)
+					}
+					if got := slurp(t, b); len(got) != size || base.sent() != 1 {
+						t.Errorf("the other has %d bytes after %d requests", len(got), base.sent())
+					}
+					if took := time.Since(began); took < tt.least || took > time.Hour+time.Minute {
+						t.Errorf("it took %v", took)
+					}
+					time.Sleep(time.Hour) // for who reads slowly
+					if tt.cut {
+						_, err := io.ReadAll(a.Body)
+						if err == nil || !strings.Contains(err.Error(), "read") {
+							t.Errorf("it reads on until %v", err)
+						}
+						if o := snubber.ReportOf(a).Outcome; o.Class != snubber.Canceled {
+							t.Errorf("its outcome is %+v", o)
+						}
+					} else if o := snubber.ReportOf(a).Outcome; o.Class != snubber.Success {
+						t.Errorf("its outcome is %+v", o)
+					}
+					a.Body.Close()
+				})
+			})
+		}
+	}
+}
+
+const stallTime = 30 * time.Second
+
+// A body that was closed, or cut off, keeps nothing of what comes after, though the
+// program may keep the body.
+func TestCacheClosedReaderKeepsNothing(t *testing.T) {
+	const size = 64 << 20
+	joined := make(chan struct{})
+	all := io.LimitReader(repeating{}, size)
+	base := wire(func(*http.Request) (*http.Response, error) {
+		return reply(200, readerFunc(func(p []byte) (int, error) { <-joined; return all.Read(p) }), "Cache-Control", "max-age=60"), nil
+	})
+	rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 1 << 20}}
+	var closed [2]*http.Response
+	for i := range closed {
+		res, err := rt.RoundTrip(get(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed[i] = res
+	}
+	close(joined)
+	closed[0].Body.Close()
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	if _, err := io.CopyN(io.Discard, closed[1].Body, size-1); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if after.HeapAlloc > before.HeapAlloc+size/4 {
+		t.Errorf("%d bytes are kept", after.HeapAlloc-before.HeapAlloc)
+	}
+	closed[1].Body.Close()
+	runtime.KeepAlive(closed)
 }
 
 type readerFunc func([]byte) (int, error)

@@ -30,7 +30,7 @@ func (v *visit) fly() (*http.Response, error) {
 			v.now = time.Now()
 			v.look()
 			if v.use() == rfc9111.Fresh {
-				if res, err, ok := v.hit("hit", ""); ok {
+				if res, err, ok := v.hit(rfc9111.Fresh); ok {
 					orderly = true
 					return res, err
 				}
@@ -131,8 +131,7 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 			v.found, v.fwd = nil, "uri-miss"
 			break
 		}
-		v.note(note, fl.why)
-		res, err := v.deliver(again)
+		res, err := v.give(again, note, fl.why)
 		return res, err, true
 	case recorded:
 		if leads {

@@ -3,8 +3,10 @@ package snubber
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"time"
 )
 
 // pump reads the body, at the pace of the network while it is recorded, and when
@@ -89,25 +91,75 @@ func (fl *flight) push(next *piece, err error, complete bool) bool {
 		return false
 	}
 	fl.stir(&fl.moved)
-	for fl.head == nil && fl.err == nil && fl.total-fl.slowest() > window {
-		drained := fl.wait(&fl.drained)
-		fl.mu.Unlock()
-		select {
-		case <-drained:
-		case <-fl.done:
-		}
-		fl.mu.Lock()
+	if fl.head == nil && fl.behind(window) {
+		fl.waitForAll(window)
 	}
 	return true
 }
 
-// slowest is how far the reader has come that has come least far.
-func (fl *flight) slowest() int64 {
-	pos := fl.total
-	for _, p := range fl.readers {
-		pos = min(pos, p.pos)
+// stallTime is how long a reader may keep the others of its flight waiting without
+// reading anything itself.
+const stallTime = 30 * time.Second
+
+var errStalled = errors.New("nothing was read of this answer for " + stallTime.String() + ", while others waited to read on in it")
+
+// waitForAll waits, under mu, until no reader is further behind than the window.
+// Who keeps others waiting and does not read is cut off: it may have forgotten the
+// body, and has no deadline that would end that. Alone it holds up only itself, as
+// without a cache.
+func (fl *flight) waitForAll(window int64) {
+	mark := func() {
+		for _, p := range fl.readers {
+			p.marked = p.pos
+		}
 	}
-	return pos
+	mark()
+	timer := time.NewTimer(stallTime)
+	defer timer.Stop()
+	for fl.err == nil && fl.behind(window) {
+		drained := fl.wait(&fl.drained)
+		fl.mu.Unlock()
+		select {
+		case <-drained:
+			fl.mu.Lock()
+		case <-fl.done:
+			fl.mu.Lock()
+		case <-timer.C:
+			for _, p := range fl.stalled(window) {
+				p.leave(errStalled, false)
+			}
+			fl.mu.Lock()
+			mark()
+			timer.Reset(stallTime)
+		}
+	}
+}
+
+// behind reports whether a reader is further behind than the window.
+func (fl *flight) behind(window int64) bool {
+	for _, p := range fl.readers {
+		if fl.total-p.pos > window {
+			return true
+		}
+	}
+	return false
+}
+
+// stalled are the readers that have kept others waiting since they were marked.
+func (fl *flight) stalled(window int64) (all []*reader) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	wanted := false
+	for _, p := range fl.readers {
+		wanted = wanted || p.pos == fl.total
+		if fl.total-p.pos > window && p.pos == p.marked && p.call != nil {
+			all = append(all, p)
+		}
+	}
+	if !wanted {
+		return nil
+	}
+	return all
 }
 
 // wait returns what is closed at the next stir. Both under mu.
@@ -155,6 +207,7 @@ type reader struct {
 	at     *piece // what was read last
 	off    int    // in at
 	pos    int64
+	marked int64 // pos, when the others began to wait
 	err    error
 	gone   bool
 	unhook func() bool
@@ -238,6 +291,7 @@ func (p *reader) leave(err error, closing bool) {
 		return
 	}
 	p.gone = true
+	p.at, p.off = new(piece), 0 // not to keep what is still to come, if the body itself is kept
 	for i, q := range fl.readers {
 		if q == p {
 			fl.readers = append(fl.readers[:i], fl.readers[i+1:]...)
@@ -277,6 +331,8 @@ func (p *reader) settleLocked(err, left error, closing bool) {
 	if p.err == nil {
 		var o Outcome
 		switch failed := err != io.EOF && !closing; {
+		case err == errStalled:
+			o = Outcome{Class: Canceled, Reason: "stalled"}
 		case failed && (!p.leads || left != nil):
 			o = classifyError(p.call.in, err)
 		case p.leads:

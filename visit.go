@@ -292,7 +292,14 @@ func (v *visit) nothing() (*http.Response, error) {
 }
 
 // hit answers with what is stored. It reports false if that has gone meanwhile.
-func (v *visit) hit(how, why string) (*http.Response, error, bool) {
+func (v *visit) hit(use rfc9111.Use) (*http.Response, error, bool) {
+	how, why := "hit", ""
+	switch use {
+	case rfc9111.Stale:
+		how, why = "stale", "max-stale"
+	case rfc9111.Refresh:
+		how, why = "stale", "stale-while-revalidate"
+	}
 	line := make([]byte, 0, 40)
 	line = append(line, "; hit; ttl="...)
 	res := v.found.response(v, appendSeconds(line, v.found.meta.TTL(v.now)), why)
@@ -300,9 +307,24 @@ func (v *visit) hit(how, why string) (*http.Response, error, bool) {
 		v.found, v.fwd = nil, "uri-miss"
 		return nil, nil, false
 	}
-	v.note(how, why)
-	res, err := v.deliver(res)
+	if use == rfc9111.Refresh { // now that nothing new can come between
+		v.refresh()
+	}
+	res, err := v.give(res, how, why)
 	return res, err, true
+}
+
+// give hands out what is stored.
+func (v *visit) give(res *http.Response, how, why string) (*http.Response, error) {
+	done := false
+	defer func() {
+		if !done { // an Observe that panics; the store is still to be read
+			res.Body.Close()
+		}
+	}()
+	v.note(how, why)
+	done = true
+	return v.deliver(res)
 }
 
 // deliver hands a response to the caller that no attempt of this call gave.
