@@ -47,7 +47,9 @@ type Cache struct {
 	PromptTTL time.Duration
 	// StaleIfError is for how long after its end of freshness an answer may be
 	// given when the server cannot be reached or fails, beyond what the answer
-	// itself allows (RFC 5861). If zero or negative, not beyond. An answer with
+	// itself allows (RFC 5861). If zero or negative, not beyond: RFC 9111 would let a
+	// cache do so that cannot reach the server (section 4.2.4), but a program that
+	// did not ask for it would take the answer for a new one. An answer with
 	// must-revalidate or no-cache is never given then.
 	StaleIfError time.Duration
 

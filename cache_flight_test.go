@@ -2,11 +2,13 @@ package snubber_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -266,5 +268,55 @@ func TestCacheForgetsUnderTheName(t *testing.T) {
 	served(t, rt, named("PUT", "http://10.0.0.1/item"))
 	if body, _ := served(t, rt, named("GET", "http://10.0.0.1/list")); body != "new" {
 		t.Errorf("after the change it is %q", body)
+	}
+}
+
+// Who is urgent does not wait in a limiter's queue in the place of who is not, and
+// takes the others along who are as urgent. Where the request is sent already, or
+// the priority no higher, one is enough.
+func TestCacheFlightAndPriorities(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		priority int
+		after    time.Duration // since the normal one has joined the queue
+		sent     int           // for what both want
+		by       time.Duration
+	}{
+		{"urgent", 1, 0, 2, 2 * time.Second},
+		{"no more urgent", 0, 0, 1, 7 * time.Second},
+		{"less urgent", -1, 0, 1, 7 * time.Second},
+		{"urgent, and it is sent", 1, 5500 * time.Millisecond, 1, 7 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent atomic.Int32
+				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+					if req.URL.Path == "/wanted" {
+						sent.Add(1)
+					}
+					time.Sleep(time.Second)
+					return reply(200, strings.NewReader("hello"), "Cache-Control", "max-age=60"), nil
+				}))
+				rt.Limiter = &snubber.Limiter{RequestsPerMinute: 60, Burst: 1, Key: func(*http.Request) string { return "key" }}
+				at := func(path string, priority int) *http.Request {
+					req := newReq(t, "GET", "https://api.example.com"+path, "")
+					return req.WithContext(snubber.WithPriority(req.Context(), priority))
+				}
+				start := time.Now()
+				for i := range 5 {
+					launch(rt, at(fmt.Sprint("/", i), 0))
+				}
+				normal := launch(rt, at("/wanted", 0))
+				time.Sleep(tt.after)
+				for _, c := range []<-chan ended{launch(rt, at("/wanted", tt.priority)), launch(rt, at("/wanted", tt.priority))} {
+					if got := <-c; got.err != nil || got.body != "hello" || time.Since(start) > tt.by+10*time.Millisecond {
+						t.Errorf("it has %q after %v, %v", got.body, time.Since(start), got.err)
+					}
+				}
+				if got := <-normal; got.err != nil || got.body != "hello" || int(sent.Load()) != tt.sent {
+					t.Errorf("the normal one has %q after %d requests, %v", got.body, sent.Load(), got.err)
+				}
+			})
+		})
 	}
 }

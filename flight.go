@@ -23,6 +23,7 @@ type flight struct {
 	key   cacheKey
 	table *flights // nil where nobody can join
 
+	sender *call // call, before we have asked a second time
 	asked  question
 	own    http.Header     // the leader's, without our questions
 	values context.Context // the leader's
@@ -168,7 +169,7 @@ func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, 
 	if !joins {
 		return t.begin(v, key, nil), true
 	}
-	if fl := t.m[key]; fl != nil && fl.board(v.call.ctx()) {
+	if fl := t.m[key]; fl != nil && !fl.queuesBehind(v.call.ctx()) && fl.board(v.call.ctx()) {
 		return fl, false
 	}
 	if puts := v.cache.shelf.puts.Load(); puts != v.puts && !looked {
@@ -291,7 +292,7 @@ func (v *visit) newFlight(ctx context.Context, key cacheKey, table *flights) *fl
 	*fl.visit = *v
 	fl.waitFor(ctx)
 	fl.call = v.call.detach(fl)
-	fl.visit.call = fl.call
+	fl.visit.call, fl.sender = fl.call, fl.call
 	fl.call.detours().visit = fl.visit
 	return fl
 }
@@ -329,6 +330,19 @@ func (fl *flight) waitFor(ctx context.Context) {
 	} else if at.After(fl.deadline) {
 		fl.deadline = at
 	}
+}
+
+// queuesBehind reports whether the flight still waits to be sent, with a lower
+// priority than the caller's. Who is urgent would wait in the place of who is not:
+// a second request is the smaller evil. Once it is sent, it is the faster one.
+func (fl *flight) queuesBehind(ctx context.Context) bool {
+	if fl.sender.t.Limiter == nil || priorityOf(ctx) <= priorityOf(fl.values) {
+		return false
+	}
+	c := fl.sender
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent == 0
 }
 
 // board takes one more caller, unless the flight has ended or has nothing that
