@@ -176,6 +176,38 @@ func TestCachePostedAcrossAChange(t *testing.T) {
 	}
 }
 
+// A POST's answer that a GET has is that answer: in an encoding that the GET can
+// read, and with its trailer.
+func TestCachePostedAnswer(t *testing.T) {
+	answer := func(header ...string) wire {
+		return func(req *http.Request) (*http.Response, error) {
+			if req.Method == "GET" {
+				return reply(200, strings.NewReader("plain")), nil
+			}
+			res := reply(200, strings.NewReader("posted"), append(header, "Cache-Control", "max-age=60", "Content-Location", pageURL)...)
+			res.Trailer = hdr("T", "1")
+			return res, nil
+		}
+	}
+	rt := caching(answer())
+	served(t, rt, newReq(t, "POST", pageURL, "x"))
+	res, err := rt.RoundTrip(get(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slurp(t, res); got != "posted" || res.Trailer.Get("T") != "1" {
+		t.Errorf("%q with the trailer %v", got, res.Trailer)
+	}
+	rt = caching(answer("Content-Encoding", "br"))
+	served(t, rt, newReq(t, "POST", pageURL, "x", "Accept-Encoding", "br"))
+	if got, how := served(t, rt, get(t)); got != "plain" {
+		t.Errorf("who says nothing of br has a %s of %q", how, got)
+	}
+	if got, how := served(t, rt, get(t, "Accept-Encoding", "br")); how != "hit" {
+		t.Errorf("who reads br has a %s of %q", how, got)
+	}
+}
+
 // A function of the user that panics after the answer to a change has come leaves
 // no body open.
 func TestCachePanicAfterAChange(t *testing.T) {

@@ -115,7 +115,7 @@ func TestCacheKeyHooks(t *testing.T) {
 	same := func(t *testing.T, c *snubber.Cache, a, b *http.Request, want bool) {
 		t.Helper()
 		c.PromptTTL = time.Hour
-		base := play(jsonStep)
+		base := play(page(completion, "Content-Type", "application/json"))
 		rt := &snubber.Transport{Base: base, Cache: c}
 		served(t, rt, a)
 		if _, cache := served(t, rt, b); (cache == "hit") != want {
@@ -144,6 +144,17 @@ func TestCacheKeyHooks(t *testing.T) {
 	user := func(req *http.Request) string { return req.Header.Get("User") }
 	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t2", "User", "u"), true)
 	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t1", "User", "w"), false)
+	// Nobody knows the names of all credentials.
+	for _, name := range []string{"Private-Token", "X-Auth-Token", "Ocp-Apim-Subscription-Key", "Apikey", "X-Tenant", "X-Session-Id", "X-Access_token"} {
+		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), false)
+		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "a"), true)
+		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "b"), false)
+		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "a"), true)
+		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, "X-"+name, "a"), false)
+	}
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Stainless-Retry-Count", "X-Request-Id", "User-Agent", "Traceparent", "X-Amz-Date", "X-Amz-Security-Token"} {
+		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), true)
+	}
 	at := func(query string) *http.Request {
 		req := prompted(t, "", "User", "u")
 		req.URL.RawQuery = query

@@ -9,9 +9,11 @@ import (
 	"hash"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/seed-9e4f5248/snubber/internal/canon"
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
 )
@@ -182,11 +184,39 @@ func (k *keyer) identity(c *Cache, req *http.Request) {
 		}
 		k.parts(values)
 	}
+	others := otherCredentials(req.Header)
+	k.parts(others)
+	for _, name := range others {
+		k.parts(req.Header[name])
+	}
 	_, key := splitKey(req.URL.RawQuery)
 	k.part(key)
 	if u := req.URL.User; u != nil {
 		k.part(u.String())
 	}
+}
+
+// otherCredentials are the header fields whose names sound like one, sorted, where
+// there are any. Two callers that are taken for one share their answers; one that
+// is taken for two misses a hit.
+func otherCredentials(h http.Header) (names []string) {
+	for name := range h {
+		switch name {
+		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
+			"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta":
+			continue // which saves the time that it takes to look at words
+		case "Idempotency-Key", "X-Idempotency-Key": // they name the call
+			continue
+		case "X-Amz-Security-Token": // changes while the credential in Authorization does not
+			continue
+		}
+		if slices.Contains(credentialFields[:], name) || !dialect.Identifies(name) {
+			continue
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // promptFields are the headers, other than credentials, that change an answer.

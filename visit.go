@@ -237,18 +237,19 @@ func (v *visit) keep(r *result) {
 	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
 	e := &cached{
 		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
-		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, requested: v.now, received: now,
+		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, negotiated: v.call.in.Header["Accept-Encoding"] != nil,
+		requested: v.now, received: now,
 	}
 	e.prepare(v.cache)
-	res.Body = &keeping{ReadCloser: res.Body, visit: at, length: res.ContentLength, e: e}
+	res.Body = &keeping{ReadCloser: res.Body, visit: at, res: res, e: e}
 }
 
 // keeping stores a body that passes, if it ends well.
 type keeping struct {
 	io.ReadCloser
-	visit  *visit
-	length int64
-	e      *cached // nil when it is done, or too long
+	visit *visit
+	res   *http.Response
+	e     *cached // nil when it is done, or too long
 }
 
 func (k *keeping) Read(p []byte) (int, error) {
@@ -263,7 +264,10 @@ func (k *keeping) Read(p []byte) (int, error) {
 	if err != nil || e.size > k.visit.cache.maxEntry() {
 		k.e = nil
 	}
-	if err == io.EOF && (k.length < 0 || k.length == e.size) {
+	if n := k.res.ContentLength; err == io.EOF && (n < 0 || n == e.size) {
+		if t := k.res.Trailer; len(t) > 0 {
+			e.trailer = t.Clone()
+		}
 		k.visit.course.keep(k.visit, e, k.visit.store)
 	}
 	if k.e == nil {
