@@ -202,15 +202,20 @@ func (k *keyer) identity(c *Cache, req *http.Request) {
 func otherCredentials(h http.Header) (names []string) {
 	for name := range h {
 		switch name {
-		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
-			"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta":
-			continue // which saves the time that it takes to look at words
+		case "Authorization", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie",
+			"Openai-Organization", "Openai-Project", "Anthropic-Workspace-Id", "X-Goog-User-Project":
+			continue // credentialFields
 		case "Idempotency-Key", "X-Idempotency-Key": // they name the call
 			continue
 		case "X-Amz-Security-Token": // changes while the credential in Authorization does not
 			continue
+		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
+			"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
+			"X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-Os", "X-Stainless-Arch", "X-Stainless-Runtime",
+			"X-Stainless-Runtime-Version", "X-Stainless-Retry-Count", "X-Stainless-Timeout", "X-Stainless-Async":
+			continue // none, and here only because to look at the words takes a hit longer
 		}
-		if slices.Contains(credentialFields[:], name) || !dialect.Identifies(name) {
+		if !dialect.Identifies(name) {
 			continue
 		}
 		names = append(names, name)
