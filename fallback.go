@@ -14,7 +14,7 @@ import (
 //
 // A route gets the caller's request as it was: same URL, headers and body. It
 // is usually a [Reroute], or several in a [Spread]; [Stale] and [Reply] answer
-// where nothing else does. A route that would let the request wait, by its Ready
+// where nothing else does, also a request whose body cannot be sent again. A route that would let the request wait, by its Ready
 // method, is put off until those that can send it now have failed too. One count
 // of attempts covers all routes: the Retry's MaxAttempts and one more for each
 // route that is asked.
@@ -160,9 +160,22 @@ func (d *descent) soonest(route *Route) time.Time {
 func (d *descent) ask(i int) {
 	c := d.call
 	d.result.keep()
-	if d.o.Class == Canceled || c.ctx().Err() != nil || !c.replay.ready(c.ctx()) {
+	if d.o.Class == Canceled || c.ctx().Err() != nil {
 		d.over = true
 		return
+	}
+	rt := c.t.Fallback.Routes[i].Transport
+	if rt == nil {
+		rt = defaultBase
+	}
+	if !c.replay.ready(c.ctx()) {
+		if c.replay.state = gone; c.ctx().Err() != nil {
+			d.over = true
+			return
+		}
+		if _, ok := rt.(local); !ok {
+			return // and not over: a Reply further down needs no body
+		}
 	}
 	before, now := c.wired(), time.Now()
 	c.fellBack(i+1, d.o, now)
@@ -171,9 +184,8 @@ func (d *descent) ask(i int) {
 	}
 	a := c.newAttempt()
 	a.watch.started = instantOf(now)
-	rt := c.t.Fallback.Routes[i].Transport
-	if rt == nil {
-		rt = defaultBase
+	if c.replay.state == gone {
+		a.req.ContentLength, a.req.TransferEncoding = 0, nil
 	}
 	var alt result
 	c.try(a, rerouted, rt, &alt)
@@ -190,6 +202,12 @@ func (d *descent) ask(i int) {
 		}
 	}
 }
+
+// local is a route that answers on the spot. It needs no body.
+type local interface{ local() }
+
+func (stale) local() {}
+func (Reply) local() {}
 
 // passed notes what a route came to.
 func (d *descent) passed(route int, o Outcome, before int) {

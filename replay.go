@@ -29,6 +29,7 @@ const (
 	unsent            // no attempt has had the caller's own body yet
 	sent              // it has
 	rewound           // it was read ahead and closed; again has all of it
+	gone              // nobody can have it, and who is asked now needs none
 )
 
 var errSpent = errors.New("it was longer than 4 MiB, or still being sent, and cannot be sent again")
@@ -38,6 +39,8 @@ func (r *replay) body(own io.ReadCloser) (io.ReadCloser, error) {
 	switch {
 	case r.state == noBody:
 		return own, nil // nil or http.NoBody
+	case r.state == gone:
+		return http.NoBody, nil
 	case r.rec != nil:
 		r.state = sent
 		return r.rec.view()
@@ -56,7 +59,13 @@ func (r *replay) body(own io.ReadCloser) (io.ReadCloser, error) {
 
 // ready reports whether another attempt could have the body now.
 func (r *replay) ready(ctx context.Context) bool {
-	return r.state == noBody || r.state == unsent || r.again != nil || r.rec != nil && r.rec.ready(ctx)
+	switch r.state {
+	case noBody, unsent:
+		return true
+	case gone:
+		return false
+	}
+	return r.again != nil || r.rec != nil && r.rec.ready(ctx)
 }
 
 // end closes what no attempt will close.

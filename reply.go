@@ -17,7 +17,8 @@ import (
 // Reply answers every request with a fixed text and sends none: the last route
 // of a [Fallback], which says that the assistant is not available. The answer has
 // the shape that the request's SDK expects, a stream where it asked for one, and
-// says that nothing was billed. Known are the formats of OpenAI (chat,
+// says that nothing was billed. Where the body cannot be had again, which would
+// say so, a stream is what the Accept header asks for. Known are the formats of OpenAI (chat,
 // completions, responses), Anthropic, Gemini, Cohere, Ollama and Bedrock's
 // Converse; any other request gets text/plain.
 //
@@ -74,7 +75,8 @@ func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 // it. Whether it wants a stream may stand behind the messages.
 func wholePrompt(req *http.Request, route dialect.Route) (p dialect.Prompt) {
 	body := req.Body
-	if body == nil {
+	if body == nil || body == http.NoBody {
+		p.Stream = strings.Contains(req.Header.Get("Accept"), "text/event-stream")
 		return p
 	}
 	defer body.Close()

@@ -111,3 +111,35 @@ func TestReplyIsTheLastRoute(t *testing.T) {
 		}
 	})
 }
+
+// A body that exists once and is too long to be kept ends the way for those that
+// would have to send it, and for them alone.
+func TestReplyNeedsNoBody(t *testing.T) {
+	long := strings.Repeat(" ", 4<<20) + chatBody
+	for _, accept := range []string{"application/json", "text/event-stream"} {
+		own := &tracked{r: strings.NewReader(long)}
+		req := once(t, "POST", chatURL, own, int64(len(long)))
+		req.Header.Set("Accept", accept)
+		other := &seen{}
+		tr := snubber.New(play(step{status: 500}))
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
+			{Transport: other},
+			{Transport: snubber.Stale},
+			{Transport: snubber.Reply{Text: "sorry"}},
+		}}
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := slurp(t, res)
+		if media := res.Header.Get("Content-Type"); res.StatusCode != 200 || !strings.Contains(body, "sorry") || media != accept {
+			t.Errorf("%d %s %s", res.StatusCode, media, body)
+		}
+		if r := snubber.ReportOf(res); r.Route != 3 || r.Attempts != 1 || len(r.Hops) != 3 || len(other.body) != 0 {
+			t.Errorf("report %+v, and the other got %q", r, other.body)
+		}
+		if own.closed.Load() != 1 || own.read.Load() != int64(len(long)) {
+			t.Errorf("the body was closed %d times after %d bytes", own.closed.Load(), own.read.Load())
+		}
+	}
+}
