@@ -36,6 +36,12 @@ type Route struct {
 	// Overloaded, ServerError, Unreachable, TimedOut, Transient, TooLong,
 	// Rejected; where the request may have been carried out already, only if it
 	// is safe to repeat, see [Retryable].
+	//
+	// A route that refuses, or that has a wrong key or a model that is gone, must
+	// not end the way for those behind it: where its outcome is Rejected or
+	// Misdirected, and When does not take that, it is asked with the outcome before
+	// it too. The caller's own wrong key is no reason to go on.
+	//
 	// A Spread does not ask it.
 	When func(*http.Request, Outcome) bool
 	// Weight is the route's share of a Spread's requests. A Fallback does not look
@@ -82,11 +88,11 @@ func (c *call) fall(r *result, before int) {
 		}
 		return
 	}
-	d := descent{call: c, result: *r, o: r.o, failed: true}
+	d := descent{call: c, result: *r, o: r.o, sound: r.o, failed: true}
 	routes := c.t.Fallback.Routes
 	var later []putOff
 	for i := range routes {
-		if d.over || !routes[i].takes(c.view(), d.o) {
+		if d.over || !d.takes(&routes[i]) {
 			continue
 		}
 		if len(d.hops) == 0 {
@@ -100,7 +106,7 @@ func (c *call) fall(r *result, before int) {
 	}
 	slices.SortStableFunc(later, func(a, b putOff) int { return a.at.Compare(b.at) })
 	for _, l := range later {
-		if !d.over && routes[l.route].takes(c.view(), d.o) {
+		if !d.over && d.takes(&routes[l.route]) {
 			d.ask(l.route)
 		}
 	}
@@ -134,10 +140,17 @@ type descent struct {
 	call     *call
 	result   result  // the first failure, or the answer; a copy, for a pointer would move every call's to the heap
 	o        Outcome // of the route asked last
+	sound    Outcome // of the last that was able to take it, or of the first
+	misled   bool    // the one asked last was not
 	hops     []Hop
 	answered int
 	failed   bool // none has answered
 	over     bool // there is an answer, or nobody to give it to
+}
+
+func (d *descent) takes(route *Route) bool {
+	req := d.call.view()
+	return route.takes(req, d.o) || d.misled && route.takes(req, d.sound)
 }
 
 // soonest is when the route would send the request, zero for now. A refusal is
@@ -189,7 +202,9 @@ func (d *descent) ask(i int) {
 	}
 	var alt result
 	c.try(a, rerouted, rt, &alt)
-	d.o = alt.o
+	if d.o, d.misled = alt.o, alt.o.Misdirected || alt.o.Class == Rejected; !d.misled {
+		d.sound = alt.o
+	}
 	d.passed(i+1, alt.o, before)
 	if !alt.o.Class.wanting() && alt.o.Class != Rejected && alt.o.Class != Canceled {
 		d.result, d.answered, d.failed, d.over = alt, i+1, false, true
@@ -200,6 +215,10 @@ func (d *descent) ask(i int) {
 		if d.over = true; !isDeadline(c.ctx()) { // else the first failure says more
 			d.result = alt
 		}
+		return
+	}
+	if c.t.choice != nil && d.result.o.Misdirected && !alt.o.Misdirected {
+		d.result, d.answered = alt, i+1 // one revoked key is not what ails the others
 	}
 }
 

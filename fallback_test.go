@@ -151,3 +151,59 @@ func ExampleFallback() {
 	// 200 <nil>
 	// route 1
 }
+
+// A route's own wrong key or missing model is no end of the way; the caller's
+// own is, and so is what is wrong with the request.
+func TestMisdirectedRoute(t *testing.T) {
+	const longer, denied, missing, bad = "longer", "denied", "missing", "bad"
+	steps := map[string]step{
+		"500":   {status: 500},
+		"ok":    {body: `{}`},
+		denied:  {status: 401, body: denied},
+		"open":  {err: &snubber.RejectedError{Err: snubber.ErrOpen}},
+		missing: {status: 404, body: `{"error":{"code":"model_not_found"}}`},
+		bad:     {status: 400, body: bad},
+		longer:  {status: 400, body: `{"error":{"code":"context_length_exceeded"}}`},
+	}
+	onlyLonger := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.TooLong }
+	for _, tt := range []struct {
+		routes [4]string // what each comes to; "" for none
+		when   func(*http.Request, snubber.Outcome) bool
+		want   int // the status
+		sent   [4]int
+	}{
+		{[4]string{"500", denied, "ok"}, nil, 200, [4]int{1, 1, 1}},
+		{[4]string{"500", denied, missing, "ok"}, nil, 200, [4]int{1, 1, 1, 1}},
+		{[4]string{"500", denied, bad, "ok"}, nil, 500, [4]int{1, 1, 1, 0}},
+		{[4]string{"500", bad, "ok"}, nil, 500, [4]int{1, 1, 0}},
+		{[4]string{denied, "ok", "ok"}, nil, 401, [4]int{1, 0, 0}},
+		{[4]string{missing, "ok", "ok"}, nil, 404, [4]int{1, 0, 0}},
+		// By the outcome before it, and no other.
+		{[4]string{longer, denied, "ok"}, onlyLonger, 200, [4]int{1, 1, 1}},
+		{[4]string{"500", denied, "ok"}, onlyLonger, 500, [4]int{1, 0, 0}},
+		{[4]string{longer, "open", denied, "ok"}, onlyLonger, 200, [4]int{1, 1, 1, 1}},
+		{[4]string{longer, denied, "500", "ok"}, onlyLonger, 400, [4]int{1, 1, 1, 0}},
+	} {
+		var bases [4]*script
+		tr := &snubber.Transport{Fallback: &snubber.Fallback{}}
+		for i, what := range tt.routes {
+			if bases[i] = play(steps[what]); i == 0 {
+				tr.Base = bases[i]
+			} else if what != "" {
+				tr.Fallback.Routes = append(tr.Fallback.Routes, snubber.Route{Transport: bases[i], When: tt.when})
+			}
+		}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+		var sent [4]int
+		for i := range bases {
+			sent[i] = bases[i].sent()
+		}
+		if res.StatusCode != tt.want || sent != tt.sent {
+			t.Errorf("%v: %d after %v, want %d after %v", tt.routes, res.StatusCode, sent, tt.want, tt.sent)
+		}
+	}
+}

@@ -83,6 +83,10 @@ type Outcome struct {
 	// or 529 that shows that the server itself turned the call away. A bare 503
 	// may come from a proxy after the fact and is not Declined.
 	Declined bool
+	// Misdirected says that a request was Invalid for the place or the credential
+	// it was sent with, whatever it asks for: a key that is not accepted (401, 403),
+	// a model or a deployment that is not there (404 of an inference path).
+	Misdirected bool
 	// Advice is the server's x-should-retry, unless a provider is known to send it wrongly.
 	Advice Advice
 	// Reason is the provider's code or type, such as "rate_limit_exceeded", else
@@ -156,7 +160,7 @@ func classifyResponse(route dialect.Route, req *http.Request, res *http.Response
 }
 
 func outcomeOf(v dialect.Verdict, now time.Time) Outcome {
-	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Advice: Advice(v.Advice), Reason: v.Reason, Over: v.Over}
+	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Misdirected: v.Misdirected, Advice: Advice(v.Advice), Reason: v.Reason, Over: v.Over}
 	if v.Wait > 0 {
 		o.NotBefore = now.Add(v.Wait)
 	}

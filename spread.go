@@ -16,10 +16,10 @@ import (
 // the earliest time gets the request and its queue does the waiting; where each
 // would refuse, the caller gets the earliest refusal.
 //
-// A route that limits or refuses the request after all, or fails in a way that
-// the others may not share, is followed by the next one, within the attempts
-// that [Fallback] describes. While another route is ready, no route waits for
-// its own limit.
+// A route that limits or refuses the request after all, does not accept its key,
+// or fails in another way that the others may not share, is followed by the next
+// one, within the attempts that [Fallback] describes. While another route is
+// ready, no route waits for its own limit.
 //
 // Each route needs a Limiter of its own or a shared one that tells the keys
 // apart, or it is always ready: usually a [Reroute] whose Transport is one
@@ -167,7 +167,7 @@ func (s *Spread) take(ranks []rank) {
 // unshared reports whether another key or deployment of the same model may do
 // better. A prompt that is too long is too long for all.
 func unshared(req *http.Request, o Outcome) bool {
-	return o.Class != TooLong && (&Route{}).takes(req, o)
+	return o.Misdirected || o.Class != TooLong && (&Route{}).takes(req, o)
 }
 
 // elsewhere reports whether the Spread around this Transport has another route

@@ -320,3 +320,45 @@ func ExampleSpread() {
 	// Output:
 	// Bearer one; Bearer two; Bearer one; Bearer one; Bearer two; Bearer one;
 }
+
+// One revoked key of several fails none of the calls, and hides nothing of what
+// ails the others.
+func TestSpreadOverARevokedKey(t *testing.T) {
+	for _, tt := range []struct {
+		revoked step
+		others  step
+		status  int
+		calls   [3]int // of three, of each key
+	}{
+		{step{status: 401}, step{}, 200, [3]int{1, 2, 1}},
+		{step{status: 403, body: `{"error":{"type":"permission_error"}}`}, step{}, 200, [3]int{1, 2, 1}},
+		{step{status: 401}, step{status: 400, body: "bad"}, 400, [3]int{1, 2, 1}},
+		{step{status: 400}, step{}, 0, [3]int{1, 1, 1}},
+		{step{status: 401}, step{status: 401}, 401, [3]int{3, 3, 3}},
+	} {
+		var calls [3]int
+		scripts := [3]*script{play(tt.revoked), play(tt.others), play(tt.others)}
+		s := keys(roundTrip(func(req *http.Request) (*http.Response, error) {
+			key := int(req.Header.Get("Authorization")[len("Bearer ")] - '0')
+			calls[key]++
+			return scripts[key].RoundTrip(req)
+		}), 3)
+		for i := range 3 {
+			ctx, report := snubber.WithReport(context.Background())
+			res, err := s.RoundTrip(chat(t).WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			if tt.status > 0 && res.StatusCode != tt.status {
+				t.Errorf("%+v: call %d: %d %+v", tt, i, res.StatusCode, report)
+			}
+			if i == 0 && tt.status == 400 && (report.Route != 2 || len(report.Hops) != 2 || report.Outcome.Class != snubber.Invalid) {
+				t.Errorf("report %+v", report)
+			}
+		}
+		if calls != tt.calls {
+			t.Errorf("%+v: the keys had %v calls", tt, calls)
+		}
+	}
+}

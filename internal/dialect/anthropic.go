@@ -27,6 +27,7 @@ var anthropic = provider{
 		"permission_error":     Invalid,
 		"not_found_error":      Invalid,
 	},
+	misdirects: []string{"authentication_error", "permission_error"},
 	phrases: []phrase{
 		{text: "credit balance", class: QuotaExhausted, on: onQuota},
 		{text: "specified api usage limits", class: QuotaExhausted, on: onQuota},

@@ -21,6 +21,7 @@ var bedrock = provider{
 		"accessdeniedexception":     Invalid,
 		"resourcenotfoundexception": Invalid,
 	},
+	misdirects: []string{"accessdeniedexception", "unrecognizedclientexception", "expiredtokenexception", "resourcenotfoundexception"},
 	// 424 is a model that failed; elsewhere a caller's mistake.
 	mark:   func(f *failure) bool { return f.route.Format == Bedrock || f.header.Get("X-Amzn-Requestid") != "" },
 	status: map[int]Class{424: Transient},

@@ -99,6 +99,7 @@ func verdictOf(f *failure, status int) Verdict {
 	if v.Class == RateLimited {
 		v.Over = f.over(v.Quotas)
 	}
+	v.Misdirected = v.Class == Invalid && f.misdirected()
 	v.Declined = v.Class == RateLimited || v.Class == Overloaded || status == 429
 
 	switch strings.ToLower(f.header.Get("X-Should-Retry")) {
@@ -158,6 +159,25 @@ func (f *failure) judge() (Class, string) {
 		}
 	}
 	return byStatus(f.status), ""
+}
+
+// misdirected reports whether an Invalid is about the place and the credential.
+// What is not found is, of an inference, the model: its path names nothing else.
+func (f *failure) misdirected() bool {
+	switch f.status {
+	case 401, 403:
+		return true
+	case 404, 410:
+		return f.route.Inference
+	}
+	for _, p := range providers {
+		for _, w := range p.misdirects {
+			if slices.Contains(f.words, w) || strings.Contains(w, " ") && strings.Contains(f.text, w) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (f *failure) byPhrase() Class {

@@ -155,6 +155,43 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// What another key or place may not share is told from what it asks for.
+func TestMisdirected(t *testing.T) {
+	chat := RouteOf("POST", &url.URL{Path: "/v1/chat/completions"})
+	for _, tt := range []struct {
+		name   string
+		route  Route
+		status int
+		header []string
+		body   string
+		want   bool
+	}{
+		{"no key", chat, 401, nil, ``, true},
+		{"a key for something else", chat, 403, nil, `{"error":{"type":"permission_error"}}`, true},
+		{"no key, outside of inference", Route{}, 401, nil, ``, true},
+		{"no such model", chat, 404, nil, `{"error":{"code":"model_not_found"}}`, true},
+		{"no more", chat, 410, nil, ``, true},
+		{"no such thing", Route{}, 404, nil, ``, false},
+		{"gemini's wrong key", chat, 400, nil, `{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}`, true},
+		{"xai's wrong key", chat, 400, nil, `{"code":"Client specified an invalid argument","error":"Incorrect API key provided: x."}`, true},
+		{"a gateway's missing model", chat, 400, nil, `{"error":{"code":"model_not_found"}}`, true},
+		{"bedrock's wrong key", chat, 400, []string{"X-Amzn-ErrorType", "UnrecognizedClientException"}, ``, true},
+		{"inside a 200", chat, 200, nil, `{"error":{"code":401,"message":"x"}}`, true},
+		{"a bad request", chat, 400, nil, `{"error":{"code":"invalid_value"}}`, false},
+		{"a bad request of a word", chat, 422, nil, `{"error":{"message":"model_not_found"}}`, false},
+		{"quota as 403", chat, 403, nil, `{"error":{"message":"used all available credits"}}`, false},
+		{"an answer", chat, 200, nil, `{}`, false},
+	} {
+		v := Classify(&Response{Route: tt.route, Status: tt.status, Header: headerOf(tt.header...), Body: []byte(tt.body), Now: localTime})
+		if v.Misdirected != tt.want {
+			t.Errorf("%s: misdirected %v of class %d", tt.name, v.Misdirected, v.Class)
+		}
+	}
+	if v := ClassifyEvent(chat, "", nil, []byte(`{"type":"error","error":{"type":"authentication_error"}}`), localTime); !v.Misdirected {
+		t.Errorf("in a stream: %+v", v)
+	}
+}
+
 func TestEvents(t *testing.T) {
 	for data, want := range map[string]Class{
 		`{"error":{"message":"x","type":"server_error","code":"500"}}`: ServerError,
@@ -255,6 +292,11 @@ func TestTables(t *testing.T) {
 		for _, w := range p.insist {
 			if p.words[w] == Unclassified {
 				t.Errorf("%q insists on nothing", w)
+			}
+		}
+		for _, w := range p.misdirects {
+			if w != strings.ToLower(w) || len(w) < 6 {
+				t.Errorf("%q misdirects", w)
 			}
 		}
 		for _, ph := range p.phrases {

@@ -86,9 +86,13 @@ type Verdict struct {
 	// Declined says that the server certainly did not do the work: a 429, or a
 	// 503 or 529 whose body or Retry-After shows that it turned the call away.
 	Declined bool
-	Advice   Advice
-	Over     string // Kind of the quota that a RateLimited call was too much for, "" where nobody says
-	Quotas   []Quota
+	// Misdirected says that an Invalid is about where and as whom the request was
+	// sent, and not about what it asks for: a credential that is not accepted, a
+	// model that is not there.
+	Misdirected bool
+	Advice      Advice
+	Over        string // Kind of the quota that a RateLimited call was too much for, "" where nobody says
+	Quotas      []Quota
 }
 
 // Quota is one bucket of a quota as the server reported it. Several of a kind

@@ -32,6 +32,7 @@ var gemini = provider{
 		"permission_denied":   Invalid,
 		"not_found":           Invalid,
 	},
+	misdirects: []string{"api_key_invalid", "unauthenticated", "permission_denied"}, // the first is a 400
 }
 
 // geminiDetails tells a quota of a day from one of a minute by QuotaFailure.

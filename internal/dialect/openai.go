@@ -44,6 +44,7 @@ var openai = provider{
 		"badrequesterror":       Invalid, // vLLM
 		"model_not_found":       Invalid,
 	},
+	misdirects: []string{"invalid_api_key", "model_not_found"},
 	phrases: []phrase{
 		{text: "request too large", class: TooLong, on: onSize},
 		{text: "reduce your message size", class: TooLong, on: onSize},

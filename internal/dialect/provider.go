@@ -28,6 +28,9 @@ type provider struct {
 	words map[string]Class
 	// insist are the words for which x-should-retry: false is known to be wrong.
 	insist []string
+	// misdirects tell, where the status does not, an Invalid that another key or
+	// place may not share: machine words, and with a blank in it a phrase.
+	misdirects []string
 	// details reads structured details. Unclassified means that there are none.
 	details func(*failure) Class
 	// phrases are found in messages. They come after the machine words because

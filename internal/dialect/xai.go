@@ -10,4 +10,5 @@ var xai = provider{
 		{text: "usage guidelines", class: Filtered, on: onFilter},
 		{text: "at capacity", class: Overloaded, on: onOverload},
 	},
+	misdirects: []string{"incorrect api key"}, // a 400
 }
