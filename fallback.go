@@ -85,6 +85,8 @@ func (c *call) fall(r *result, before int) {
 	if !r.o.Class.wanting() && r.o.Class != Rejected {
 		if ch := c.t.choice; ch != nil {
 			c.hopped(nil, ch.order[0]+1)
+		} else if c.outer != nil {
+			c.hopped(nil, 0) // an earlier attempt of a Transport further out may have gone another way
 		}
 		return
 	}

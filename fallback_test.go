@@ -207,3 +207,29 @@ func TestMisdirectedRoute(t *testing.T) {
 		}
 	}
 }
+
+// Under a Retry the way is that of the attempt whose answer it is.
+func TestHopsOfTheLastAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []string{"Fallback", "under a Cache", "Spread"} {
+			own, other := play(step{status: 500}, step{}), play(step{status: 500})
+			fallback := &snubber.Transport{Base: own, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: other}}}}
+			var inner http.RoundTripper = fallback
+			route := 0
+			switch kind {
+			case "under a Cache":
+				fallback.Cache = &snubber.Cache{PromptTTL: time.Hour}
+			case "Spread":
+				inner, route = &snubber.Spread{Routes: []snubber.Route{{Transport: own}, {Transport: other}}}, 1
+			}
+			res, err := (&snubber.Transport{Base: inner, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			if r := snubber.ReportOf(res); res.StatusCode != 200 || r.Attempts != 3 || r.Route != route || len(r.Hops) != 0 || len(res.Header["Snubber-Route"]) > 0 && kind != "Spread" {
+				t.Errorf("%s: %d %v, report %+v", kind, res.StatusCode, res.Header, r)
+			}
+		}
+	})
+}

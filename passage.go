@@ -334,7 +334,7 @@ func (c *call) absorb(f *call) {
 		rd.strayed = rd.strayed || d.strayed
 	}
 	root.mu.Unlock()
-	if d.hops != nil || d.route != 0 {
+	if d.hops != nil || d.route != 0 || c.outer != nil {
 		c.hopped(d.hops, d.route)
 	}
 }

@@ -216,8 +216,10 @@ func (c *call) extend() {
 func (c *call) hopped(hops []Hop, answered int) {
 	for {
 		c.mu.Lock()
-		d := c.detours()
-		d.hops, d.route = hops, answered
+		if hops != nil || answered != 0 || c.detour.Load() != nil {
+			d := c.detours()
+			d.hops, d.route = hops, answered
+		}
 		c.mu.Unlock()
 		if c.outer == nil || c.outer.call.t.Fallback != nil || c.outer.outrun() {
 			return
