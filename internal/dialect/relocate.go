@@ -171,21 +171,58 @@ func Depersonalize(h http.Header, u *url.URL) {
 			delete(h, name)
 		}
 	}
-	u.RawQuery = filterQuery(u.RawQuery, func(name string) bool { return !personal(name) })
+	u.RawQuery = filterQuery(u.RawQuery, func(name string) bool {
+		return !personal(name) && !strings.EqualFold(name, "code") // a key of Azure Functions
+	})
 }
 
 func personal(name string) bool {
 	name = strings.ToLower(name)
 	switch name {
-	case "idempotency-key", "x-idempotency-key", "user-agent":
+	case "idempotency-key", "x-idempotency-key", "user-agent", "sec-websocket-key":
 		return false
+	case "from", "referer": // the second can have the first origin's key in its query
+		return true
 	}
-	for _, prefix := range [...]string{"x-amz-", "x-goog-", "x-ms-", "cf-aig-", "helicone-", "x-portkey-"} {
+	for _, prefix := range [...]string{"x-amz-", "x-goog-", "x-ms-", "cf-aig-", "cf-access-", "helicone-", "x-portkey-"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
 		}
 	}
-	return Identifies(name)
+	joined := ""
+	for word := range strings.FieldsFuncSeq(name, func(c rune) bool { return c < 'a' || c > 'z' }) {
+		if personalWord(word) {
+			return true
+		}
+		joined += word
+	}
+	return strings.HasSuffix(joined, "clientid") || strings.HasSuffix(joined, "appid")
+}
+
+// personalWord takes words that are run together too, as in AccessToken, userid.
+func personalWord(word string) bool {
+	for _, id := range [...]string{"id", "name"} {
+		if bare, ok := strings.CutSuffix(word, id); ok && bare != "" {
+			word = bare
+			break
+		}
+	}
+	switch word {
+	case "session", "sessid", "sig", "sign", "jwt", "dpop", "hmac", "otp", "pin", "pwd", "pass", "passphrase", "passcode", "assertion", "login",
+		"organization", "org", "project", "account", "workspace", "tenant", "subscription", "user", "email":
+		return true
+	}
+	for _, end := range [...]string{"key", "token", "auth", "session", "jwt"} {
+		if strings.HasSuffix(word, end) {
+			return true
+		}
+	}
+	for _, part := range [...]string{"authoriz", "authentic", "apikey", "accesskey", "secret", "password", "passwd", "cookie", "credential", "signature", "bearer"} {
+		if strings.Contains(word, part) {
+			return true
+		}
+	}
+	return strings.HasPrefix(word, "auth") && !strings.HasPrefix(word, "author")
 }
 
 // Identifies reports whether the name of a header has a word in it that says who
