@@ -21,7 +21,9 @@ import (
 //
 // It is read by the goroutine of RoundTrip, with the timers of a Read. That needs
 // no goroutine and no lock of its own, and what ends a Read that waits (a timer,
-// the caller) ends this one.
+// the caller) ends this one: by Close, which a Base's body has to heed. To be safe
+// from one that does not, each Read would have to be another goroutine's from its
+// start, for it cannot be handed over once it hangs.
 type opening struct {
 	reading bool // by RoundTrip: nobody else has the body yet
 	buf     []byte

@@ -66,6 +66,10 @@ type Transport struct {
 	// Base makes the requests. If nil, http.DefaultTransport as it was when this
 	// package was initialised, so that http.DefaultTransport = snubber.New(nil)
 	// works.
+	//
+	// The beginning of an answer is read within RoundTrip, so a Read of a response's
+	// body must end when the body is closed, as those of net/http do. One that goes
+	// on holds RoundTrip for as long, past the caller's deadline and our timeouts.
 	Base http.RoundTripper
 
 	// The layers, from the outside in. A nil one is off.
