@@ -79,7 +79,11 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	c := &call{t: t, in: req, outer: enclosing(ctx)}
+	outer := enclosing(ctx)
+	if outer != nil && t.Fallback != nil && t.reroutes(outer) {
+		t = t.layers() // else its routes would have it as a route, without end
+	}
+	c := &call{t: t, in: req, outer: outer}
 	record, count := t.Retry != nil || t.Fallback != nil, t.Limiter.counts()
 	var err error
 	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {

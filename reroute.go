@@ -47,7 +47,8 @@ type Reroute struct {
 	Header http.Header
 	// Transport sends the request. If nil, the layers from Retry to Base of the
 	// Transport whose route this is, with circuits, queues and budgets for the new
-	// origin and model; outside of one, http.DefaultTransport.
+	// origin and model; outside of one, http.DefaultTransport. That Transport itself
+	// is the same.
 	Transport http.RoundTripper
 }
 
@@ -139,6 +140,17 @@ func (t *Transport) layers() *Transport {
 	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1}
 }
 
+// reroutes reports whether a is inside of one of t's own routes: t is a route of
+// itself, or part of one.
+func (t *Transport) reroutes(a *attempt) bool {
+	for ; a != nil; a = a.call.outer {
+		if a.how == rerouted && a.call.t == t {
+			return true
+		}
+	}
+	return false
+}
+
 // rewrite is the request at its new place, the body still the old one.
 func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 	if req.URL == nil {
@@ -210,6 +222,9 @@ func (r Reroute) readdress(req, to *http.Request) error {
 		return ctx.Err()
 	}
 	if err != nil {
+		if !errors.As(err, new(*bodyError)) {
+			err = &bodyError{err} // or it would count against the service
+		}
 		return err
 	}
 	inPath := dialect.RouteOf(to.Method, to.URL).NamesModel(to.URL.Path)

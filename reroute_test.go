@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-9e4f5248/snubber"
 )
@@ -277,6 +278,59 @@ func TestRerouteUsesTheLayers(t *testing.T) {
 			t.Errorf("%d queues, want one for each", len(q))
 		}
 	})
+}
+
+// A Transport may be a route of itself, or part of one: that is as without one, and
+// it is not its own route again, when it sends or predicts or closes.
+func TestRouteToItself(t *testing.T) {
+	for _, spread := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sent := map[string]int{}
+			base := &idler{RoundTripper: wire(func(req *http.Request) (*http.Response, error) {
+				sent[req.URL.Host]++
+				return reply(500, strings.NewReader("{}")), nil
+			})}
+			tr := snubber.New(base)
+			tr.Cache = &snubber.Cache{PromptTTL: time.Hour}
+			var route http.RoundTripper = snubber.Reroute{URL: "https://b.example.com/v1", Transport: tr}
+			if spread {
+				route = &snubber.Spread{Routes: []snubber.Route{{Transport: route}}}
+			}
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: route}}}
+			if status, err := fetch(tr, chat(t)); status != 500 || err != nil || sent["api.example.com"] != 4 || sent["b.example.com"] != 1 {
+				t.Errorf("%d, %v, sent %v", status, err, sent)
+			}
+			tr.Breaker.Open("https://api.example.com m")
+			tr.Breaker.Open("https://b.example.com m")
+			if at, err := tr.Ready(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+				t.Errorf("Ready = %v, %v", at, err)
+			}
+			tr.CloseIdleConnections()
+			tr.CloseIdleConnections()
+			if base.closed != 2 {
+				t.Errorf("closed %d times, want 2", base.closed)
+			}
+		})
+	}
+}
+
+// A body that cannot be read to change its model is the caller's failure and not
+// the service's.
+func TestRerouteOfABodyThatFails(t *testing.T) {
+	gone := errors.New("the file is gone")
+	for _, length := range []int64{-1, int64(len(chatBody))} { // recorded, or had again
+		tr := snubber.New(snubber.Reroute{Model: "n", Transport: play()})
+		req := once(t, "POST", chatURL, &tracked{r: strings.NewReader("{"), err: gone}, length)
+		if length > 0 {
+			req.GetBody = func() (io.ReadCloser, error) {
+				return io.NopCloser(&tracked{r: strings.NewReader("{"), err: gone}), nil
+			}
+		}
+		ctx, report := snubber.WithReport(t.Context())
+		if _, err := tr.RoundTrip(req.WithContext(ctx)); !errors.Is(err, gone) || report.Attempts != 1 || report.Outcome.Class != snubber.Invalid {
+			t.Errorf("%v, report %+v", err, *report)
+		}
+	}
 }
 
 // A body that exists once reaches the route from the recording, whole.

@@ -302,6 +302,27 @@ func TestReadyThroughAFallback(t *testing.T) {
 	}
 }
 
+// A route that has the layers around it is ready when they are, for where it goes.
+func TestReadyThroughAReroute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := snubber.New(play(step{}))
+		tr.Limiter.RequestsPerMinute = 1
+		tr.Breaker.Open("https://api.example.com m")
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n"}}}}
+		for range 2 {
+			at, err := tr.Ready(untouched(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, start := max(0, time.Until(at)), time.Now()
+			status, err := fetch(tr, chat(t))
+			if took := time.Since(start); status != 200 || took != want {
+				t.Errorf("%d, %v after %v, want after %v", status, err, took, want)
+			}
+		}
+	})
+}
+
 // Two keys are one larger quota.
 func ExampleSpread() {
 	base := play(step{})

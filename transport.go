@@ -49,6 +49,7 @@ package snubber
 
 import (
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -106,7 +107,8 @@ type Transport struct {
 
 	choice *choice // it is there for one request of a Spread, else nil
 
-	alarms alarms
+	closing atomic.Bool
+	alarms  alarms
 }
 
 // New returns the recommended stack over base, for unchanged AI SDKs: Retry,
@@ -136,8 +138,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	if t.Cache != nil {
-		return t.Cache.answer(c)
+	if c.t.Cache != nil {
+		return c.t.Cache.answer(c)
 	}
 	return c.answer()
 }
@@ -167,6 +169,10 @@ func (c *call) ask(r *result) {
 // CloseIdleConnections closes the idle connections of Base and of every route.
 // http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
+	if !t.closing.CompareAndSwap(false, true) {
+		return // it is a route of itself
+	}
+	defer t.closing.Store(false)
 	closeIdle(t.base())
 	if t.Fallback != nil {
 		for _, r := range t.Fallback.Routes {
@@ -196,13 +202,17 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	if t.Limiter.unshareable() {
 		return at, errNoSecret
 	}
-	if at, err = t.ready(req); err == nil || t.Fallback == nil {
+	outer := enclosing(req.Context())
+	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(outer) {
 		return at, err
 	}
 	o := classifyError(req, err)
 	if o.Class != Rejected {
 		return at, err
 	}
+	c := &call{t: t, in: req, outer: outer, replay: replay{again: req.GetBody}}
+	c.first.prepare(c)
+	c.first.how = rerouted
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]
 		if !route.takes(req, o) {
@@ -212,7 +222,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 		if !ok {
 			return time.Time{}, nil
 		}
-		if then, none := b.Ready(req); none == nil && (err != nil || then.Before(at)) {
+		if then, none := b.Ready(c.view()); none == nil && (err != nil || then.Before(at)) {
 			at, err = then, nil
 		}
 	}
