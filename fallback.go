@@ -42,7 +42,7 @@ type Route struct {
 	// Misdirected, and When does not take that, it is asked with the outcome before
 	// it too. The caller's own wrong key is no reason to go on.
 	//
-	// A Spread does not ask it.
+	// It is asked to predict too, by Ready and before a wait. A Spread does not ask it.
 	When func(*http.Request, Outcome) bool
 	// Weight is the route's share of a Spread's requests. A Fallback does not look
 	// at it.

@@ -202,6 +202,8 @@ func classifyError(req *http.Request, err error) Outcome {
 	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
 		// No second dial will make the certificate good.
 		return Outcome{Class: Unreachable, Unsent: true, Advice: Stop, Reason: "certificate"}
+	case errors.Is(err, errRedirect):
+		return Outcome{Class: Unreachable, Advice: Stop, Reason: "redirect"}
 	case errors.As(err, &dns):
 		return Outcome{Class: Unreachable, Unsent: true, Reason: "dns"}
 	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):

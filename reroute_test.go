@@ -151,6 +151,9 @@ func TestRerouteAnswers(t *testing.T) {
 		case (err != nil) != tt.fails:
 			t.Errorf("%+v: %v", tt, err)
 		case tt.fails:
+			if o := snubber.Classify(chat(t), nil, err); snubber.Retryable(chat(t), o) || o.Reason != "redirect" {
+				t.Errorf("%+v: outcome %+v", tt, o) // the next answer is no other
+			}
 			if !body.closed || res != nil {
 				t.Errorf("%+v: the body is open", tt)
 			}

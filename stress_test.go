@@ -254,6 +254,14 @@ func TestStress(t *testing.T) {
 			inner.Breaker = &snubber.Breaker{Failures: 20, Ratio: 0.9}
 			return snubber.New(inner)
 		}},
+		{"routes", func(base http.RoundTripper) *snubber.Transport {
+			rt := snubber.New(base)
+			to := func(host string) snubber.Route {
+				return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + ".example.com/v1"}}
+			}
+			rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{to("b"), {Transport: snubber.Stale}, {Transport: &snubber.Spread{Routes: []snubber.Route{to("c"), to("d")}}}}}
+			return rt
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { stress(t, tt.wrap) })
@@ -271,10 +279,13 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	if rt.Breaker != nil {
 		rt.Breaker = &snubber.Breaker{Failures: 15, Ratio: 0.8, OpenFor: time.Second, MaxOpenFor: 2 * time.Second}
 	}
-	var attempts atomic.Int64
+	var attempts, fallbacks atomic.Int64
 	rt.Observe = func(e snubber.Event) {
-		if e.Kind == snubber.EventAttempt {
+		switch e.Kind {
+		case snubber.EventAttempt:
 			attempts.Add(1)
+		case snubber.EventFallback:
+			fallbacks.Add(1)
 		}
 	}
 	var succeeded atomic.Int64
@@ -316,6 +327,9 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	if n := succeeded.Load(); n < goroutines/100 || attempts.Load() == 0 {
 		t.Errorf("%d of %d calls succeeded, %d attempts were seen: this was no test", n, goroutines*calls, attempts.Load())
 	}
+	if n := fallbacks.Load(); rt.Fallback != nil && n < 200 {
+		t.Errorf("%d fallbacks: this was no test", n)
+	}
 	idle(t, rt.Limiter)
 
 	base.calm.Store(true)
@@ -343,12 +357,12 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 			continue
 		}
 		for _, c := range rt.Breaker.Circuits() {
-			if c.State != snubber.CircuitClosed {
+			if c.State != snubber.CircuitClosed && strings.HasPrefix(c.Key, "https://api.") { // others had no call since
 				t.Errorf("circuit %s is %v after the storm", c.Key, c.State)
 			}
 		}
 	}
-	t.Logf("%d calls, %d attempts, %d succeeded", goroutines*calls, sent, succeeded.Load())
+	t.Logf("%d calls, %d attempts, %d fallbacks, %d succeeded", goroutines*calls, sent, fallbacks.Load(), succeeded.Load())
 }
 
 // The same over real sockets: the pool of connections, the loop that still
