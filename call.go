@@ -418,11 +418,19 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 	}
 }
 
-// fellBack notes that a route is tried, counted from 1.
+// fellBack notes that a route is tried, counted from 1. Of a Spread's the
+// Transport around it tells.
 func (c *call) fellBack(route int, o Outcome, now time.Time) {
 	c.root().extend()
-	if c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
+	observe := c.t.Observe
+	if ch := c.t.choice; ch != nil {
+		route = ch.order[route] + 1
+		if c.outer != nil {
+			observe = c.outer.call.t.Observe
+		}
+	}
+	if observe != nil {
+		observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}
 }
 

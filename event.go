@@ -20,8 +20,8 @@ const (
 	// EventCircuit is a transition of a circuit From To; Until is the end of its
 	// open time.
 	EventCircuit
-	// EventFallback is a route of the Fallback that is tried: Route is which, from
-	// 1, Outcome what the one before came to.
+	// EventFallback is a route of the Fallback that is tried, or one more of a
+	// [Spread] below: Route is which, from 1, Outcome what the one before came to.
 	EventFallback
 	// EventRefused is a call that was not sent, by this Transport or one below:
 	// Key is what refused it, Outcome.Reason says why.
@@ -60,7 +60,7 @@ type Event struct {
 	Took     time.Duration // how long an attempt ran
 	From, To CircuitState  // a circuit's
 	Until    time.Time     // the end of a gate or of an open time; zero if nobody knows
-	Route    int           // of the Fallback, from 1
+	Route    int           // of the Fallback or the Spread, from 1
 	Cache    string        // hit, stale, revalidated, miss, collapsed or bypass
 	Detail   string        // why
 	Limit    Limit         // one of a key's limits

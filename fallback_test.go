@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,35 @@ func TestFallbackAtOnce(t *testing.T) {
 			res.Body.Close()
 		}
 	})
+}
+
+// Each change of routes is told, those of a Spread by the Transport around it.
+func TestFallbackEvents(t *testing.T) {
+	var got []string
+	tr := &snubber.Transport{
+		Base: play(step{status: 500}),
+		Fallback: &snubber.Fallback{Routes: []snubber.Route{
+			{Transport: play(step{status: 401})},
+			{Transport: &snubber.Spread{Routes: []snubber.Route{
+				{Transport: play(step{status: 502})},
+				{Transport: play(step{status: 503}), Weight: 1},
+				{Transport: play(step{status: 429})},
+			}}},
+		}},
+		Observe: func(e snubber.Event) {
+			if e.Kind == snubber.EventFallback {
+				got = append(got, fmt.Sprint(e.Route, " ", e.Outcome.Class, " ", e.Key))
+			}
+		},
+	}
+	if status, err := fetch(tr, chat(t)); status != 500 || err != nil {
+		t.Fatal(status, err)
+	}
+	const key = " https://api.example.com m"
+	want := []string{"1 server-error" + key, "2 invalid" + key, "1 server-error" + key, "3 server-error" + key}
+	if !slices.Equal(got, want) {
+		t.Errorf("events %q, want %q", got, want)
+	}
 }
 
 // Stale refuses a request without a URL, and does not panic.
