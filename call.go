@@ -51,9 +51,11 @@ type detour struct {
 	gated time.Time // until when this call's own 429 has shut the gate
 	owed  bool      // a retry that the budget paid for was sent back by a limit
 	visit *visit    // of the cache, whose flight this call is
+	route int       // that is asked, from 1
+	below bool      // and has this Transport's layers
 
 	queued, waited time.Duration
-	route          int   // that answered
+	answered       int   // the route that did
 	hops           []Hop // append to a copy: Reports share it
 	strayed        bool  // the answer is a fallback's: to another request than the caller's
 	cache, why     string
@@ -84,6 +86,9 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 		t = t.layers() // else its routes would have it as a route, without end
 	}
 	c := &call{t: t, in: req, outer: outer}
+	if t.lower {
+		c.relay()
+	}
 	record, count := t.Retry != nil || t.Fallback != nil, t.Limiter.counts()
 	var err error
 	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {
@@ -413,8 +418,28 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
 		}
 	}
-	if c.t.Observe != nil && o.Class != Rejected { // which is no attempt
-		c.t.Observe(Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took})
+	if c.t.Observe == nil || o.Class == Rejected { // which is no attempt
+		return
+	}
+	e := Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
+	if a.how == rerouted {
+		d := c.detours()
+		if d.below {
+			return // the layers have told, and by the route's own key
+		}
+		e.Route = d.route
+	}
+	c.t.Observe(e)
+}
+
+// relay notes for the Transport whose layers these are that they tell of what
+// they send.
+func (c *call) relay() {
+	for a := c.outer; a != nil; a = a.call.outer {
+		if a.how == rerouted && a.call.t.choice == nil {
+			a.call.detours().below = true
+			return
+		}
 	}
 }
 
@@ -429,6 +454,8 @@ func (c *call) fellBack(route int, o Outcome, now time.Time) {
 			observe = c.outer.call.t.Observe
 		}
 	}
+	d := c.detours()
+	d.route, d.below = route, false
 	if observe != nil {
 		observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}

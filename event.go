@@ -7,7 +7,9 @@ type EventKind uint8
 
 const (
 	// EventAttempt is the end of one attempt: Outcome is its final verdict, Took
-	// its time to the end of the body.
+	// its time to the end of the body, Route where it was sent, 0 for this
+	// Transport's own. A route with this Transport's layers has attempts with its
+	// own Key in place of that.
 	EventAttempt EventKind = iota + 1
 	// EventRetry is a wait before another attempt: Outcome is the failure, Wait
 	// the time.

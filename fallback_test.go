@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -131,6 +132,42 @@ func TestFallbackEvents(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
 	}
+}
+
+// Each attempt is told once, and what another service answers not as the first
+// one's.
+func TestFallbackAttemptEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		tr := snubber.New(roundTrip(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "c.example.com" {
+				return reply(200, strings.NewReader("{}")), nil
+			}
+			return reply(401+len(got)%2*99, strings.NewReader("{}")), nil // 401, 500
+		}))
+		tr.Retry.MaxAttempts = 1
+		always := func(*http.Request, snubber.Outcome) bool { return true }
+		to := func(host string, rt http.RoundTripper) snubber.Route {
+			return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + ".example.com/v1", Transport: rt}, When: always}
+		}
+		tr.Observe = func(e snubber.Event) {
+			if e.Kind == snubber.EventAttempt {
+				got = append(got, fmt.Sprint(e.Key, " ", e.Route, " ", e.Outcome.Class))
+			}
+		}
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
+			to("b", nil), {Transport: play(step{status: 400}), When: always}, to("b", tr),
+			{Transport: &snubber.Spread{Routes: []snubber.Route{to("c", nil)}}, When: always},
+		}}
+		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+			t.Fatal(status, err)
+		}
+		const a, b, c = "https://api.example.com m ", "https://b.example.com m ", "https://c.example.com m "
+		want := []string{a + "0 invalid", b + "0 server-error", a + "2 invalid", b + "0 server-error", c + "0 success"}
+		if !slices.Equal(got, want) {
+			t.Errorf("attempts %q, want %q", got, want)
+		}
+	})
 }
 
 // Stale refuses a request without a URL, and does not panic.

@@ -315,7 +315,7 @@ func (c *call) absorb(f *call) {
 	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
 	var d detour
 	if p := f.detour.Load(); p != nil {
-		d.queued, d.waited, d.hops, d.route, d.strayed = p.queued, p.waited, p.hops, p.route, p.strayed
+		d.queued, d.waited, d.hops, d.answered, d.strayed = p.queued, p.waited, p.hops, p.answered, p.strayed
 	}
 	f.mu.Unlock()
 	if c.outer != nil && sent > 0 && c.outer.claim() {
@@ -334,8 +334,8 @@ func (c *call) absorb(f *call) {
 		rd.strayed = rd.strayed || d.strayed
 	}
 	root.mu.Unlock()
-	if d.hops != nil || d.route != 0 || c.outer != nil {
-		c.hopped(d.hops, d.route)
+	if d.hops != nil || d.answered != 0 || c.outer != nil {
+		c.hopped(d.hops, d.answered)
 	}
 }
 

@@ -76,7 +76,7 @@ func (c *call) adopt(res *http.Response) {
 		return
 	}
 	c.mu.Lock()
-	hops, route := d.hops, d.route
+	hops, route := d.hops, d.answered
 	c.mu.Unlock()
 	if len(hops) > 1 {
 		res.Header = res.Header.Clone()

@@ -218,7 +218,7 @@ func (c *call) hopped(hops []Hop, answered int) {
 		c.mu.Lock()
 		if hops != nil || answered != 0 || c.detour.Load() != nil {
 			d := c.detours()
-			d.hops, d.route = hops, answered
+			d.hops, d.answered = hops, answered
 		}
 		c.mu.Unlock()
 		if c.outer == nil || c.outer.call.t.Fallback != nil || c.outer.outrun() {
@@ -305,7 +305,7 @@ func (c *call) reportLocked() Report {
 		r.Outcome = *c.final
 	}
 	if d := c.detour.Load(); d != nil {
-		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = d.queued, d.waited, d.route, d.hops, d.cache, d.why
+		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = d.queued, d.waited, d.answered, d.hops, d.cache, d.why
 	}
 	return r
 }

@@ -137,7 +137,7 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 // layers is t without what is outside its Retry. t itself has the last word about
 // a stream that breaks off.
 func (t *Transport) layers() *Transport {
-	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1}
+	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1, lower: true}
 }
 
 // reroutes reports whether a is inside of one of t's own routes: t is a route of

@@ -106,6 +106,7 @@ type Transport struct {
 	Observe func(Event)
 
 	choice *choice // it is there for one request of a Spread, else nil
+	lower  bool    // it is another one's layers, for a route
 
 	closing atomic.Bool
 	alarms  alarms
