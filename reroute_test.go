@@ -317,6 +317,29 @@ func TestRouteToItself(t *testing.T) {
 	}
 }
 
+// So may two be each other's.
+func TestRoutesToEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := ""
+		base := wire(func(req *http.Request) (*http.Response, error) {
+			hosts += req.URL.Host[:1]
+			return reply(500, strings.NewReader("{}")), nil
+		})
+		a, b := snubber.New(base), snubber.New(base)
+		a.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: b}}}}
+		b.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://api.example.com/v1", Transport: a}}}}
+		if status, err := fetch(a, chat(t)); status != 500 || err != nil || hosts != "aaaaba" {
+			t.Errorf("%d, %v, sent to %s", status, err, hosts)
+		}
+		a.Breaker.Open("https://api.example.com m")
+		b.Breaker.Open("https://b.example.com m")
+		if at, err := a.Ready(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+			t.Errorf("Ready = %v, %v", at, err)
+		}
+		a.CloseIdleConnections()
+	})
+}
+
 // A body that cannot be read to change its model is the caller's failure and not
 // the service's.
 func TestRerouteOfABodyThatFails(t *testing.T) {
