@@ -18,6 +18,7 @@ type capacity struct {
 	n           int     // readings that agree
 	low, high   float64 // their sums
 	least, most int64   // left in them
+	seems       float64 // what it held when it seemed to fill evenly; 0: it never did
 
 	peak *rate.Limiter // how fast it may be emptied; nil while the pace is all there is
 }
@@ -54,6 +55,9 @@ func (c *capacity) read(r Reading) bool {
 	}
 	c.n, c.low, c.high = c.n+1, low, high
 	c.least, c.most = min(c.least, r.Remaining), max(c.most, r.Remaining)
+	if c.n >= 4*agreeing && c.most > c.least && (c.seems == 0 || c.low < c.seems) {
+		c.seems = c.low // resets are rounded up, and so are the sums
+	}
 	if c.n < agreeing || float64(c.most-c.least) < evidence*grain {
 		return false
 	}
@@ -64,20 +68,18 @@ func (c *capacity) read(r Reading) bool {
 
 // even is what a bucket holds that seems to fill evenly, 0 if none does. What is
 // left need not have changed much for that, as it does not where others leave
-// nothing; to use the bucket up takes more.
+// nothing; to use the bucket up takes more. It stays: in a bucket that nobody
+// draws on any more nothing changes, and that is no doubt.
 func (c *capacity) even() float64 {
-	switch {
-	case c.holds > 0:
+	if c.holds > 0 {
 		return c.holds
-	case c.n >= 4*agreeing && c.most > c.least:
-		return c.low
 	}
-	return 0
+	return c.seems
 }
 
 // refused takes back what was learned: who kept to it has been turned away.
 func (c *capacity) refused() {
-	*c = capacity{denied: c.holds > 0 || c.denied, holds: c.holds}
+	*c = capacity{denied: c.holds > 0 || c.denied, holds: c.holds, seems: c.seems}
 }
 
 // burst is what may go at once, where a pace allows so much.

@@ -14,6 +14,7 @@ type party struct {
 	gains, holds float64
 	window       time.Duration // of the clock, in the place of an even gain
 	lies         bool          // there is always half of it left
+	whole        bool          // its resets are in whole seconds
 	clients      []*client
 	answers      []answer // in order of time
 
@@ -83,6 +84,9 @@ func (p *party) call(c *client) {
 		}
 	}
 	r := Reading{Requests, time.Minute, int64(60 * p.gains), int64(p.left), time.Duration((p.holds - p.left) / p.gains * 1e9).Round(time.Millisecond)}
+	if p.whole {
+		r.Reset = (r.Reset + time.Second - 1).Truncate(time.Second)
+	}
 	if p.lies {
 		r.Remaining, r.Reset = int64(p.holds/2), time.Duration(p.holds/2/p.gains*1e9)
 	}
@@ -158,6 +162,17 @@ func TestShare(t *testing.T) {
 				t.Errorf("%d refused beside %d", refused, sum)
 			}
 		})
+	}
+}
+
+// Resets in whole seconds tell less of what the bucket holds, and nothing once it
+// is full. All is used all the same, if not as evenly.
+func TestShareOfWholeSeconds(t *testing.T) {
+	p := newParty(20, 20, 2)
+	p.whole = true
+	p.until(at(60))
+	if got, sum, refused := p.played(2 * time.Minute); sum < 2330 || jain(got) < 0.9 || refused > sum/100 {
+		t.Errorf("%v, %d refused", got, refused)
 	}
 }
 
