@@ -168,7 +168,7 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 	}
 	if b.share.y < 0 {
 		p.cutSeq, p.knewSeq, p.cutAt = r.latest, 0, now
-		b.share.refused()
+		b.share.refused(b.ceiling / headroom)
 		b.adjust(now)
 		return true
 	}

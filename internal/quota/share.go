@@ -60,7 +60,7 @@ const (
 	shareCut    = 0.1              // for a refusal
 	shareStep   = 5                // seconds that a reading speaks for at most
 	shareTop    = -0.02            // the rate of who is alone
-	shareBottom = -12              // one call in hours
+	shareSeldom = 15 * time.Second // between calls, from which readings are too few to go by
 	shareForget = 30 * time.Second // without a word from the server, after which the bucket is anybody's guess
 )
 
@@ -93,10 +93,10 @@ func (s *share) read(left, holds, gains, rate float64, f *flight) {
 	}
 	s.trend += (1 - math.Exp(-dt/shareSmooth)) * ((left-was)/gain - s.trend)
 	if s.y == 0 {
-		if !s.even || s.others < shareFrom {
+		if !s.even || s.others < shareFrom || rate < 1/shareSeldom.Seconds() {
 			return
 		}
-		s.y = max(min(math.Log(rate/gains), shareTop), shareBottom)
+		s.y = min(math.Log(rate/gains), shareTop)
 	}
 	works := min(holds, max(shareWorks*gains, shareCalls))
 	level := min(left/works, 1)
@@ -105,15 +105,22 @@ func (s *share) read(left, holds, gains, rate float64, f *flight) {
 	}
 	push := shareGain*(s.trend+shareSpring*(level-0.5)) + min(shareHurry*s.full, shareFaster)
 	s.y += min(dt, shareStep) * (push - (s.y-math.Log(max(level, shareLeast)/3))/shareMemory)
-	s.y = min(max(s.y, shareBottom), shareTop)
+	s.y = min(max(s.y, bottom(gains)), shareTop)
 	if s.others < shareFrom/2 {
 		s.y = 0
 	}
 }
 
+// bottom is the least y, at which there still are readings. With none the client
+// would not see others leave, and keep that rate.
+func bottom(gains float64) float64 { return -math.Log(gains * shareSeldom.Seconds()) }
+
 // refused takes in a refusal by the bucket.
-func (s *share) refused() {
-	s.y = max(s.y-shareCut, shareBottom)
+func (s *share) refused(gains float64) {
+	if s.y -= shareCut; s.y < bottom(gains) {
+		*s = share{} // so small a one is found by refusals alone
+		return
+	}
 	if s.odd++; s.left < 1 {
 		s.odd = 0
 	} else if s.odd == 3 {

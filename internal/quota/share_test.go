@@ -214,6 +214,23 @@ func TestShareWithTheFirst(t *testing.T) {
 	}
 }
 
+// However small a share was, who has it goes often enough to see the others leave.
+func TestShareIsNoTrap(t *testing.T) {
+	const gains, holds = 0.25, 15
+	s := share{y: -1, even: true, others: 0.9, seq: 1, at: at(0)}
+	left := 0.0 // and others take whatever comes
+	for now := 0.0; now < 1800 && s.y < 0; {
+		now += 1 / s.rate(gains)
+		if now > 900 {
+			left = holds - 1
+		}
+		s.read(left, holds, gains, s.rate(gains), &flight{at: at(now), seq: s.seq + 1})
+	}
+	if s.y < 2*shareTop {
+		t.Errorf("alone for a quarter of an hour it has %.2f of all", math.Exp(s.y))
+	}
+}
+
 // Who wants less than its share gets it all, and the others the rest.
 func TestShareOfTheModest(t *testing.T) {
 	p := newParty(20, 20, 3)
