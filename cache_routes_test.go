@@ -67,6 +67,9 @@ func TestStaleOfACache(t *testing.T) {
 			if body := slurp(t, res); body != "hello" || res.Header.Get("Age") != "120" {
 				t.Errorf("%q with %v", body, res.Header)
 			}
+			if r := snubber.ReportOf(res); r.Attempts != 1 || r.Route != 1 {
+				t.Errorf("report %+v, want the one request that was sent", r)
+			}
 		}
 		if n := base.sent(); n != 3 {
 			t.Errorf("%d requests, want 3: the stale answer is not fresh", n)

@@ -199,9 +199,6 @@ func (d *descent) ask(i int) {
 	}
 	a := c.newAttempt()
 	a.watch.started = instantOf(now)
-	if c.replay.state == gone {
-		a.req.ContentLength, a.req.TransferEncoding = 0, nil
-	}
 	var alt result
 	c.try(a, rerouted, rt, &alt)
 	if d.o, d.misled = alt.o, alt.o.Misdirected || alt.o.Class == Rejected; !d.misled {

@@ -162,6 +162,31 @@ func TestFallbackPassesOver(t *testing.T) {
 	}
 }
 
+// So is one of the layers around it, whose queue for where it goes is another one.
+func TestFallbackPassesOverItsLayers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := ""
+		tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
+			hosts += req.URL.Host[:1]
+			if req.URL.Host == "api.example.com" {
+				return reply(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
+			}
+			return reply(200, strings.NewReader("{}")), nil
+		}))
+		tr.Limiter.RequestsPerMinute = 1
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}}, {Transport: snubber.Reroute{URL: "https://c.example.com/v1"}}}}
+		start := time.Now()
+		for range 2 {
+			if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+				t.Fatal(status, err)
+			}
+		}
+		if hosts != "abc" || time.Since(start) != 0 {
+			t.Errorf("asked %s in %v, want abc at once", hosts, time.Since(start))
+		}
+	})
+}
+
 // A deadline that passes on a route leaves the first failure, which is whole,
 // and says who else was asked. One that cancels wants no answer.
 func TestFallbackOutOfTime(t *testing.T) {

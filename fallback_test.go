@@ -105,13 +105,40 @@ func TestFallbackAtOnce(t *testing.T) {
 	})
 }
 
+// The way ends with the answer, whatever When says; a route that was put off is
+// asked by what has come since; and nobody waits with a response of the first in hand.
+func TestFallbackOrder(t *testing.T) {
+	always := func(*http.Request, snubber.Outcome) bool { return true }
+	limits := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.RateLimited }
+	synctest.Test(t, func(t *testing.T) {
+		first, second, third := play(step{status: 429, body: strings.Repeat("x", 100<<10)}), play(step{}), play(step{})
+		second.steps[0].do = func(*http.Request) (*http.Response, error) {
+			if first.all()[0].closed.IsZero() {
+				t.Error("the first response is open")
+			}
+			return reply(200, strings.NewReader("{}")), nil
+		}
+		rt := &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second, When: always}, {Transport: third, When: always}}}}
+		if status, err := fetch(rt, chat(t)); status != 200 || err != nil || third.sent() != 0 {
+			t.Errorf("%d, %v, and %d calls to the next", status, err, third.sent())
+		}
+		later := &teller{oracle: oracle{at: time.Now().Add(time.Minute)}}
+		rt.Fallback.Routes = []snubber.Route{{Transport: later, When: limits}, {Transport: play(step{status: 500}), When: limits}}
+		if status, err := fetch(rt, chat(t)); status != 429 || err != nil || later.calls != 0 {
+			t.Errorf("%d, %v, and %d calls after a failure of another class", status, err, later.calls)
+		}
+	})
+}
+
 // Each change of routes is told, those of a Spread by the Transport around it.
-func TestFallbackEvents(t *testing.T) {
+func TestFallbackEvents(t *testing.T) { synctest.Test(t, fallbackEvents) }
+
+func fallbackEvents(t *testing.T) {
 	var got []string
 	tr := &snubber.Transport{
 		Base: play(step{status: 500}),
 		Fallback: &snubber.Fallback{Routes: []snubber.Route{
-			{Transport: play(step{status: 401})},
+			{Transport: play(step{status: 401, delay: 3 * time.Second})},
 			{Transport: &snubber.Spread{Routes: []snubber.Route{
 				{Transport: play(step{status: 502})},
 				{Transport: play(step{status: 503}), Weight: 1},
@@ -119,6 +146,9 @@ func TestFallbackEvents(t *testing.T) {
 			}}},
 		}},
 		Observe: func(e snubber.Event) {
+			if e.Kind == snubber.EventAttempt && e.Route == 1 && e.Took != 3*time.Second {
+				t.Errorf("it took %v", e.Took)
+			}
 			if e.Kind == snubber.EventFallback {
 				got = append(got, fmt.Sprint(e.Route, " ", e.Outcome.Class, " ", e.Key))
 			}
@@ -157,7 +187,7 @@ func TestFallbackAttemptEvents(t *testing.T) {
 		}
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 			to("b", nil), {Transport: play(step{status: 400}), When: always}, to("b", tr),
-			{Transport: &snubber.Spread{Routes: []snubber.Route{to("c", nil)}}, When: always},
+			{Transport: &snubber.Spread{Routes: []snubber.Route{{Transport: play(step{status: 500})}, to("c", nil)}}, When: always},
 		}}
 		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
 			t.Fatal(status, err)

@@ -138,6 +138,13 @@ func TestReplyNeedsNoBody(t *testing.T) {
 		if r := snubber.ReportOf(res); r.Route != 3 || r.Attempts != 1 || len(r.Hops) != 3 || len(other.body) != 0 {
 			t.Errorf("report %+v, and the other got %q", r, other.body)
 		}
+		req = once(t, "POST", chatURL, &tracked{r: strings.NewReader(long)}, int64(len(long)))
+		tr.Fallback.Routes = tr.Fallback.Routes[:1]
+		if res, err = tr.RoundTrip(req); err != nil || res.StatusCode != 500 || len(snubber.ReportOf(res).Hops) != 0 {
+			t.Errorf("without a Reply: %v, %v", res, err)
+		} else {
+			slurp(t, res)
+		}
 		if own.closed.Load() != 1 || own.read.Load() != int64(len(long)) {
 			t.Errorf("the body was closed %d times after %d bytes", own.closed.Load(), own.read.Load())
 		}

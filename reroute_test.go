@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
@@ -314,6 +315,19 @@ func TestRouteToItself(t *testing.T) {
 				t.Errorf("closed %d times, want 2", base.closed)
 			}
 		})
+	}
+}
+
+// As the Base of a Transport it has no layers around it, and sends by itself.
+func TestRerouteAsABase(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
+	defer srv.Close()
+	res, err := (&snubber.Transport{Base: snubber.Reroute{URL: srv.URL + "/v9"}}).RoundTrip(chat(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := slurp(t, res); got != "/v9/chat/completions" {
+		t.Errorf("got %q", got)
 	}
 }
 

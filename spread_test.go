@@ -191,6 +191,13 @@ func TestSpreadDoesNotWaitForALimit(t *testing.T) {
 			}
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // one that was asked already is not free, ready as it may look
+		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{})
+		s := &snubber.Spread{Routes: []snubber.Route{{Transport: play(step{status: 429})}, {Transport: play(step{status: 429})}, {Transport: snubber.New(base)}}}
+		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 2 {
+			t.Errorf("%d, %v after %d", status, err, base.sent())
+		}
+	})
 	synctest.Test(t, func(t *testing.T) { // but for the last of them one waits
 		start := time.Now()
 		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{status: 429, header: hdr("Retry-After", "30")}, step{})
@@ -296,7 +303,8 @@ func TestReadyThroughAFallback(t *testing.T) {
 	tr := snubber.New(play())
 	tr.Breaker.Open("https://api.example.com m")
 	soon := time.Now().Add(time.Second)
-	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{at: soon}}}}
+	later := &oracle{at: soon.Add(time.Second)}
+	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: later}, {Transport: &oracle{at: soon}}, {Transport: later}}}
 	if at, err := tr.Ready(untouched(t)); err != nil || !reflect.DeepEqual(at, soon) {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
