@@ -79,7 +79,7 @@ func (s *share) read(left, holds, gains, rate float64, f *flight) {
 		return // the first, or as good as that
 	}
 	gain := gains * dt
-	if left-was > gain+own+2+holds/20 { // own calls of one instant may arrive in any order
+	if left-was > gain+own+rate+2+holds/20 { // the calls of a burst, a second's worth, may arrive in any order
 		s.deny()
 		return
 	}

@@ -315,3 +315,21 @@ func TestShareIsForgotten(t *testing.T) {
 		t.Error("not forgotten")
 	}
 }
+
+// The calls of a burst reach the server in any order, and none of these makes a
+// window of what is a bucket.
+func TestShareOfABurst(t *testing.T) {
+	b := newBucket(Requests)
+	s := &b.share
+	s.read(12, 20, 20, 14, &flight{seq: 1, at: at(1)})
+	s.read(2, 20, 20, 14, &flight{seq: 2, at: at(2)})  // was the last of twelve
+	s.read(14, 20, 20, 14, &flight{seq: 3, at: at(2)}) // and this the first
+	if s.denied {
+		t.Error("denied")
+	}
+	s.read(400, 600, 10, 10, &flight{seq: 4, at: at(30)})
+	s.read(599, 600, 10, 10, &flight{seq: 5, at: at(31)})
+	if !s.denied {
+		t.Error("a window that began again is taken for a bucket")
+	}
+}
