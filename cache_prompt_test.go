@@ -145,7 +145,7 @@ func TestCacheKeyHooks(t *testing.T) {
 	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t2", "User", "u"), true)
 	same(t, &snubber.Cache{Identity: user}, prompted(t, "", "Authorization", "t1", "User", "u"), prompted(t, "", "Authorization", "t1", "User", "w"), false)
 	// Nobody knows the names of all credentials.
-	for _, name := range []string{"Private-Token", "X-Auth-Token", "Ocp-Apim-Subscription-Key", "Apikey", "X-Tenant", "X-Session-Id", "X-Access_token"} {
+	for _, name := range []string{"Private-Token", "X-Auth-Token", "Ocp-Apim-Subscription-Key", "Apikey", "X-Tenant", "X-Session-Id", "X-Access_token", "X-Accesstoken"} {
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), false)
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "a"), true)
 		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "b"), false)

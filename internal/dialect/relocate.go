@@ -261,6 +261,11 @@ func identifying(word string) bool {
 		"workspace", "tenant", "subscription", "user", "email":
 		return true
 	}
+	for _, end := range [...]string{"key", "token", "auth", "session", "jwt"} { // run together, as in Accesstoken
+		if strings.HasSuffix(word, end) {
+			return true
+		}
+	}
 	return false
 }
 
