@@ -69,7 +69,7 @@ func (s *share) rate(gains float64) float64 { return gains * math.Exp(s.y) }
 
 // read takes in what the answer to f said was left of requests, in a bucket that
 // holds and gains so much; rate is how fast we go.
-func (s *share) read(left, holds, gains, rate float64, f *flight) {
+func (s *share) read(left, holds, gains, rate float64, f *flight, now time.Time) {
 	if s.denied || f.seq <= s.seq {
 		return
 	}
@@ -104,7 +104,9 @@ func (s *share) read(left, holds, gains, rate float64, f *flight) {
 		s.full = 0
 	}
 	push := shareGain*(s.trend+shareSpring*(level-0.5)) + min(shareHurry*s.full, shareFaster)
-	s.y += min(dt, shareStep) * (push - (s.y-math.Log(max(level, shareLeast)/3))/shareMemory)
+	push -= (s.y - math.Log(max(level, shareLeast)/3)) / shareMemory
+	// Who steers by what was long ago must steer gently.
+	s.y += min(dt, shareStep) * push / max(1, now.Sub(f.at).Seconds())
 	s.y = min(max(s.y, bottom(gains)), shareTop)
 	if s.others < shareFrom/2 {
 		s.y = 0

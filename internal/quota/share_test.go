@@ -21,6 +21,7 @@ type party struct {
 	now     time.Time
 	left    float64
 	refused int
+	takes   time.Duration // an answer
 	random  *rand.Rand
 }
 
@@ -37,7 +38,7 @@ type answer struct {
 }
 
 func newParty(gains, holds float64, clients int) *party {
-	p := &party{gains: gains, holds: holds, left: holds, now: start, random: rand.New(rand.NewPCG(5, uint64(clients)))}
+	p := &party{gains: gains, holds: holds, left: holds, now: start, takes: 800 * time.Millisecond, random: rand.New(rand.NewPCG(5, uint64(clients)))}
 	for range clients {
 		p.clients = append(p.clients, &client{Control: New(Config{}), from: start, to: at(1e6)})
 	}
@@ -72,7 +73,7 @@ func (p *party) until(end time.Time) {
 
 func (p *party) call(c *client) {
 	id := c.Take(Cost{}, true, p.now)
-	took, ok, wait := 800*time.Millisecond, p.left >= 1, time.Duration(0)
+	took, ok, wait := p.takes, p.left >= 1, time.Duration(0)
 	if ok {
 		p.left--
 		c.got++
@@ -202,6 +203,19 @@ func TestShareMoves(t *testing.T) {
 	}
 }
 
+// Long answers tell late what the level was, and swing nobody.
+func TestShareOfLongAnswers(t *testing.T) {
+	for _, clients := range []int{4, 8} {
+		p := newParty(20, 20, clients)
+		p.takes = 8 * time.Second
+		p.until(at(60))
+		got, sum, refused := p.played(4 * time.Minute)
+		if float64(sum) < 0.9*20*240 || jain(got) < 0.9 || refused > sum/50 {
+			t.Errorf("%v, %d refused", got, refused)
+		}
+	}
+}
+
 // Who has a bucket for itself, and is not refused, sees another come all the same.
 func TestShareWithTheFirst(t *testing.T) {
 	for _, gains := range []float64{2, 20, 200} {
@@ -224,7 +238,7 @@ func TestShareIsNoTrap(t *testing.T) {
 		if now > 900 {
 			left = holds - 1
 		}
-		s.read(left, holds, gains, s.rate(gains), &flight{at: at(now), seq: s.seq + 1})
+		s.read(left, holds, gains, s.rate(gains), &flight{at: at(now), seq: s.seq + 1}, at(now))
 	}
 	if s.y < 2*shareTop {
 		t.Errorf("alone for a quarter of an hour it has %.2f of all", math.Exp(s.y))
@@ -321,14 +335,14 @@ func TestShareIsForgotten(t *testing.T) {
 func TestShareOfABurst(t *testing.T) {
 	b := newBucket(Requests)
 	s := &b.share
-	s.read(12, 20, 20, 14, &flight{seq: 1, at: at(1)})
-	s.read(2, 20, 20, 14, &flight{seq: 2, at: at(2)})  // was the last of twelve
-	s.read(14, 20, 20, 14, &flight{seq: 3, at: at(2)}) // and this the first
+	s.read(12, 20, 20, 14, &flight{seq: 1, at: at(1)}, at(1))
+	s.read(2, 20, 20, 14, &flight{seq: 2, at: at(2)}, at(2))  // was the last of twelve
+	s.read(14, 20, 20, 14, &flight{seq: 3, at: at(2)}, at(2)) // and this the first
 	if s.denied {
 		t.Error("denied")
 	}
-	s.read(400, 600, 10, 10, &flight{seq: 4, at: at(30)})
-	s.read(599, 600, 10, 10, &flight{seq: 5, at: at(31)})
+	s.read(400, 600, 10, 10, &flight{seq: 4, at: at(30)}, at(30))
+	s.read(599, 600, 10, 10, &flight{seq: 5, at: at(31)}, at(31))
 	if !s.denied {
 		t.Error("a window that began again is taken for a bucket")
 	}

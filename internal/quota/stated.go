@@ -60,7 +60,7 @@ func (k *Control) Answered(id int32, rs []Reading, now time.Time) {
 			}
 			if set == &k.short && r.Kind == Requests && b.room.even() > 0 {
 				was := b.share.y
-				b.share.read(float64(r.Remaining), b.room.even(), b.ceiling/headroom, max(min(b.limit(), k.recent[Requests]), b.limit()/4), f)
+				b.share.read(float64(r.Remaining), b.room.even(), b.ceiling/headroom, max(min(b.limit(), k.recent[Requests]), b.limit()/4), f, now)
 				if b.share.y < 0 && b.room.holds > 0 && !b.room.denied {
 					b.narrow(now)
 				}
