@@ -28,7 +28,7 @@ type modelOutcome struct {
 func (m *model) counts(now time.Time) (n, failed int) {
 	bucket := int64(m.b.window() / 10)
 	for _, o := range m.outcomes {
-		if now.UnixNano()/bucket-o.at.UnixNano()/bucket < 10 {
+		if int64(instantOf(now))/bucket-int64(instantOf(o.at))/bucket < 10 {
 			n++
 			if o.failed {
 				failed++

@@ -15,8 +15,9 @@ type rig struct {
 }
 
 func newRig(t testing.TB, b *Breaker) *rig {
-	// The start of a bucket for every window that divides a day.
-	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	// The start of a bucket for every window that divides a day: buckets count from
+	// epoch, which is another in each process.
+	now := epoch.Add(24 * time.Hour)
 	return &rig{t: t, b: b, c: b.circuit(key{custom: "k"}, now), now: now}
 }
 
