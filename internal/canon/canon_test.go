@@ -156,7 +156,7 @@ func decode(document []byte) (v any, ok bool) {
 // faithful reports whether decode loses nothing: each object has as many members
 // as are written, and no string stands for what is not Unicode.
 func faithful(document []byte) bool {
-	if !utf8.Valid(document) || bytes.Contains(document, []byte("\ufffd")) || bytes.Contains(bytes.ToLower(document), []byte(`\ufffd`)) {
+	if !utf8.Valid(document) {
 		return false
 	}
 	d := json.NewDecoder(bytes.NewReader(document))
@@ -226,7 +226,7 @@ func TestPooled(t *testing.T) {
 func FuzzWrite(f *testing.F) {
 	for _, d := range []string{
 		`{"b":[1,2,{"y":"\ud83d\ude00","x":1e5}],"a":{"d":null,"c":true}}`, ` [ "\u0041" , -0.5e-3 ] `, `{"seed":9007199254740993}`, `{"seed":9007199254740992}`,
-		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `"\ud800"`, `"\ufffd"`, "\"\xff\"", `{"a":1} {"a":1}`, `1.0`, `1`, `{"":{"":{}}}`, `[[],[[]],{}]`, `{"a":"é"}`, `{"a":"e\u0301"}`, `"\/"`, `"/"`, "\"\u2028<>&\"",
+		`{"a":1,"a":2}`, `{"a":1,"\u0061":2}`, `"\ud800"`, `"\ufffd"`, `"\\ufffd"`, "\"\xff\"", `{"a":1} {"a":1}`, `1.0`, `1`, `{"":{"":{}}}`, `[[],[[]],{}]`, `{"a":"é"}`, `{"a":"e\u0301"}`, `"\/"`, `"/"`, "\"\u2028<>&\"",
 	} {
 		f.Add([]byte(d), []byte(`{"a":{"c":true,"d":null},"b":[1,2]}`))
 		f.Add([]byte(d), []byte(d))
