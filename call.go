@@ -334,14 +334,14 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		gated = d.gated
 		c.mu.Unlock()
 		c.limited(a.permit.reported(&o, gated, now), now)
-		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
+		c.gateAll(gated.Sub(now))
 	case QuotaExhausted:
 		d = c.detours()
 		gated = a.permit.exhausted(o.NotBefore, now)
 		c.mu.Lock()
 		d.gated = gated
 		c.mu.Unlock()
-		c.t.Limiter.gateAll(c.ctx(), c.line, gated.Sub(now))
+		c.gateAll(gated.Sub(now))
 	default:
 		c.limited(a.permit.reported(&o, time.Time{}, now), now)
 		if o.Class == Success {

@@ -37,9 +37,13 @@ const (
 	// EventLimit is a limit that was learned or has changed: Limit is what holds
 	// now, Was its PerMinute before, zero if there was none.
 	EventLimit
+	// EventAlone is a [LimitStore] that failed, or was too slow: Key is the queue's
+	// that asked it, Detail "failed" or "timeout". Until then the Limiter goes on
+	// by itself, and then asks again.
+	EventAlone
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge", "limit"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge", "limit", "alone"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {

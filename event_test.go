@@ -15,7 +15,7 @@ import (
 // panic.
 func TestEventKindString(t *testing.T) {
 	seen := map[string]bool{}
-	for k := snubber.EventAttempt; k <= snubber.EventLimit; k++ {
+	for k := snubber.EventAttempt; k <= snubber.EventAlone; k++ {
 		if s := k.String(); s == "" || s == "unknown" || seen[s] {
 			t.Errorf("kind %d is %q", k, s)
 		} else {
@@ -23,13 +23,13 @@ func TestEventKindString(t *testing.T) {
 		}
 	}
 	for k, want := range map[snubber.EventKind]string{ // the order is that of the constants
-		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit",
+		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit", snubber.EventAlone: "alone",
 	} {
 		if k.String() != want {
 			t.Errorf("%v, want %s", k, want)
 		}
 	}
-	for _, k := range []snubber.EventKind{0, snubber.EventLimit + 1, 255} {
+	for _, k := range []snubber.EventKind{0, snubber.EventAlone + 1, 255} {
 		if s := k.String(); s != "unknown" {
 			t.Errorf("kind %d is %q", k, s)
 		}

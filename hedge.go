@@ -230,7 +230,7 @@ func (c *call) hedge(p *pace) *attempt {
 		var ok bool
 		place, ok = c.line.enterNow(c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now)
 		if ok && c.t.Limiter.Store != nil {
-			place, ok = c.t.Limiter.share(c.ctx(), place)
+			place, ok = c.share(place)
 		}
 		if !ok {
 			p.giveBack()

@@ -15,7 +15,8 @@ import (
 //
 // A Limiter queues its calls by itself and asks the store for the one whose turn
 // it is. It asks with a time limit of its own; a store that fails or is too slow
-// costs no call, the Limiter goes on alone and asks again a few seconds later.
+// costs no call: the Limiter tells of it with an [EventAlone], goes on alone, and
+// asks again a few seconds later.
 //
 // Keys hold no credential, only its keyed hash; the processes must share
 // [Limiter.Secret] to have the same ones. Times are durations, so that the clocks
@@ -61,11 +62,12 @@ var errNoSecret = errors.New("snubber: a Limiter with a Store needs a Secret, th
 
 func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }
 
-// ask calls the store, unless it failed lately. It reports whether the store
-// answered.
-func (l *Limiter) ask(ctx context.Context, f func(context.Context) error) bool {
-	began := clock()
-	if until := instant(l.resting.Load()); until != 0 && began < until && until-began <= instant(limitStoreRest) {
+// consult asks the Limiter's store about the call, unless it failed lately. It
+// reports whether the store answered. Of those whom it fails at once, one tells.
+func (c *call) consult(f func(context.Context) error) bool {
+	l, ctx := c.t.Limiter, c.ctx()
+	began, resting := clock(), l.resting.Load()
+	if until := instant(resting); until != 0 && began < until && until-began <= instant(limitStoreRest) {
 		return false
 	}
 	limited, cancel := context.WithTimeout(ctx, limitStoreTime)
@@ -74,8 +76,17 @@ func (l *Limiter) ask(ctx context.Context, f func(context.Context) error) bool {
 		l.resting.Store(0)
 		return true
 	}
-	if ctx.Err() == nil {
-		l.resting.Store(int64(clock() + instant(limitStoreRest)))
+	if ctx.Err() != nil {
+		return false
+	}
+	now := clock()
+	until := now + instant(limitStoreRest)
+	if l.resting.CompareAndSwap(resting, int64(until)) && c.t.Observe != nil {
+		why := "failed" // and not its error: nobody knows what addresses and passwords that holds
+		if limited.Err() != nil {
+			why = "timeout"
+		}
+		c.t.Observe(Event{Kind: EventAlone, Time: now.time(), Key: c.line.key.String(), Until: until.time(), Detail: why})
 	}
 	return false
 }
@@ -83,8 +94,8 @@ func (l *Limiter) ask(ctx context.Context, f func(context.Context) error) bool {
 // share has the store agree to what p has taken. If it does not, what p took is
 // given back, and the key waits for as long as the store says. A store that does
 // not answer agrees.
-func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
-	q := p.line
+func (c *call) share(p permit) (permit, bool) {
+	ctx, store, q := c.ctx(), c.t.Limiter.Store, p.line
 	q.mu.Lock()
 	key, owed := q.key.String(), q.owed
 	q.owed = nil
@@ -98,13 +109,13 @@ func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
 			p.refund()
 		}
 	}()
-	p.shared = l.ask(ctx, func(ctx context.Context) (err error) {
+	p.shared = c.consult(func(ctx context.Context) (err error) {
 		if len(owed) > 0 {
-			if err = l.Store.Settle(ctx, key, owed); err != nil {
+			if err = store.Settle(ctx, key, owed); err != nil {
 				return err
 			}
 		}
-		wait, err = l.Store.Take(ctx, key, shares)
+		wait, err = store.Take(ctx, key, shares)
 		return err
 	})
 	asked = true
@@ -125,9 +136,9 @@ func (l *Limiter) share(ctx context.Context, p permit) (permit, bool) {
 }
 
 // gateAll shuts the key's gate for all processes.
-func (l *Limiter) gateAll(ctx context.Context, q *line, d time.Duration) {
-	if l.Store != nil && d > 0 {
-		l.ask(ctx, func(ctx context.Context) error { return l.Store.Gate(ctx, q.key.String(), d) })
+func (c *call) gateAll(d time.Duration) {
+	if store := c.t.Limiter.Store; store != nil && d > 0 {
+		c.consult(func(ctx context.Context) error { return store.Gate(ctx, c.line.key.String(), d) })
 	}
 }
 

@@ -107,6 +107,12 @@ func TestStoreThatFailsCostsNoCall(t *testing.T) {
 			store := &faulty{hangs: hangs}
 			rt := sharer(play(step{}), store)
 			rt.Limiter.RequestsPerMinute = 0
+			var told []snubber.Event
+			rt.Observe = func(e snubber.Event) {
+				if e.Kind == snubber.EventAlone {
+					told = append(told, e)
+				}
+			}
 			began := time.Now()
 			for range 50 {
 				if _, err := fetch(rt, chat(t)); err != nil {
@@ -120,6 +126,14 @@ func TestStoreThatFailsCostsNoCall(t *testing.T) {
 			fetch(rt, chat(t))
 			if n := store.asked.Load(); n != 2 {
 				t.Errorf("hangs %v: asked %d times, want once more after a rest", hangs, n)
+			}
+			first := snubber.Event{Kind: snubber.EventAlone, Time: began, Key: "https://api.example.com m", Detail: "failed"}
+			if hangs {
+				first.Time, first.Detail = began.Add(100*time.Millisecond), "timeout"
+			}
+			first.Until = first.Time.Add(5 * time.Second)
+			if len(told) != 2 || !told[0].Time.Equal(first.Time) || !told[0].Until.Equal(first.Until) || told[0].Key != first.Key || told[0].Detail != first.Detail {
+				t.Errorf("hangs %v: told %+v, want one event a failure, the first %+v", hangs, told, first)
 			}
 		})
 	}

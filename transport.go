@@ -504,7 +504,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			if l.Store != nil {
 				agreed := false
 				a.permit = permit{} // or it would be given back twice, if the store panics
-				if a.permit, agreed = l.share(c.ctx(), p); !agreed {
+				if a.permit, agreed = c.share(p); !agreed {
 					front = true // it had its turn
 					continue
 				}
