@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +108,74 @@ func TestCacheRangesAreOfOneVersion(t *testing.T) {
 			if hits < 20 {
 				t.Errorf("seed %d: %d hits of 200", seed, hits)
 			}
+		})
+	}
+}
+
+// What is refreshed behind a part's back, or behind that of who asked whether the
+// answer has changed, is the whole: others may come to wait for it.
+func TestCacheRefreshIsOfTheWhole(t *testing.T) {
+	const whole, part = "ABCDEFGHIJ", "AB"
+	for name, tt := range map[string]struct {
+		stored string // what of it
+		ask    []string
+		asks   string // the Range of the refresh
+		code   int
+	}{
+		"a part of it":             {whole, []string{"Range", "bytes=0-1"}, "", 206},
+		"a part of a version":      {whole, []string{"Range", "bytes=0-1", "If-Range", `"1"`}, "", 206},
+		"whether it has changed":   {whole, []string{"If-None-Match", `"1"`}, "", 304},
+		"a part that is all there": {part, []string{"Range", "bytes=0-1"}, "bytes=0-1", 206},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				var asked []http.Header
+				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+					mu.Lock()
+					asked = append(asked, req.Header)
+					first := len(asked) == 1
+					mu.Unlock()
+					tag, control := `"1"`, "max-age=1, stale-while-revalidate=10"
+					if !first {
+						time.Sleep(20 * time.Second)
+						tag, control = `"2"`, "max-age=60"
+					}
+					header := []string{"Cache-Control", control, "Etag", tag}
+					if first && tt.stored == part || req.Header.Get("Range") == "bytes=0-1" {
+						return reply(206, strings.NewReader(part), append(header, "Content-Range", "bytes 0-1/10")...), nil
+					}
+					return reply(200, strings.NewReader(whole), header...), nil
+				}))
+				if tt.stored == part {
+					served(t, rt, get(t, tt.ask...))
+				} else {
+					served(t, rt, get(t))
+				}
+				time.Sleep(3 * time.Second)
+				for range 2 { // one refresh will do
+					res, err := rt.RoundTrip(get(t, tt.ask...))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if slurp(t, res); res.StatusCode != tt.code {
+						t.Errorf("status %d, want %d", res.StatusCode, tt.code)
+					}
+				}
+				time.Sleep(10 * time.Second) // too late to have the stale answer, and early enough to join
+				res, err := rt.RoundTrip(get(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if body := slurp(t, res); res.StatusCode != 200 || body != whole {
+					t.Errorf("who asks for the whole has a %d of %q", res.StatusCode, body)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if len(asked) < 2 || asked[1].Get("Range") != tt.asks || len(asked) > 2 && tt.stored == whole {
+					t.Errorf("the server was asked %v", asked)
+				}
+			})
 		})
 	}
 }

@@ -234,6 +234,10 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 func (v *visit) refresh() {
 	t := &v.cache.flights
 	key := v.flightKey()
+	part := v.found.status == http.StatusPartialContent
+	if part {
+		key = v.variantKey([16]byte{2}, []string{"If-Range", "Range"}, v.call.in.Header) // under which nobody joins it
+	}
 	t.mu.Lock()
 	if until := t.shy[key]; t.m[key] != nil || v.now.Before(until) {
 		t.mu.Unlock()
@@ -244,6 +248,14 @@ func (v *visit) refresh() {
 	}
 	fl := t.begin(v, key, t)
 	fl.waiting, fl.detached, fl.endless, fl.deadline = 0, true, false, v.now.Add(refreshTime)
+	if !part {
+		// It is for what is stored, and whoever joins it, not for what of that this
+		// caller wants.
+		fl.visit.q.Range, fl.visit.q.Conditional = false, false
+		for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
+			delete(fl.call.in.Header, name)
+		}
+	}
 	t.m[key] = fl
 	t.mu.Unlock()
 	go func() {
