@@ -203,6 +203,46 @@ func TestCacheLargeParts(t *testing.T) {
 	})
 }
 
+// What is confirmed in other words is the same answer, and is kept where those say.
+func TestCacheLargeEntryConfirmedOtherwise(t *testing.T) {
+	body := noise(300_000)
+	for fields, want := range map[string][3]string{ // the next three calls
+		"Vary: X":                 {"revalidated", "hit", "miss"},
+		"Vary: *":                 {"revalidated", "miss", "miss"},
+		"Cache-Control: no-store": {"revalidated", "miss", "miss"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			name, value, _ := strings.Cut(fields, ": ")
+			h := hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
+			h.Set(name, value)
+			store := &lending{}
+			base := play(page(body, "Etag", `"1"`), step{status: 304, header: h}, step{body: body, header: h})
+			rt := stored(base, store)
+			served(t, rt, get(t, "X", "1"))
+			time.Sleep(2 * time.Minute)
+			asked := 1
+			for i, x := range []string{"1", "1", "2"} {
+				got, how := served(t, rt, get(t, "X", x))
+				if got != body || how != want[i] {
+					t.Errorf("%s: call %d is a %s of %d bytes, want a %s", fields, i, how, len(got), want[i])
+				}
+				if how != "hit" {
+					asked++
+				}
+			}
+			if base.sent() != asked {
+				t.Errorf("%s: %d requests, want %d", fields, base.sent(), asked)
+			}
+			if n := len(store.m); want[1] == "miss" && n > 0 {
+				t.Errorf("%s: %d entries", fields, n)
+			}
+			if _, open := store.count(); open != 0 {
+				t.Errorf("%s: %d readers are open", fields, open)
+			}
+		})
+	}
+}
+
 // A stream of any length is given again in the pieces in which it came.
 func TestCacheReplaysPiecesOfALongStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -108,6 +108,14 @@ func (e *cached) freshened(c *Cache, fresh http.Header, requested, received time
 	return &f
 }
 
+// refused says why the answer must not be stored, or "" if it may.
+func (e *cached) refused(v *visit) string {
+	if e.status == http.StatusPartialContent {
+		return e.meta.UnstorablePart(&v.q, v.cache.StaleIfError)
+	}
+	return e.meta.Unstorable(&v.q, v.cache.StaleIfError)
+}
+
 // response is the answer given again, to what the request asks of it: all, a
 // part, or whether it has changed. It is nil if the store does not have the body
 // any more.

@@ -80,7 +80,7 @@ func (fl *flight) confirmed(requested time.Time) bool {
 	now := time.Now()
 	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
 		e := v.found.freshened(v.cache, res.Header, requested, now)
-		fl.course.keep(v, e, func(e *cached) { v.cache.shelf.put(v, e) })
+		fl.course.keep(v, e, func(e *cached) { v.renew(v.found, e) })
 		fl.r.drop()
 		fl.land(known, func() {
 			fl.shared, fl.note = e, "revalidated"
@@ -227,22 +227,17 @@ func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 		e.prepare(v.cache)
 		return e, ""
 	}
-	meta := rfc9111.Read(res.StatusCode, res.Header, requested, now)
-	why := ""
 	if res.StatusCode == http.StatusPartialContent {
 		var ok bool
 		if e.span, ok = rfc9111.ContentRange(res.Header); !ok || res.Uncompressed {
 			return nil, "parts"
 		}
-		why = meta.UnstorablePart(&v.q, v.cache.StaleIfError)
-	} else {
-		why = meta.Unstorable(&v.q, v.cache.StaleIfError)
-	}
-	if why != "" {
-		return nil, why
 	}
 	e.header = v.kept(res.Header, now)
 	e.prepare(v.cache)
+	if why := e.refused(v); why != "" {
+		return nil, why
+	}
 	return e, ""
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -411,11 +412,37 @@ func (e *cached) public() Stored {
 	return Stored{Method: e.method, URL: e.url, Model: e.model, Status: e.status, Bytes: e.size, Since: e.received}
 }
 
+// renew puts an answer with new fields in the place of the one that had the old.
+// They may say that it is selected by others than before, or is not to be stored
+// any more: it is the same answer, but not where it was.
+func (v *visit) renew(old, e *cached) {
+	s := &v.cache.shelf
+	before, _ := rfc9111.Vary(old.header)
+	after, _ := rfc9111.Vary(e.header)
+	refused := e.refused(v) != ""
+	if !refused && slices.Equal(before, after) {
+		s.put(v, e)
+		return
+	}
+	if near := s.near(v, e); near != nil { // before its body is gone
+		*e = *near
+	}
+	s.forget(v, old.key)
+	if !refused && e.far == nil {
+		e.key = e.primary
+		v.store(e)
+	}
+}
+
 // store puts an answer where requests like this one will find it: under the key
 // of the URL or, where answers vary, under that of its variant.
 func (v *visit) store(e *cached) {
 	s := &v.cache.shelf
 	v.now = time.Now()
+	if !e.prompt && e.refused(v) != "" { // with the fields of a part that has completed it
+		s.forget(v, e.key)
+		return
+	}
 	names, _ := rfc9111.Vary(e.header)
 	if e.prompt || len(names) == 0 {
 		if e.status == http.StatusPartialContent {

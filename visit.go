@@ -196,7 +196,7 @@ func (v *visit) passed(r *result) {
 			if c.shelf.get(v, v.found.key) == nil {
 				return // it was forgotten after it was found and before the course was watched
 			}
-			v.course.keep(v, v.found.freshened(c, res.Header, v.now, time.Now()), func(e *cached) { c.shelf.put(v, e) })
+			v.course.keep(v, v.found.freshened(c, res.Header, v.now, time.Now()), func(e *cached) { v.renew(v.found, e) })
 		case rfc9111.Drop:
 			c.shelf.forget(v, v.found.key)
 		}

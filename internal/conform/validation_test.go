@@ -234,12 +234,35 @@ func notModified() []test {
 		{id: "304-no-store", kind: required, rfc: "9111 5.2.2.5", steps: []step{
 			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
 			{status: 304, give: cc("no-store", "ETag", `"abc"`), want: etag},
-			{},
+			{spares: []string{"If-None-Match"}},
 		}},
 		{id: "304-no-cache", kind: required, rfc: "9111 4.3.4", steps: []step{
 			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
 			{status: 304, give: cc("max-age=3600, no-cache", "ETag", `"abc"`), want: etag},
 			{status: 304, give: []string{"ETag", `"abc"`}, want: etag},
+		}},
+		{id: "304-no-cache-field", kind: required, rfc: "9111 5.2.2.4", steps: []step{
+			{give: cc("max-age=2", "ETag", `"abc"`, "A", "1", "B", "1"), then: 3 * time.Second},
+			{status: 304, give: cc(`max-age=3600, no-cache="a"`, "ETag", `"abc"`), want: etag},
+			{want: hit, lacks: []string{"A"}, has: []string{"B", "1"}},
+		}},
+		// What is confirmed may come to be selected by more, or by nothing any more.
+		{id: "304-vary-star", kind: required, rfc: "9111 4.1", steps: []step{
+			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
+			{status: 304, give: cc("max-age=3600", "ETag", `"abc"`, "Vary", "*"), want: etag},
+			{},
+		}},
+		{id: "304-vary-appears", kind: required, rfc: "9111 4.1", steps: []step{
+			{send: []string{"Foo", "1"}, give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
+			{send: []string{"Foo", "1"}, status: 304, give: cc("max-age=3600", "ETag", `"abc"`, "Vary", "Foo"), want: etag},
+			{send: []string{"Foo", "1"}, want: hit, text: "answer 0"},
+			{send: []string{"Foo", "2"}},
+		}},
+		{id: "304-vary-grows", kind: required, rfc: "9111 4.1", steps: []step{
+			{send: []string{"Foo", "1", "Bar", "1"}, give: cc("max-age=2", "ETag", `"abc"`, "Vary", "Foo"), then: 3 * time.Second},
+			{send: []string{"Foo", "1", "Bar", "1"}, status: 304, give: cc("max-age=3600", "ETag", `"abc"`, "Vary", "Foo, Bar"), want: etag},
+			{send: []string{"Foo", "1", "Bar", "1"}, want: hit, text: "answer 0"},
+			{send: []string{"Foo", "1", "Bar", "2"}},
 		}},
 		// A strong tag that nothing stored has: this 304 is about something else, and
 		// the cache must ask once more.
@@ -306,6 +329,22 @@ func heads() []test {
 			{give: cc("max-age=3600", "ETag", `"abc"`)},
 			{method: "HEAD", send: cc("no-cache"), give: cc("max-age=3600", "ETag", `"def"`), want: either},
 			{},
+		}},
+		{id: "head-no-store", kind: required, rfc: "9111 5.2.2.5", steps: []step{
+			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
+			{method: "HEAD", give: cc("no-store", "ETag", `"abc"`, "Content-Length", "8"), want: either},
+			{spares: []string{"If-None-Match"}},
+		}},
+		{id: "head-vary-star", kind: required, rfc: "9111 4.1", steps: []step{
+			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
+			{method: "HEAD", give: cc("max-age=3600", "ETag", `"abc"`, "Content-Length", "8", "Vary", "Foo, *"), want: either},
+			{},
+		}},
+		{id: "head-vary-appears", kind: required, rfc: "9111 4.1", steps: []step{
+			{send: []string{"Foo", "1"}, give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},
+			{method: "HEAD", send: []string{"Foo", "1"}, give: cc("max-age=3600", "ETag", `"abc"`, "Content-Length", "8", "Vary", "Foo"), want: either},
+			{send: []string{"Foo", "2"}},
+			{send: []string{"Foo", "1"}, want: hit, text: "answer 0"},
 		}},
 		{id: "head-410", kind: informational, rfc: rfc, steps: []step{
 			{give: cc("max-age=2", "ETag", `"abc"`), then: 3 * time.Second},

@@ -54,6 +54,10 @@ func Freshen(stored, fresh http.Header, received time.Time) http.Header {
 			h[name] = values
 		}
 	}
+	d := readDirectives(fresh["Cache-Control"])
+	for _, name := range d.noCacheFields { // the stored ones are not to be given either, from now on
+		delete(h, name)
+	}
 	return h
 }
 
