@@ -32,13 +32,20 @@ const (
 	maxKnownVariants = 16
 )
 
-// find returns the stored variant that the request selects.
-func (x *variants) find(v *visit) *cached {
+// find returns the stored variant that the request selects: of several the latest
+// (section 4), for the lists of the fields may themselves have changed, and back.
+func (x *variants) find(v *visit) (latest *cached) {
 	header := v.call.in.Header
 	for _, s := range x.sets {
-		if e := v.cache.shelf.get(v, v.variantKey(x.epoch, s.names, header)); e != nil && e.variants == nil {
-			return e
+		e := v.cache.shelf.get(v, v.variantKey(x.epoch, s.names, header))
+		if e != nil && e.variants == nil && (latest == nil || e.received.After(latest.received)) {
+			latest = e
 		}
+	}
+	if latest != nil {
+		return latest
+	}
+	for _, s := range x.sets {
 		if len(s.known) == 0 {
 			continue
 		}

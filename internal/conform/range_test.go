@@ -111,6 +111,11 @@ func ranges() []test {
 				asks: []string{"Range", "bytes=5-"}, lacks: []string{"Content-Range"}},
 			{want: hit, code: 200, text: digits},
 		}},
+		{id: "partial-completed-no-store", kind: required, rfc: "9111 5.2.2.5", steps: []step{
+			partial(0, 4, step{}),
+			{status: 206, body: "56789", give: cc("no-store", "Content-Range", "bytes 5-9/10", "ETag", `"abc"`), code: 200, text: digits},
+			{body: digits, text: digits, spares: []string{"Range", "If-None-Match"}},
+		}},
 		{id: "partial-newer-fields", kind: optional, rfc: "9111 3.4", steps: []step{
 			partial(0, 4, step{give: []string{"A", "1", "B", "1"}}),
 			partial(5, 9, step{give: []string{"A", "2"}}),

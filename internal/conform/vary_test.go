@@ -81,6 +81,14 @@ func variants() []test {
 			{send: f("Foo", "1", "Cache-Control", "no-cache"), give: cc("max-age=3600", "Vary", "Foo")},
 			{send: f("Foo", "1"), want: hit, text: "answer 1"},
 		}},
+		// Two that are selected, each by a list of its own.
+		{id: "vary-newest-of-lists", kind: required, rfc: "9111 4", steps: []step{
+			{send: f("Foo", "1", "Bar", "1"), give: cc("max-age=3600", "Vary", "Foo"), then: 1e9},
+			{send: f("Foo", "1", "Bar", "1", "Cache-Control", "no-cache"), give: cc("max-age=3600", "Vary", "Foo, Bar"), then: 1e9},
+			{send: f("Foo", "2", "Bar", "1"), give: cc("max-age=3600", "Vary", "Foo")},
+			{send: f("Foo", "1", "Bar", "1"), want: hit, text: "answer 1"},
+			{send: f("Foo", "1", "Bar", "2"), want: hit, text: "answer 0"},
+		}},
 		{id: "vary-stale-apart", kind: required, rfc: "9111 4.3.4", steps: []step{
 			{send: f("Foo", "1"), give: cc("max-age=2", "Vary", "Foo", "ETag", `"1"`)},
 			{send: f("Foo", "2"), give: cc("max-age=3600", "Vary", "Foo", "ETag", `"2"`), then: 3e9},
