@@ -132,6 +132,42 @@ func TestCacheFlightAcrossAChange(t *testing.T) {
 	}
 }
 
+// A change while a variant is being stored finds the others too: the list of them
+// is read before it and written after it.
+func TestCacheVariantsAcrossAChange(t *testing.T) {
+	for during := range 2 { // the writing of the answer, of the list
+		synctest.Test(t, func(t *testing.T) {
+			s := &recorder{}
+			var n atomic.Int32 // changes
+			rt := stored(wire(func(req *http.Request) (*http.Response, error) {
+				if req.Method == "PUT" {
+					n.Add(1)
+					return reply(204, strings.NewReader("")), nil
+				}
+				return reply(200, strings.NewReader(fmt.Sprint(n.Load())), "Cache-Control", "max-age=600", "Vary", "X"), nil
+			}), s)
+			served(t, rt, get(t, "X", "1"))
+			puts := 0
+			s.put = func(context.Context) error {
+				if puts++; puts == during+1 {
+					served(t, rt, newReq(t, "PUT", pageURL, "new"))
+				}
+				return nil
+			}
+			served(t, rt, get(t, "X", "2"))
+			s.put = nil
+			for _, x := range []string{"1", "2"} {
+				if body, how := served(t, rt, get(t, "X", x)); body != "1" {
+					t.Errorf("after a change in the middle of write %d a %s of %q", during, how, body)
+				}
+			}
+			if n.Load() != 1 {
+				t.Errorf("%d changes", n.Load())
+			}
+		})
+	}
+}
+
 // Nor is a POST's answer, which a GET could have, kept after a change that came
 // while it was asked for or read. Changes of something else do not matter, nor does
 // its own.

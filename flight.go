@@ -251,6 +251,9 @@ func (w *course) keep(v *visit, e *cached, put func(*cached)) {
 	}
 	if put(e); w.doubtful.Load() {
 		v.cache.shelf.forget(v, e.key)
+		if e.primary != e.key { // the index, written back with what it had before the change
+			v.cache.shelf.forget(v, e.primary)
+		}
 	}
 }
 
