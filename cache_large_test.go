@@ -524,3 +524,34 @@ func TestCacheLargeEntryTakesItsTime(t *testing.T) {
 		}
 	})
 }
+
+// As long as is granted for each portion of a large part, too, where it is read to
+// be joined with another or to be completed.
+func TestCacheLargePartTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		body := strings.Repeat("0123456789abcdef", 20<<16)
+		rest := len(body) - 1000
+		part := func(first, last int) step {
+			return step{status: 206, body: body[first : last+1], header: hdr("Cache-Control", "max-age=60", "Etag", `"1"`,
+				"Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))}
+		}
+		for name, ask := range map[string][]string{"completed": nil, "joined": {"Range", fmt.Sprintf("bytes=%d-", rest)}} {
+			store := &lending{}
+			base := play(part(0, rest-1), part(rest, len(body)-1))
+			rt := stored(base, store)
+			rt.Cache.MaxEntryBytes, rt.Cache.MaxBytes = 64<<20, -1
+			served(t, rt, get(t, "Range", fmt.Sprintf("bytes=0-%d", rest-1)))
+			store.read = func(nth int, ctx context.Context, at int) error {
+				if at%2_000_000 == 0 && at > 0 {
+					time.Sleep(30 * time.Millisecond)
+				}
+				return ctx.Err()
+			}
+			served(t, rt, get(t, ask...))
+			if got, how := served(t, rt, get(t)); got != body || how != "hit" || base.sent() != 2 {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			}
+			time.Sleep(time.Minute) // for what was left behind
+		}
+	})
+}

@@ -145,20 +145,83 @@ func TestCacheForgetsForAsLongAsTheStoreDoesNot(t *testing.T) {
 }
 
 // An answer that the store commits when nobody waits for it any more, maybe after
-// a change, is taken back.
+// a change, is taken back, and is none even while the store is at that, or will not
+// do it.
 func TestCacheTakesBackWhatIsCommittedLate(t *testing.T) {
+	for name, del := range map[string]func() error{
+		"at once": nil,
+		"slowly":  func() error { time.Sleep(10 * time.Second); return nil },
+		"not":     func() error { return errors.New("failed") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &reluctant{commit: func() error { time.Sleep(10 * time.Second); return nil }, del: del}
+				s.ill.Store(true)
+				base := play(page("old"), step{}, page("new"))
+				rt := stored(base, s)
+				served(t, rt, get(t))
+				s.ill.Store(false)
+				time.Sleep(5 * time.Second)
+				served(t, rt, newReq(t, "PUT", pageURL, "new"))
+				s.ill.Store(true)
+				time.Sleep(6 * time.Second) // since then it is committed
+				if body, how := served(t, rt, get(t)); body != "new" {
+					t.Errorf("a %s of %q", how, body)
+				}
+				time.Sleep(time.Hour) // for who hangs
+			})
+		})
+	}
+}
+
+// Where a new answer cannot be stored, the one that it would have replaced is not
+// given again after it.
+func TestCacheGivesNoOlderAnswer(t *testing.T) {
+	failed := errors.New("failed")
+	for name, trouble := range map[string]func(s *reluctant){
+		"Put fails":    func(s *reluctant) { s.put = func(context.Context) error { return failed } },
+		"Put hangs":    func(s *reluctant) { s.put = func(context.Context) error { time.Sleep(time.Hour); return failed } },
+		"Commit fails": func(s *reluctant) { s.commit = func() error { return failed } },
+		"nothing works": func(s *reluctant) {
+			s.put = func(context.Context) error { return failed }
+			s.del = func() error { return failed }
+		},
+	} {
+		for _, vary := range []string{"", "Accept"} {
+			t.Run(name+"/"+vary, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := &reluctant{}
+					rt := stored(play(page("old", "Vary", vary), page("new", "Vary", vary), page("newer", "Vary", vary)), s)
+					served(t, rt, get(t))
+					s.ill.Store(true)
+					trouble(s)
+					served(t, rt, get(t, "Cache-Control", "no-cache"))
+					time.Sleep(2 * time.Second) // the store is no longer left alone
+					if body, how := served(t, rt, get(t)); body != "newer" || how != "miss" {
+						t.Errorf("a %s of %q", how, body)
+					}
+					time.Sleep(2 * time.Hour) // for who hangs
+				})
+			})
+		}
+	}
+}
+
+// What the store has no room for is not asked for once more: a large entry that was
+// confirmed and cannot be written anew stays as it was.
+func TestCacheKeepsWhatWasConfirmed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &reluctant{commit: func() error { time.Sleep(10 * time.Second); return nil }}
-		s.ill.Store(true)
-		base := play(page("old"), step{}, page("new"))
+		body := noise(300_000)
+		s := &recorder{}
+		base := play(page(body, "Etag", `"1"`), step{status: 304, header: hdr("Etag", `"1"`)})
 		rt := stored(base, s)
 		served(t, rt, get(t))
-		s.ill.Store(false)
-		time.Sleep(5 * time.Second)
-		served(t, rt, newReq(t, "PUT", pageURL, "new"))
-		time.Sleep(10 * time.Second)
-		if body, how := served(t, rt, get(t)); body != "new" {
-			t.Errorf("a %s of %q", how, body)
+		s.put = func(context.Context) error { return errors.New("full") }
+		for range 3 {
+			time.Sleep(2 * time.Minute)
+			if got, how := served(t, rt, get(t)); got != body || how != "revalidated" {
+				t.Errorf("a %s of %d bytes", how, len(got))
+			}
 		}
 	})
 }

@@ -40,9 +40,9 @@ func (e *cached) writeHead(x *sealing) error {
 	return err
 }
 
-// readBody reads the whole body into memory. That of one segment stays where it
-// was opened.
-func (e *cached) readBody(u *unsealing) error {
+// readBody reads the whole body into memory, and tells more of it. That of one
+// segment stays where it was opened.
+func (e *cached) readBody(u *unsealing, more func(int)) error {
 	small := u.last
 	for n := int64(0); ; {
 		b, err := u.take(math.MaxInt64)
@@ -62,6 +62,7 @@ func (e *cached) readBody(u *unsealing) error {
 				b = bytes.Clone(b)
 			}
 			e.chunks = append(e.chunks, b)
+			more(len(b))
 		}
 	}
 }

@@ -89,7 +89,7 @@ func (s *shelf) open(c *Cache, key cacheKey, r io.Reader, more func(int)) (*cach
 		return nil, err
 	}
 	if u.last {
-		return e, e.readBody(u)
+		return e, e.readBody(u, more)
 	}
 	if e.size > c.maxEntry() {
 		return e, nil // which get has no use for
@@ -134,14 +134,14 @@ func (s *shelf) near(v *visit, e *cached) *cached {
 	}
 	near := *e
 	near.far = nil
-	if s.ask(v, "get", func(ctx context.Context, _ func(int)) error {
+	if s.ask(v, "get", func(ctx context.Context, more func(int)) error {
 		u, r, err := s.reopen(ctx, v.cache, e)
 		if err != nil {
 			return err
 		}
 		defer r.Close()
 		defer u.free()
-		return near.readBody(u)
+		return near.readBody(u, more)
 	}) != nil {
 		return nil
 	}
@@ -182,10 +182,19 @@ func (s *shelf) put(v *visit, e *cached) {
 		}
 		if err = w.Commit(); err == nil && ctx.Err() != nil {
 			// Nobody has waited for it, and what it says may have been changed since.
-			c.Store.Delete(context.WithoutCancel(ctx), e.key.String())
+			now := time.Now()
+			s.owed.add(e.key, now)
+			if c.Store.Delete(context.WithoutCancel(ctx), e.key.String()) == nil {
+				s.owed.done(e.key, now)
+			}
 		}
 		return err
 	}) != nil {
+		// Known to be there is only what was found; to forget whatever may be would
+		// empty the store when it has been out of order for a while.
+		if v.found != nil && e.far == nil {
+			s.forget(v, v.found.key)
+		}
 		return
 	}
 	s.owed.done(e.key, e.received)

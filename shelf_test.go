@@ -1,8 +1,12 @@
 package snubber
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -37,3 +41,39 @@ func TestOwedIsBounded(t *testing.T) {
 		t.Errorf("of more than %d keys %d are told apart, and some are forgotten", maxOwed, len(o.since))
 	}
 }
+
+// What the store did not delete when it was told, and does later, is no longer owed.
+func TestOwedUntilDeleted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in which no store is slow
+		store := &failingStore{err: errors.New("failed")}
+		c := &Cache{Store: store, Secret: make([]byte, minSecret)}
+		rt := &Transport{Cache: c, Base: baseFunc(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
+		})}
+		for want := 1; want >= 0; want-- {
+			req, err := http.NewRequest("PUT", "http://a.example/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := rt.RoundTrip(req); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(c.shelf.owed.since); n != want {
+				t.Errorf("%d are owed while Delete = %v", n, store.err)
+			}
+			store.err = nil
+		}
+	})
+}
+
+type baseFunc func(*http.Request) (*http.Response, error)
+
+func (f baseFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// failingStore is a store with nothing in it.
+type failingStore struct {
+	CacheStore
+	err error
+}
+
+func (s *failingStore) Delete(context.Context, string) error { return s.err }
