@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -421,6 +423,62 @@ func TestCacheLargeEntryGoneWhileConfirmed(t *testing.T) {
 			t.Error("it is asked for under a condition")
 		}
 	})
+}
+
+// shut is a body that cannot be read after it was closed.
+type shut struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (s *shut) Read(p []byte) (int, error) {
+	if s.closed.Load() {
+		return 0, errors.New("closed")
+	}
+	return s.Reader.Read(p)
+}
+
+func (s *shut) Close() error { s.closed.Store(true); return nil }
+
+// Nor is a prompt's answer that was to stand in for a failure, whether the prompt was
+// sent before that or not.
+func TestCacheLargeEntryGoneWhileTheServerFails(t *testing.T) {
+	for name, refused := range map[string]bool{"the server fails": false, "the circuit is open": true} {
+		synctest.Test(t, func(t *testing.T) {
+			const circuit = "https://api.example.com m"
+			json := hdr("Content-Type", "application/json")
+			store := &lending{}
+			base := play(step{header: json, body: strings.Replace(completion, "hi", noise(300_000), 1)}, step{status: 503}, jsonStep)
+			if refused {
+				base.steps[1] = jsonStep
+			}
+			rt := stored(base, store)
+			rt.Cache.StaleIfError, rt.Breaker = 10*time.Hour, &snubber.Breaker{}
+			served(t, rt, chat(t))
+			time.Sleep(2 * time.Hour)
+			gets, _ := store.count()
+			if refused {
+				rt.Breaker.Open(circuit)
+			}
+			store.get = func(context.Context) error {
+				if now, _ := store.count(); now == gets { // it is looked for
+					return nil
+				}
+				rt.Breaker.Close(circuit)
+				return fs.ErrNotExist
+			}
+			req := chat(t)
+			req.Body = &shut{Reader: req.Body}
+			if got, how := served(t, rt, req); got != completion || how != "miss" {
+				t.Errorf("%s: a %s of %d bytes", name, how, len(got))
+			}
+			for i, asked := range base.all() {
+				if asked.body != chatBody {
+					t.Errorf("%s: request %d asks %q", name, i, asked.body)
+				}
+			}
+		})
+	}
 }
 
 // Who closes a large answer, or has no more time, waits for no store, and the

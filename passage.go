@@ -129,6 +129,9 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 		again := fl.shared.response(v, []byte(line), fl.why)
 		if again == nil { // the store does not have it any more: let the server be asked for it
 			v.found, v.fwd = nil, "uri-miss"
+			if leads {
+				v.call.replay = fl.call.replay.returned()
+			}
 			break
 		}
 		res, err := v.give(again, note, fl.why)

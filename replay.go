@@ -68,6 +68,15 @@ func (r *replay) ready(ctx context.Context) bool {
 	return r.again != nil || r.rec != nil && r.rec.ready(ctx)
 }
 
+// returned is the body for another call, after the one that had it has ended.
+func (r *replay) returned() replay {
+	back := *r
+	if back.state == unsent {
+		back.state = rewound // end has closed it
+	}
+	return back
+}
+
 // end closes what no attempt will close.
 func (r *replay) end(own io.ReadCloser) {
 	if r.rec != nil {
