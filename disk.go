@@ -264,7 +264,7 @@ func (w *diskWriter) Commit() error {
 	}
 	w.f = nil
 	if err == nil {
-		w.d.reserve(diskSize(w.n), name)
+		w.d.reserve(diskSize(w.n), filepath.Base(name))
 		err = os.Rename(name, w.path)
 	}
 	if err != nil {
@@ -379,7 +379,7 @@ func (d *DiskStore) reserve(size int64, self string) {
 	now := time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.swept.IsZero() || now.Sub(d.swept) >= diskSweep || d.recent >= d.maxBytes()/16 || d.bytes > d.maxBytes()-size {
+	if d.swept.IsZero() || now.Sub(d.swept) >= diskSweep || d.recent > d.maxBytes()/16-size || d.bytes > d.maxBytes()-size {
 		d.bytes, d.recent, d.swept = d.sweep(d.maxBytes()-size, self, now), 0, now
 	}
 	d.bytes += size
@@ -406,7 +406,7 @@ func (d *DiskStore) sweep(room int64, self string, now time.Time) (left int64) {
 		name := names[(first+i)%len(names)]
 		path := filepath.Join(d.Dir, name)
 		_, entry := entryKey(name)
-		if path == self || !entry && !strings.HasSuffix(name, diskWriting) {
+		if name == self || !entry && !strings.HasSuffix(name, diskWriting) {
 			continue
 		}
 		info, err := os.Lstat(path)

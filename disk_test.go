@@ -202,16 +202,44 @@ func TestDiskStoreBytes(t *testing.T) {
 	}
 }
 
-// Two halves make a whole: what is being written counts once.
+// Two halves make a whole: what is being written counts once, however the directory
+// is called.
 func TestDiskStoreFillsUp(t *testing.T) {
-	s := &snubber.DiskStore{Dir: t.TempDir(), MaxBytes: 1 << 20}
-	for _, key := range []string{"a", "b"} {
-		if err := diskPut(s, key, make([]byte, 500_000), time.Hour); err != nil {
-			t.Fatal(err)
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{t.TempDir(), "a", "./b", "c/", "c/../d", "."} {
+		s := &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
+		for _, key := range []string{"a", "b"} {
+			if err := diskPut(s, key, make([]byte, 500_000), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keys := diskKeys(t, s); len(keys) != 2 {
+			t.Errorf("%q: Keys = %v, want a and b, which fit", dir, keys)
 		}
 	}
-	if keys := diskKeys(t, s); len(keys) != 2 {
-		t.Errorf("Keys = %v, want a and b, which fit", keys)
+}
+
+// Of what others write meanwhile each adds no more than a sixteenth, whatever the
+// size of the entries: who writes a large one counts before.
+func TestDiskStoreBytesOfSeveral(t *testing.T) {
+	dir := t.TempDir()
+	var all [4]*snubber.DiskStore
+	for i := range all { // each of another process
+		all[i] = &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
+	}
+	for round, size := range []int{1000, 900_000, 10_000, 1000, 500_000, 60_000, 1 << 19, 10} {
+		for i, s := range all {
+			if err := diskPut(s, fmt.Sprintf("k%d-%d", i, round), make([]byte, size), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			var sum int64
+			for _, size := range files(t, dir) {
+				sum += (size + 4095) &^ 4095
+			}
+			if most := int64(1<<20 + 3<<16); sum > most {
+				t.Errorf("%d bytes in files after the entry of %d bytes of process %d, want at most %d", sum, size, i, most)
+			}
+		}
 	}
 }
 
