@@ -153,25 +153,29 @@ func TestStreamErrorsDefault(t *testing.T) {
 	})
 }
 
-// So does a stream that broke off before its content and was put aside for a repeat
-// that did not take place.
+// So does a stream that broke off before its content, or in one Read with it, and
+// was put aside for a repeat that did not take place.
 func TestStreamErrorsPutAside(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"
-		tr := &snubber.Transport{
-			Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second},
-			Base: wire(func(*http.Request) (*http.Response, error) {
-				return reply(200, newFlow(chunk{text: begun}), "Content-Type", "application/x-ndjson"), nil
-			}),
-		}
-		res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", streamBody))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(res.Body)
-		if said, ok := strings.CutPrefix(string(got), begun); !ok || !strings.HasPrefix(said, "{\"code\"") || !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("read %q, %v, want what came, an event and io.ErrUnexpectedEOF", got, err)
-		}
-		res.Body.Close()
-	})
+	const begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"
+	for _, piece := range []chunk{{text: begun}, {text: strings.Replace(begun, "\"\"", "\"x\"", 1), err: io.ErrUnexpectedEOF}} {
+		synctest.Test(t, func(t *testing.T) { streamErrorsPutAside(t, piece) })
+	}
+}
+
+func streamErrorsPutAside(t *testing.T, piece chunk) {
+	tr := &snubber.Transport{
+		Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second},
+		Base: wire(func(*http.Request) (*http.Response, error) {
+			return reply(200, newFlow(piece), "Content-Type", "application/x-ndjson"), nil
+		}),
+	}
+	res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", streamBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(res.Body)
+	if said, ok := strings.CutPrefix(string(got), piece.text); !ok || !strings.HasPrefix(said, "{\"code\"") || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read %q, %v, want what came, an event and io.ErrUnexpectedEOF", got, err)
+	}
+	res.Body.Close()
 }

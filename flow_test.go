@@ -49,7 +49,7 @@ func fetch(rt http.RoundTripper, req *http.Request) (status int, err error) {
 }
 
 // chunk is a piece of a body, that is there at a time since the body began. An
-// error ends the body; a negative time never comes.
+// error ends the body, with the piece; a negative time never comes.
 type chunk struct {
 	at   time.Duration
 	text string
@@ -93,7 +93,7 @@ func (f *flow) Read(p []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	if c.err != nil {
-		return 0, c.err
+		return copy(p, c.text), c.err
 	}
 	n := copy(p, c.text)
 	if c.text = c.text[n:]; c.text == "" {

@@ -161,6 +161,8 @@ func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []b
 		o = outcomeOf(dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
 	case op.err == io.EOF && !m.End():
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
+	case op.err != nil && op.err != io.EOF && m.Phase() != dialect.Terminal: // in one Read with content, as the half of a chunk comes
+		o = classifyError(a.call.in, op.err)
 	default:
 		o = classifyResponse(a.call.asked.route(), a.call.in, res, nil, now)
 	}
@@ -181,11 +183,11 @@ func (a *attempt) keepOpening(res *http.Response, verdict Outcome) {
 	switch {
 	case a.body.truncated(end):
 		end = errTruncated
-		o.buf = append(o.buf, a.body.lastWords(a.call, verdict, end)...)
 	case end == nil:
 		end = io.EOF
 		shorten(res, len(o.buf))
 	}
+	o.buf = append(o.buf, a.body.lastWords(a.call, verdict, end)...)
 	a.mu.Unlock()
 	a.body.rc.Close()
 	res.Body = &stored{rest: o.buf, err: end}

@@ -44,6 +44,7 @@ func TestOpeningFailureIsRepeated(t *testing.T) {
 		{"cut after the preamble", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}}, snubber.Unreachable, "truncated", 0},
 		{"cut in the first event", anthropicURL, streamBody, sseType, []chunk{{text: textDelta[:40]}}, snubber.Unreachable, "truncated", 0},
 		{"reset", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
+		{"content and a reset in one Read", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, text: textDelta, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
 		{"a page as a stream", chatURL, streamBody, sseType, []chunk{{text: "\n<!DOCTYPE html>"}, forever}, snubber.ServerError, "html", 0},
 		{"a page", chatURL, streamBody, "text/html; charset=utf-8", []chunk{{text: "<html>"}, forever}, snubber.ServerError, "html", 0},
 		{"a JSON error as a stream", chatURL, streamBody, sseType, []chunk{{text: "{\"error\":"}, {at: time.Second, text: "{\"message\":\"x\",\"code\":\"server_error\"}}"}, forever}, snubber.ServerError, "server_error", time.Second},
@@ -55,6 +56,7 @@ func TestOpeningFailureIsRepeated(t *testing.T) {
 		{"a unary error as text", chatURL, unary, "text/plain", []chunk{{text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
 		{"half a document", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}}, snubber.Unreachable, "truncated", 0},
 		{"half a document and a reset", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}, {err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
+		{"a document and a reset in one Read", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[]}", err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -173,14 +175,17 @@ func TestOpeningFailureIsHandedBack(t *testing.T) {
 	page := "<html>" + strings.Repeat("x", 100) + "</html>"
 	for _, tt := range []struct {
 		name, url, kind, body string
+		err                   error // of the Read that the body came with
 		truncated             bool
 	}{
-		{"an event", anthropicURL, "text/event-stream", messageStart + overloadedEvent, false},
-		{"an event that says more", anthropicURL, "text/event-stream", messageStart + overloadedEvent + pingEvent, false},
-		{"a cut", anthropicURL, "text/event-stream", messageStart, true},
-		{"nothing", anthropicURL, "text/event-stream", "", true},
-		{"a page", chatURL, "text/html", page, false},
-		{"a document", chatURL, "application/json", "{\"error\":{\"code\":502}}\n", false},
+		{"an event", anthropicURL, "text/event-stream", messageStart + overloadedEvent, nil, false},
+		{"an event that says more", anthropicURL, "text/event-stream", messageStart + overloadedEvent + pingEvent, nil, false},
+		{"a cut", anthropicURL, "text/event-stream", messageStart, nil, true},
+		{"a cut with content", anthropicURL, "text/event-stream", messageStart + textDelta, io.EOF, true},
+		{"an error with content", anthropicURL, "text/event-stream", messageStart + textDelta, io.ErrUnexpectedEOF, true},
+		{"nothing", anthropicURL, "text/event-stream", "", nil, true},
+		{"a page", chatURL, "text/html", page, nil, false},
+		{"a document", chatURL, "application/json", "{\"error\":{\"code\":502}}\n", nil, false},
 	} {
 		for how, tr := range map[string]func() *snubber.Transport{
 			"no Retry":    func() *snubber.Transport { return &snubber.Transport{} },
@@ -204,7 +209,7 @@ func TestOpeningFailureIsHandedBack(t *testing.T) {
 					tr.Timeout = &snubber.Timeout{}
 					var opened []*flow
 					tr.Base = wire(func(*http.Request) (*http.Response, error) {
-						opened = append(opened, newFlow(chunk{text: tt.body}))
+						opened = append(opened, newFlow(chunk{text: tt.body, err: tt.err}))
 						if tt.body == "" {
 							opened[len(opened)-1].chunks = nil
 						}
