@@ -43,15 +43,19 @@ func (b *body) opening() *opening {
 	return b.meter.opening
 }
 
-// truncated reports whether a stream that goes on with err, or nil for no further
-// than here, lacks its end: to a reader who gets no more it must be an error.
+// truncated reports whether an answer that goes on with err, or nil for a stream
+// that is read no further than here, lacks its end.
 func (b *body) truncated(err error) bool {
 	m := b.meter
-	if m == nil || !m.Streaming() || m.Phase() == dialect.Failed {
+	if m == nil || m.Phase() == dialect.Failed {
 		return false
 	}
-	return err == nil && m.Phase() < dialect.Finished || err == io.EOF && !m.End()
+	return err == nil && m.Streaming() && m.Phase() < dialect.Finished || err == io.EOF && !m.End()
 }
+
+// piecewise reports whether the answer is used before all of it is there: a
+// reader who gets no more must be told. Half a document tells its parser itself.
+func (a *attempt) piecewise() bool { return a.call.asked.stream || a.body.meter.Streaming() }
 
 func (b *body) usage() (dialect.Usage, bool) {
 	if b.meter == nil {
@@ -118,8 +122,10 @@ func (b answer) Read(p []byte) (int, error) {
 	case err != nil && err != io.EOF:
 		o = classifyError(a.call.in, err)
 	case err != nil && a.body.truncated(err):
-		err = errTruncated
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
+		if a.piecewise() {
+			err = errTruncated
+		}
 	case err != nil, m != nil && m.opening == nil && m.Phase() >= dialect.Terminal:
 		o = a.verdictLocked()
 	default:

@@ -79,6 +79,50 @@ func TestBodyTruncated(t *testing.T) {
 	}
 }
 
+// A document that ends before it is whole is a failure at any length. Where it is
+// a stream itself it ends in an error, for what came of it has been used; else as it
+// came, for no parser takes half of one.
+func TestBodyHalfADocument(t *testing.T) {
+	const first = `[{"candidates":[{"content":{"parts":[{"text":"Hel"}]}}]}`
+	long := `{"choices":[{"message":{"content":"` + strings.Repeat("x", 100_000)
+	for _, tt := range []struct {
+		name, path, body string
+		chunks           []chunk
+		err              error
+		failures         int
+	}{
+		{"an array of events", streamPaths["gemini"], "{}", []chunk{{text: first}, {text: `,{"candidates":[]}]`}}, nil, 0},
+		{"cut in an event", streamPaths["gemini"], "{}", []chunk{{text: first}, {text: `,{"candi`}}, io.ErrUnexpectedEOF, 1},
+		{"cut between events", streamPaths["gemini"], "{}", []chunk{{text: first}}, io.ErrUnexpectedEOF, 1},
+		{"an answer", "/v1/chat/completions", chatBody, []chunk{{text: long}, {text: `"}}]}`}}, nil, 0},
+		{"half an answer", "/v1/chat/completions", chatBody, []chunk{{text: long}}, nil, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
+					return reply(200, newFlow(tt.chunks...), "Content-Type", "application/json"), nil
+				})}
+				res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, tt.body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, err := io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				want := 0
+				for _, c := range tt.chunks {
+					want += len(c.text)
+				}
+				if int(n) != want || !errors.Is(err, tt.err) {
+					t.Errorf("read %d, %v, want %d, %v", n, err, want, tt.err)
+				}
+				if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != tt.failures {
+					t.Errorf("%d outcomes, %d failures, want 1 and %d", c.Requests, c.Failures, tt.failures)
+				}
+			})
+		})
+	}
+}
+
 // An error event in the middle of a stream is the verdict, whether the caller
 // reads to the end or closes as soon as it has seen it; the bytes pass
 // unchanged.

@@ -181,7 +181,7 @@ func (a *attempt) keepOpening(res *http.Response, verdict Outcome) {
 	a.body.meter.opening = nil
 	end := o.err
 	switch {
-	case a.body.truncated(end):
+	case a.body.truncated(end) && a.piecewise():
 		end = errTruncated
 	case end == nil:
 		end = io.EOF

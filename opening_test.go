@@ -45,6 +45,7 @@ func TestOpeningFailureIsRepeated(t *testing.T) {
 		{"cut in the first event", anthropicURL, streamBody, sseType, []chunk{{text: textDelta[:40]}}, snubber.Unreachable, "truncated", 0},
 		{"reset", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
 		{"content and a reset in one Read", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, text: textDelta, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
+		{"an empty stream as JSON", chatURL, streamBody, jsonType, nil, snubber.Unreachable, "truncated", 0},
 		{"a page as a stream", chatURL, streamBody, sseType, []chunk{{text: "\n<!DOCTYPE html>"}, forever}, snubber.ServerError, "html", 0},
 		{"a page", chatURL, streamBody, "text/html; charset=utf-8", []chunk{{text: "<html>"}, forever}, snubber.ServerError, "html", 0},
 		{"a JSON error as a stream", chatURL, streamBody, sseType, []chunk{{text: "{\"error\":"}, {at: time.Second, text: "{\"message\":\"x\",\"code\":\"server_error\"}}"}, forever}, snubber.ServerError, "server_error", time.Second},
@@ -57,6 +58,7 @@ func TestOpeningFailureIsRepeated(t *testing.T) {
 		{"half a document", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}}, snubber.Unreachable, "truncated", 0},
 		{"half a document and a reset", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}, {err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
 		{"a document and a reset in one Read", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[]}", err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
+		{"blank lines and no document", chatURL, unary, jsonType, []chunk{{text: "\n"}, {at: time.Second, text: "\n"}, {at: 10 * time.Second, err: io.EOF}}, snubber.Unreachable, "truncated", 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -240,13 +240,14 @@ func (m *Meter) Usage() (Usage, bool) {
 // End says that the body has ended with EOF and returns whether the answer is
 // whole. A stream is whole in the phases Finished and Terminal, and also if all
 // its events were strangers to the tables: what is not understood is not judged.
-// A JSON document is whole when it is balanced and carries no error.
+// A JSON document is whole when it is balanced and carries no error; blanks that
+// were to keep the connection alive and had nothing behind them are none.
 func (m *Meter) End() (complete bool) {
 	if m.framing == opaque {
 		return true
 	}
 	if m.r == nil {
-		return m.framing == unary // an empty body is a whole answer, an empty stream is none
+		return m.framing == unary && !m.stream // an empty body is a whole answer, an empty stream is none
 	}
 	r := m.r
 	if !m.ended {
@@ -259,7 +260,7 @@ func (m *Meter) End() (complete bool) {
 	case linesFraming:
 		r.lines.Close(r)
 	case unary:
-		return r.phase != Failed && (!m.judged || r.json.Done())
+		return r.phase != Failed && m.begun && (!m.judged || r.json.Done())
 	}
 	switch phase := m.Phase(); {
 	case phase == Failed:

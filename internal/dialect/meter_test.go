@@ -382,7 +382,7 @@ func TestMeterUnary(t *testing.T) {
 		want                    seen
 	}{
 		{"empty", js, ``, seen{Preamble, true, Usage{}, false, ""}},
-		{"blank", js, "\n\n", seen{Preamble, true, Usage{}, false, ""}},
+		{"blank", js, "\n\n", seen{Preamble, false, Usage{}, false, ""}},
 		{"cut", js, `{"choices":[`, seen{Content, false, Usage{}, false, ""}},
 		{"error null", js, `{"error":null}`, seen{Content, true, Usage{}, false, ""}},
 		{"error object", js, `{"id":1,"error":{"code":502}}`, seen{Failed, false, Usage{}, false, `{"error":{"code":502}}`}},
