@@ -133,18 +133,18 @@ func (b answer) Read(p []byte) (int, error) {
 	}
 	// A stream that could only be taken for complete is not whole.
 	a.watch.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
+	ended := a.body.err != nil
 	switch {
-	case err == nil:
-	case a.body.err == nil:
+	case ended && (n == 0 || a.body.opening() != nil): // what a Read has brought since does not belong behind the last words
+		n, err = a.body.parting(p)
+	case !ended && err != nil:
+		ended = true
 		if a.body.breakOff(a.call, o, err); n == 0 || a.body.opening() != nil {
 			var more int
 			more, err = a.body.parting(p[n:])
 			n += more
 		}
-	case n == 0:
-		n, err = a.body.parting(p)
 	}
-	ended := a.body.err != nil
 	a.mu.Unlock()
 
 	if final {

@@ -179,3 +179,49 @@ func streamErrorsPutAside(t *testing.T, piece chunk) {
 	}
 	res.Body.Close()
 }
+
+// lateBody waits behind what it has, and has more when it is closed.
+type lateBody struct {
+	text, late string
+	err        error
+	gone       chan struct{}
+}
+
+func (b *lateBody) Read(p []byte) (n int, err error) {
+	if b.text == "" {
+		<-b.gone
+		b.text, b.late, err = b.late, "", b.err
+	}
+	n, b.text = copy(p, b.text), ""
+	return n, err
+}
+
+func (b *lateBody) Close() error {
+	close(b.gone)
+	return nil
+}
+
+// What a Read brings when the stream has been given up already does not come
+// between it and the event, nor in place of it.
+func TestStreamErrorsBeforeLateBytes(t *testing.T) {
+	for _, end := range []error{nil, io.EOF, io.ErrClosedPipe} {
+		synctest.Test(t, func(t *testing.T) {
+			const half = "data: {\"choices\":"
+			tr := &snubber.Transport{
+				StreamErrors: 1, Timeout: &snubber.Timeout{Idle: time.Minute},
+				Base: wire(func(*http.Request) (*http.Response, error) {
+					return reply(200, &lateBody{deltaEvent, half, end, make(chan struct{})}, "Content-Type", "text/event-stream"), nil
+				}),
+			}
+			res, err := tr.RoundTrip(streamReq(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(res.Body)
+			timedOut(t, err, snubber.PhaseIdle, time.Minute)
+			if said, ok := strings.CutPrefix(string(got), deltaEvent); !ok || !strings.HasPrefix(said, "data: {\"error\":{") {
+				t.Errorf("late bytes and %v: read %q, want the event behind what came in time", end, got)
+			}
+		})
+	}
+}
