@@ -122,8 +122,11 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		c.try(a, how, c.t.base(), r)
 		return 1
 	}
-	delay, ok := p.call(now)
-	if !ok || how != first || !c.mayHedge() || !c.inTime(delay, now) {
+	delay, ok := time.Duration(0), false
+	if how == first { // what is sent again is no call, and earns no hedge
+		delay, ok = p.call(now)
+	}
+	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
 		c.try(a, how, c.t.base(), r)
 		if r.o.Class == Success {
 			p.add(clock().sub(a.watch.started))
@@ -164,7 +167,9 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.time())})
 					}
 				} else {
-					timer.Reset(max(delay/8, hedgePause)) // the next credit or place may be for this one
+					// The next credit or place may be for this one. It waits longer each
+					// time: when everything hangs, all calls stand here.
+					timer.Reset(max(clock().sub(a.watch.started)/8, hedgePause))
 				}
 			}
 			continue
