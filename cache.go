@@ -14,8 +14,9 @@ import (
 // hit costs no token and works while the circuit is open.
 //
 // For GET and HEAD it is a private cache as RFC 9111 has it: the server says what
-// may be kept and for how long. Each credential has, in effect, a cache of its
-// own: what one was given, no other gets. Cookies are a credential.
+// may be kept and for how long. What only the end of its connection ends is not kept:
+// it may have been cut. Each credential has, in effect, a cache of its own: what one
+// was given, no other gets. Cookies are a credential.
 //
 // For prompts, which are inference requests of a known format, the program must
 // say so with PromptTTL. The answer to the same prompt is then given again: same

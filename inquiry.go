@@ -238,7 +238,17 @@ func (fl *flight) storable(requested, now time.Time) (*cached, string) {
 	if why := e.refused(v); why != "" {
 		return nil, why
 	}
+	if endless(res) && e.status != http.StatusPartialContent {
+		return nil, "no length"
+	}
 	return e, ""
+}
+
+// endless reports whether nothing but the end of the connection ends an answer: one
+// that was cut looks like one that is whole (RFC 9112, section 6.3). An encoding that
+// net/http has undone has an end of its own.
+func endless(res *http.Response) bool {
+	return res.Close && res.ContentLength < 0 && len(res.TransferEncoding) == 0 && res.ProtoMajor == 1 && !res.Uncompressed
 }
 
 // judgeable reports the media types of answers of which it can be seen whether

@@ -228,7 +228,7 @@ func (v *visit) invalidate(key cacheKey) {
 func (v *visit) keep(r *result) {
 	res, now := r.res, time.Now()
 	meta := rfc9111.Read(res.StatusCode, res.Header, v.now, now)
-	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut ||
+	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut || endless(res) ||
 		v.call.root().astray() || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
 		return
 	}

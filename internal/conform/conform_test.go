@@ -54,6 +54,7 @@ type step struct {
 	body    string   // "": one that names the step
 	chunked bool     // no Content-Length
 	trailer []string // after a chunked body
+	open    bool     // neither: the end of the connection is that of the body
 	short   bool     // the connection breaks in the middle of the body
 	cut     bool     // the connection breaks before the answer
 	early   []string // fields of a 103 before the answer

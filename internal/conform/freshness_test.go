@@ -291,6 +291,29 @@ func wire() []test {
 			{give: cc("max-age=3600"), body: long, chunked: true, short: true, want: broken},
 			{body: "whole"},
 		}},
+		// Whether it was cut nobody can tell, but of a part or of what is encoded.
+		{id: "wire-truncated-open", kind: required, rfc: "9112 6.3", steps: []step{
+			{give: cc("max-age=3600"), body: long, open: true, short: true, want: either},
+			{give: cc("max-age=3600"), body: "whole"},
+			{want: hit, text: "whole"},
+		}},
+		{id: "wire-open-changed", kind: required, rfc: "9111 4.3.3", steps: []step{
+			{give: cc("max-age=3600", "ETag", `"1"`)},
+			{send: cc("no-cache"), give: cc("max-age=3600", "ETag", `"2"`), body: "other", open: true},
+			{spares: []string{"If-None-Match"}},
+		}},
+		{id: "wire-truncated-open-posted", kind: required, rfc: "9112 6.3", steps: []step{
+			{method: "POST", upload: "x", give: cc("max-age=3600", "Content-Location", "/a"), body: long, open: true, short: true, want: either},
+			{body: "whole"},
+		}},
+		{id: "wire-open-part", kind: optional, rfc: "9111 3.3", steps: []step{
+			{send: []string{"Range", "bytes=0-2"}, status: 206, give: cc("max-age=3600", "Content-Range", "bytes 0-2/10"), body: "012", open: true},
+			{send: []string{"Range", "bytes=0-2"}, want: hit, code: 206, text: "012"},
+		}},
+		{id: "wire-truncated-open-part", kind: required, rfc: "9111 3.3", steps: []step{
+			{send: []string{"Range", "bytes=0-2"}, status: 206, give: cc("max-age=3600", "Content-Range", "bytes 0-2/10"), body: "012", open: true, short: true, want: either},
+			{send: []string{"Range", "bytes=0-2"}, status: 206, give: cc("max-age=3600", "Content-Range", "bytes 0-2/10"), body: "012"},
+		}},
 		{id: "wire-chunks", kind: required, rfc: "9111 3.1", steps: []step{
 			{give: cc("max-age=3600"), body: long, chunked: true},
 			{want: hit, text: long},

@@ -98,6 +98,8 @@ func (o *server) answer(n int, req *http.Request) string {
 	switch {
 	case s.chunked:
 		fmt.Fprintf(&b, "Transfer-Encoding: chunked\r\n")
+	case s.open:
+		fmt.Fprintf(&b, "Connection: close\r\n")
 	case h.Get("Content-Length") == "" && status != http.StatusNoContent && status != http.StatusNotModified:
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
 	}
