@@ -389,23 +389,10 @@ func (s *shelf) purgeStore(c *Cache, forget func(Stored) bool) (n int, err error
 		if err != nil {
 			return n, err
 		}
-		answer := true
-		if forget != nil {
-			var key cacheKey
-			if b, err := hex.DecodeString(name); err != nil || copy(key[:], b) != len(key) {
-				continue
-			}
-			r, err := c.Store.Get(ctx, name)
-			if err != nil {
-				continue // it has gone meanwhile
-			}
-			u := s.seal.unseal(c, key, r)
-			e, err := u.answer(c) // of the body nothing is told
-			u.free()
-			r.Close()
-			if err != nil || e.variants != nil || !forget(e.public()) {
-				continue
-			}
+		e := s.peek(ctx, c, name)
+		answer := e != nil && e.variants == nil
+		if forget != nil && !(answer && forget(e.public())) {
+			continue
 		}
 		if err := c.Store.Delete(ctx, name); err != nil {
 			return n, err
@@ -415,6 +402,27 @@ func (s *shelf) purgeStore(c *Cache, forget func(Stored) bool) (n int, err error
 		}
 	}
 	return n, nil
+}
+
+// peek reads an entry but for its body. It is nil if there is none, or none of
+// this cache's.
+func (s *shelf) peek(ctx context.Context, c *Cache, name string) *cached {
+	var key cacheKey
+	if b, err := hex.DecodeString(name); err != nil || copy(key[:], b) != len(key) {
+		return nil
+	}
+	r, err := c.Store.Get(ctx, name)
+	if err != nil {
+		return nil
+	}
+	defer r.Close()
+	u := s.seal.unseal(c, key, r)
+	defer u.free()
+	e, err := u.answer(c)
+	if err != nil {
+		return nil
+	}
+	return e
 }
 
 func (e *cached) public() Stored {
