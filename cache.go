@@ -79,8 +79,9 @@ type Cache struct {
 	// the request passes the cache by. If nil, all of the body counts.
 	Key func(req *http.Request, body []byte) string
 	// Identity names whose answers a request may share, in place of its
-	// credentials: for tokens that change and mean the same user. If nil, the
-	// credentials themselves, of which only a keyed hash is kept.
+	// credentials: for tokens that change and mean the same user, and signatures,
+	// such as those of AWS, which would never be met again. If nil, the credentials
+	// themselves, of which only a keyed hash is kept.
 	Identity func(*http.Request) string
 	// Secret keys the hashes under which answers are found and by which a Store's
 	// entries are known to be genuine: at least 32 bytes where there is a Store.

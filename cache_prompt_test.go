@@ -152,8 +152,17 @@ func TestCacheKeyHooks(t *testing.T) {
 		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "a"), true)
 		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, "X-"+name, "a"), false)
 	}
-	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Stainless-Retry-Count", "X-Request-Id", "User-Agent", "Traceparent", "X-Amz-Date", "X-Amz-Security-Token"} {
+	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Stainless-Retry-Count", "X-Request-Id", "User-Agent", "Traceparent", "X-Amz-Date"} {
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), true)
+	}
+	// An access key is no secret: who only knows it signs otherwise than its owner.
+	const signed, forged = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=1f",
+		"AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
+	for _, name := range []string{"Authorization", "X-Amz-Security-Token"} {
+		same(t, &snubber.Cache{}, get(t, name, signed), get(t, name, forged), false)
+		same(t, &snubber.Cache{}, prompted(t, "", name, signed), prompted(t, "", name, forged), false)
+		same(t, &snubber.Cache{}, prompted(t, "", name, signed), prompted(t, "", name, signed), true)
+		same(t, &snubber.Cache{Identity: user}, prompted(t, "", name, signed, "User", "u"), prompted(t, "", name, forged, "User", "u"), true)
 	}
 	at := func(query string) *http.Request {
 		req := prompted(t, "", "User", "u")

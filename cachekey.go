@@ -176,13 +176,10 @@ func (k *keyer) identity(c *Cache, req *http.Request) {
 		return
 	}
 	for _, name := range credentialFields {
-		values := req.Header[name]
-		if name == "Authorization" && len(values) == 1 {
-			k.buf = append(k.buf, 1)
-			k.part(stableCredential(values[0]))
-			continue
-		}
-		k.parts(values)
+		// All of it, of an AWS signature too, which differs in every request. The
+		// access key in it is no secret: by that alone whoever knows it would be given
+		// what its owner was.
+		k.parts(req.Header[name])
 	}
 	others := otherCredentials(req.Header)
 	k.parts(others)
@@ -206,8 +203,6 @@ func otherCredentials(h http.Header) (names []string) {
 			"Openai-Organization", "Openai-Project", "Anthropic-Workspace-Id", "X-Goog-User-Project":
 			continue // credentialFields
 		case "Idempotency-Key", "X-Idempotency-Key": // they name the call
-			continue
-		case "X-Amz-Security-Token": // changes while the credential in Authorization does not
 			continue
 		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
 			"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
