@@ -49,6 +49,34 @@ func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
 	}
 }
 
+// Nor do the fields of such an answer to a HEAD come to what is kept.
+func TestCacheIsNotFreshenedByAnother(t *testing.T) {
+	for name, nested := range map[string]bool{"a fallback": false, "the fallback of a Transport below": true} {
+		synctest.Test(t, func(t *testing.T) {
+			base := play(page("old"), step{status: 503}, page("new"))
+			rt := caching(base)
+			fallback := &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{header: hdr("Cache-Control", "max-age=6000")})}}}
+			if nested {
+				rt.Base = &snubber.Transport{Base: base, Fallback: fallback}
+			} else {
+				rt.Fallback = fallback
+			}
+			served(t, rt, get(t))
+			time.Sleep(2 * time.Minute)
+			res, err := rt.RoundTrip(newReq(t, "HEAD", pageURL, ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slurp(t, res); res.Header.Get("Cache-Control") != "max-age=6000" {
+				t.Errorf("%s: the HEAD has %v", name, res.Header)
+			}
+			if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+				t.Errorf("%s: then a %s of %q", name, how, body)
+			}
+		})
+	}
+}
+
 // Stale, as a route, finds what the cache around it keeps, whoever's call it is
 // that asks, and its answer is not new.
 func TestStaleOfACache(t *testing.T) {

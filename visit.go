@@ -188,7 +188,7 @@ func (v *visit) pass() (*http.Response, error) {
 func (v *visit) passed(r *result) {
 	c, in, res := v.cache, v.call.in, r.res
 	if v.kind == heading {
-		if v.found == nil {
+		if v.found == nil || v.call.root().astray() { // a fallback knows nothing of what is stored
 			return
 		}
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
