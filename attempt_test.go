@@ -49,9 +49,13 @@ func TestAttemptContext(t *testing.T) {
 				if ctx.Err() != nil || child.Err() != nil {
 					t.Fatalf("ended with the header: %v", ctx.Err())
 				}
+				start := time.Now()
 				end(res, cancel)
 				<-ended
 				<-ctx.Done()
+				if how != "timeout" && !time.Now().Equal(start) {
+					t.Errorf("ended after %v, want at once", time.Since(start))
+				}
 				if ctx.Err() == nil || child.Err() == nil {
 					t.Error("still alive")
 				}

@@ -92,7 +92,6 @@ func (b answer) Read(p []byte) (int, error) {
 			o.free()
 		}
 		a.watch.end(now)
-		a.rearmLocked(now)
 	} else {
 		a.rearmLocked(began)
 		a.mu.Unlock()
@@ -132,7 +131,7 @@ func (b answer) Read(p []byte) (int, error) {
 		final = false
 	}
 	// A stream that could only be taken for complete is not whole.
-	a.watch.whole = final && o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && err == io.EOF && m.End())
+	a.watch.whole = o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && m.End())
 	ended := a.body.err != nil
 	switch {
 	case ended && (n == 0 || a.body.opening() != nil): // what a Read has brought since does not belong behind the last words

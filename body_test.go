@@ -2,12 +2,14 @@ package snubber_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-9e4f5248/snubber"
 )
@@ -362,6 +364,85 @@ func TestBodyNone(t *testing.T) {
 					t.Errorf("%s %d, %s: %d in flight, want 0", tt.method, tt.status, name, n)
 				}
 			})
+		}
+	}
+}
+
+// tardy is a context that tells nobody of its end who does not ask.
+type tardy struct {
+	context.Context
+	ended chan struct{}
+}
+
+func (c *tardy) Done() <-chan struct{}        { return c.ended }
+func (c *tardy) AfterFunc(func()) func() bool { return func() bool { return true } }
+
+func (c *tardy) Err() error {
+	select {
+	case <-c.ended:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
+// leaver is a body whose caller leaves during the Read, and which notices first.
+type leaver struct {
+	ctx *tardy
+	err error
+}
+
+func (b leaver) Read([]byte) (int, error) { close(b.ctx.ended); return 0, b.err }
+func (b leaver) Close() error             { return nil }
+
+// Whatever word the base has for it, the end of the caller's context is that, and
+// nothing against the service.
+func TestBodyErrorOfTheCallersEnd(t *testing.T) {
+	ctx, cause := &tardy{t.Context(), make(chan struct{})}, errors.New("stream closed")
+	tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
+		return reply(200, leaver{ctx, cause}), nil
+	})}
+	res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+		t.Errorf("Read = %v, want Canceled and the base's error", err)
+	}
+	if c := circuitOf(t, tr.Breaker); c.Requests != 0 {
+		t.Errorf("%d outcomes, want none", c.Requests)
+	}
+	res.Body.Close()
+}
+
+// What can only be taken for complete, or is called a failure, is not kept for
+// others.
+func TestBodyKeptWhole(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		class      snubber.Class
+		kept       bool
+	}{
+		{"whole", deltaEvent + doneEvent, snubber.Success, true},
+		{"finished", deltaEvent + finishedEvent, snubber.Success, false},
+		{"of an unknown kind", "data: {\"x\":1}\n\n", snubber.Success, false},
+		{"called a failure", deltaEvent + doneEvent, snubber.Invalid, false},
+	} {
+		base := play(step{header: hdr("Content-Type", "text/event-stream"), body: tt.text})
+		tr := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}, Classify: func(*http.Request, *http.Response, error) snubber.Outcome {
+			return snubber.Outcome{Class: tt.class}
+		}}
+		for range 2 {
+			res, err := tr.RoundTrip(streamReq(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := slurp(t, res); got != tt.text {
+				t.Errorf("%s: read %q", tt.name, got)
+			}
+		}
+		if n := base.sent(); (n == 1) != tt.kept {
+			t.Errorf("%s: %d wire calls, want it kept: %v", tt.name, n, tt.kept)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package snubber_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -140,17 +141,27 @@ func TestStreamErrorsDefault(t *testing.T) {
 			t.Errorf("read %q, want %q", got, body)
 		}
 	}
-	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
-		res, err := tr.RoundTrip(streamReq(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.AfterFunc(time.Second, func() { res.Body.Close() })
-		if got, err := io.ReadAll(res.Body); string(got) != deltaEvent || err == nil {
-			t.Errorf("closed meanwhile: %q, %v", got, err)
-		}
-	})
+	for _, leave := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Second, func() {
+				if leave {
+					cancel()
+				} else {
+					res.Body.Close()
+				}
+			})
+			if got, err := io.ReadAll(res.Body); string(got) != deltaEvent || err == nil {
+				t.Errorf("left %v: %q, %v", leave, got, err)
+			}
+		})
+	}
 }
 
 // So does a stream that broke off before its content, or in one Read with it, and
@@ -202,26 +213,41 @@ func (b *lateBody) Close() error {
 }
 
 // What a Read brings when the stream has been given up already does not come
-// between it and the event, nor in place of it.
+// between it and the event, nor in place of it, and is no clean end.
 func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 	for _, end := range []error{nil, io.EOF, io.ErrClosedPipe} {
-		synctest.Test(t, func(t *testing.T) {
-			const half = "data: {\"choices\":"
-			tr := &snubber.Transport{
-				StreamErrors: 1, Timeout: &snubber.Timeout{Idle: time.Minute},
-				Base: wire(func(*http.Request) (*http.Response, error) {
-					return reply(200, &lateBody{deltaEvent, half, end, make(chan struct{})}, "Content-Type", "text/event-stream"), nil
-				}),
-			}
-			res, err := tr.RoundTrip(streamReq(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(res.Body)
-			timedOut(t, err, snubber.PhaseIdle, time.Minute)
-			if said, ok := strings.CutPrefix(string(got), deltaEvent); !ok || !strings.HasPrefix(said, "data: {\"error\":{") {
-				t.Errorf("late bytes and %v: read %q, want the event behind what came in time", end, got)
-			}
-		})
+		for value, want := range map[int]string{1: deltaEvent + "data: {\"error\":{", -1: deltaEvent + "data: {\"choices\":"} {
+			synctest.Test(t, func(t *testing.T) {
+				tr := &snubber.Transport{
+					StreamErrors: value, Timeout: &snubber.Timeout{Idle: time.Minute},
+					Base: wire(func(*http.Request) (*http.Response, error) {
+						return reply(200, &lateBody{deltaEvent, "data: {\"choices\":", end, make(chan struct{})}, "Content-Type", "text/event-stream"), nil
+					}),
+				}
+				res, err := tr.RoundTrip(streamReq(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(res.Body)
+				timedOut(t, err, snubber.PhaseIdle, time.Minute)
+				if !strings.HasPrefix(string(got), want) {
+					t.Errorf("late bytes and %v: read %q, want %q", end, got, want)
+				}
+			})
+		}
+	}
+}
+
+// Bytes that come in one Read with the error stand before the event, and that before
+// the error.
+func TestStreamErrorsBehindTheLastBytes(t *testing.T) {
+	tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}
+	res, err := tr.RoundTrip(streamReq(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(res.Body)
+	if !strings.HasPrefix(string(got), deltaEvent+roleEvent+"data: {\"error\":{") || !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("read %q, %v", got, err)
 	}
 }

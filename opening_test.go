@@ -274,6 +274,19 @@ func TestOpeningEnded(t *testing.T) {
 			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // what is held is not given to a caller who has left
+		tr := snubber.New(sse(chunk{text: deltaEvent + doneEvent}))
+		ctx, cancel := context.WithCancel(t.Context())
+		res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		synctest.Wait()
+		if n, err := res.Body.Read(make([]byte, 1000)); n != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("Read = %d, %v, want Canceled", n, err)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) { // a base that panics gives everything back
 		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
 			return reply(200, panicReader{}, "Content-Type", "text/event-stream"), nil

@@ -126,6 +126,7 @@ func TestTimeoutSparesHealthyCalls(t *testing.T) {
 	}{
 		{"a header in ten minutes", &snubber.Timeout{}, 10*m - 1, []chunk{{text: messageStop}}},
 		{"content in five", &snubber.Timeout{}, 0, []chunk{{at: m, text: pingEvent}, {at: 3*m - 1, text: pingEvent}, {at: 4 * m, text: pingEvent}, {at: 5*m - 1, text: textDelta}, {at: 5 * m, text: messageStop}}},
+		{"content behind a preamble too long to hold", &snubber.Timeout{FirstEvent: m, Idle: -1}, 0, []chunk{{text: strings.Repeat(messageStart, 500)}, {at: m / 2, text: textDelta}, {at: 10 * m, text: messageStop}}},
 		{"a stream of hours", &snubber.Timeout{}, 0, long(200, 2*m-1)},
 		{"a stream of hours without a Timeout", nil, time.Hour, long(10, time.Hour)},
 		{"all off", off, 24 * time.Hour, []chunk{{at: 24 * time.Hour, text: pingEvent}, {at: 48 * time.Hour, text: textDelta}, {at: 240 * time.Hour, text: messageStop}}},
