@@ -257,9 +257,9 @@ func (p *pace) slow() float64 { return (1 - sharedCut) * p.mean * p.mean / p.siz
 
 // compare looks for others in a measurement, of so many calls. Alone one
 // measures the same each time, up to a call; when the quota changes, that goes
-// one way and is over after a few. Others make it go to and fro. The calls
-// between refusals, which vary with every gate, are the weaker sign: a client
-// that has most of the quota finds them even, and would keep it.
+// one way and is over after a few. Others make it go to and fro. How much the
+// calls between two refusals vary is no sign: one step of the quota makes it as
+// much as others do.
 func (p *pace) compare(measured, calls float64) {
 	last := p.last
 	p.last = measured
@@ -276,9 +276,12 @@ func (p *pace) compare(measured, calls float64) {
 	case p.w < p.size/2 && measured < 0.6*p.w:
 		return // calls are so rare that it takes some to come down
 	case calls < few:
-		p.others++
+		// They measure nothing: who compared the next with them would see a quota
+		// that has fallen once go to and fro.
+		p.last, p.others = last, min(p.others+1, othersMost)
+		return
 	case math.Abs(x) <= same+1/max(calls, 1):
-		p.others = max(p.others-2, 0)
+		p.others, p.turn = max(p.others-2, 0), 0
 		return
 	case x*p.turn < 0:
 		p.others++
@@ -292,13 +295,7 @@ func (p *pace) compare(measured, calls float64) {
 // shared reports whether others seem to draw on the same quota. Only of a server
 // that says when to come back: the steps of our own backoff are uneven enough.
 func (p *pace) shared() bool {
-	switch {
-	case p.told < 0.5 || p.others == 0:
-		return false
-	case p.rise > 0:
-		return true
-	}
-	return p.others >= othersFrom || p.uneven > unevenFrom
+	return p.told >= 0.5 && p.others > 0 && (p.rise > 0 || p.others >= othersFrom)
 }
 
 // let learns from a request that was let through. If a bucket was empty, those

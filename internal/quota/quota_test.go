@@ -242,20 +242,29 @@ func TestBurstMeasures(t *testing.T) {
 // A quota that is measured the same each time is one's own, and so is one that
 // changes and stays; with others at it, measurements go to and fro.
 func TestOthersAtAQuota(t *testing.T) {
+	type measurement struct{ rate, calls float64 }
+	of := func(rates ...float64) (ms []measurement) {
+		for _, r := range rates {
+			ms = append(ms, measurement{r, 40})
+		}
+		return ms
+	}
 	for _, c := range []struct {
 		name     string
-		measured []float64
+		measured []measurement
 		want     bool
 	}{
-		{"the same", []float64{9.7, 9.8, 9.6, 9.7, 9.8, 9.7}, false},
-		{"more", []float64{4.9, 4.8, 10.8, 16.5, 19.6}, false},
-		{"less", []float64{19.6, 19.5, 14.4, 6.2, 4.9}, false},
-		{"to and fro", []float64{5.2, 4.3, 4.9, 4.2, 5.5}, true},
-		{"others that have left", []float64{5.2, 4.3, 4.9, 4.2, 5.5, 9.8, 9.7, 9.8, 9.7, 9.8}, false},
+		{"the same", of(9.7, 9.8, 9.6, 9.7, 9.8, 9.7), false},
+		{"more", of(4.9, 4.8, 10.8, 16.5, 19.6), false},
+		{"less", of(19.6, 19.5, 14.4, 6.2, 4.9), false},
+		{"less, and a burst as it fell", []measurement{{19.2, 107}, {19.7, 108}, {19.5, 109}, {19.6, 107}, {4.1, 5}, {4.9, 47}}, false},
+		{"to and fro", of(5.2, 4.3, 4.9, 4.2, 5.5), true},
+		{"seldom more than a few", []measurement{{5.2, 40}, {4.3, 8}, {4.9, 12}}, true},
+		{"others that have left", of(5.2, 4.3, 4.9, 4.2, 5.5, 9.8, 9.7, 9.8, 9.7, 9.8), false},
 	} {
 		p := pace{w: 10, size: 1, told: 1, mean: 10}
 		for _, m := range c.measured {
-			p.compare(m, 40)
+			p.compare(m.rate, m.calls)
 			p.rise = 0
 			if p.shared() {
 				p.rise = p.steep()
