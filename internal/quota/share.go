@@ -34,11 +34,11 @@ type share struct {
 	at   time.Time
 	left float64
 
-	own, gained float64 // in the latest few calls
-	others      float64 // what they draw, in parts of what the bucket gains
-	trend       float64
-	full        float64 // seconds for which there has been more than enough
-	odd         int     // refusals in a row of a bucket that was not empty
+	own, gained, took float64 // in the latest few calls, and their seconds
+	others            float64 // what they draw, in parts of what the bucket gains
+	trend             float64
+	full              float64 // seconds for which there has been more than enough
+	odd               int     // refusals in a row of a bucket that was not empty
 }
 
 const (
@@ -83,10 +83,11 @@ func (s *share) read(left, holds, gains, rate float64, f *flight, now time.Time)
 		s.deny()
 		return
 	}
-	// A window that is not over gains nothing, whatever its reset says.
-	if s.own, s.gained = s.own+own, s.gained+left-was+own; s.own >= 8 {
+	// A window that is not over gains nothing, whatever its reset says. It seems to
+	// where a burst of a second's worth arrived in another order.
+	if s.own, s.gained, s.took = s.own+own, s.gained+left-was+own, s.took+dt; s.own >= 8 && s.took >= 3 {
 		s.even = s.even || s.gained > s.own/2
-		s.own, s.gained = 0, 0
+		s.own, s.gained, s.took = 0, 0, 0
 	}
 	if was+gain < holds || s.y == shareTop { // of a full bucket nobody can say what others draw
 		s.others += (1 - math.Exp(-dt/max(shareSeen, shareUnits/gains))) * ((min(holds, was+gain)-own-left)/gain - s.others)

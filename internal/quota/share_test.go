@@ -331,7 +331,7 @@ func TestShareIsForgotten(t *testing.T) {
 }
 
 // The calls of a burst reach the server in any order, and none of these makes a
-// window of what is a bucket.
+// window of what is a bucket, or a bucket of what is a window.
 func TestShareOfABurst(t *testing.T) {
 	b := newBucket(Requests)
 	s := &b.share
@@ -345,5 +345,18 @@ func TestShareOfABurst(t *testing.T) {
 	s.read(599, 600, 10, 10, &flight{seq: 5, at: at(31)}, at(31))
 	if !s.denied {
 		t.Error("a window that began again is taken for a bucket")
+	}
+
+	*s = share{}
+	left := 588.0
+	for seq := uint64(1); seq <= 42; seq++ { // none gained, and twelve at once, of which the first was the last there
+		now, reported := at(1), left+float64(seq)
+		if seq > 12 {
+			now, reported = at(1+0.1*float64(seq-12)), left+12-float64(seq)
+		}
+		s.read(reported, 600, 20, 10, &flight{seq: seq, at: now}, now)
+	}
+	if s.even || s.y != 0 || s.denied {
+		t.Errorf("a window is taken for a bucket: %+v", *s)
 	}
 }
