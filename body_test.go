@@ -258,8 +258,26 @@ func TestBodyClose(t *testing.T) {
 	})
 }
 
+// After Close nothing of the answer comes any more, held or not, and no clean end,
+// whatever the base's body gives.
+func TestBodyReadAfterClose(t *testing.T) {
+	for _, req := range []*http.Request{streamReq(t), newReq(t, "GET", "https://api.example.com/x", "")} {
+		tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
+			return reply(200, strings.NewReader(deltaEvent+doneEvent), "Content-Type", "text/event-stream"), nil
+		})}
+		res, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if n, err := res.Body.Read(make([]byte, 10)); n != 0 || err != http.ErrBodyReadAfterClose {
+			t.Errorf("%s: Read = %d, %v", req.Method, n, err)
+		}
+	}
+}
+
 // A body that the caller closes early counts for what was seen of it: content
-// has proved the service alive. (One that had not begun reaches no caller.)
+// has proved the service alive, and a preamble too long to hold has not.
 func TestBodyClosedEarly(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -269,6 +287,7 @@ func TestBodyClosedEarly(t *testing.T) {
 	}{
 		{"before it is read", sse(chunk{text: textDelta}, chunk{at: -1}), false, 1},
 		{"after a stream's content", sse(chunk{text: textDelta}, chunk{at: -1}), true, 1},
+		{"behind a preamble", sse(chunk{text: strings.Repeat(messageStart, 500)}, chunk{at: -1}), true, 0},
 		{"before all of an answer", func(*http.Request) (*http.Response, error) {
 			return reply(200, strings.NewReader("{}"), "Content-Type", "application/json"), nil
 		}, false, 1},

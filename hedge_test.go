@@ -20,6 +20,10 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
+// backgroundBody asks for an answer to be made and stored, which is not to be done
+// twice.
+const backgroundBody = `{"model":"m","background":true,"input":"hello"}`
+
 // paced is a base that answers after the times, one a request, the last for
 // ever, and counts.
 type paced struct {
@@ -40,7 +44,7 @@ func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
 		p.hook(n, req)
 	}
 	if req.Body != nil {
-		if b, err := io.ReadAll(req.Body); err != nil || string(b) != chatBody {
+		if b, err := io.ReadAll(req.Body); err != nil || string(b) != chatBody && string(b) != backgroundBody {
 			return nil, errors.New("a broken body")
 		}
 		req.Body.Close()
@@ -98,6 +102,7 @@ func TestHedge(t *testing.T) {
 		{"the first fails late", []time.Duration{2 * time.Second, 5 * time.Second}, map[int]int{0: 500}, 6 * time.Second, 2, 0, 200},
 		{"a refusal of the prompt is an answer", []time.Duration{3 * time.Second, time.Second}, map[int]int{1: 400}, 3 * time.Second, 2, 0, 200},
 		{"both fail", []time.Duration{2 * time.Second, 2 * time.Second}, map[int]int{0: 500, 1: 503}, 3 * time.Second, 2, 0, 500},
+		{"both fail, the hedge first", []time.Duration{3 * time.Second, time.Second}, map[int]int{0: 500, 1: 503}, 3 * time.Second, 2, 0, 500},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -305,6 +310,19 @@ func TestNoHedge(t *testing.T) {
 		}, nil},
 		{"an SDK's retry", nil, func(r *http.Request) *http.Request { r.Header.Set("X-Stainless-Retry-Count", "1"); return r }},
 		{"not inference", nil, func(r *http.Request) *http.Request { r.URL.Path = "/v1/files"; return r }},
+		{"background", nil, func(r *http.Request) *http.Request {
+			return newReq(t, "POST", "https://api.example.com/v1/responses", backgroundBody)
+		}},
+		{"a caller who has left", func(tr *snubber.Transport) {
+			base := tr.Base
+			tr.Base = roundTrip(func(req *http.Request) (*http.Response, error) { // which does not notice
+				return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
+			})
+		}, func(r *http.Request) *http.Request {
+			ctx, cancel := context.WithCancel(r.Context())
+			time.AfterFunc(time.Second/2, cancel)
+			return r.WithContext(ctx)
+		}},
 		{"a body that exists once", nil, func(r *http.Request) *http.Request { r.GetBody, r.ContentLength = nil, -1; return r }},
 		{"no time", nil, func(r *http.Request) *http.Request {
 			ctx, cancel := context.WithTimeout(r.Context(), time.Second)
@@ -336,6 +354,19 @@ func TestNoHedge(t *testing.T) {
 			})
 		})
 	}
+	t.Run("not inference, but safe", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			base := &paced{times: warmed(slow...)}
+			tr := snubber.New(base)
+			tr.Retry.Hedge = true
+			for range 111 {
+				fetch(tr, newReq(t, "GET", "https://api.example.com/v1/files", ""))
+			}
+			if base.sent != 111 {
+				t.Errorf("%d sent, want 111", base.sent)
+			}
+		})
+	})
 	t.Run("too few samples", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			base := &paced{times: append(slices.Repeat([]time.Duration{time.Second}, 49), slow...)}
