@@ -159,7 +159,7 @@ func (d *descent) takes(route *Route) bool {
 // now too: to ask for it costs nothing.
 func (d *descent) soonest(route *Route) time.Time {
 	b, ok := route.Transport.(readier)
-	if !ok || d.call.ctx().Err() != nil {
+	if !ok {
 		return time.Time{}
 	}
 	a := d.call.newAttempt()

@@ -46,6 +46,32 @@ func TestStoreSharesAQuota(t *testing.T) {
 	})
 }
 
+// takes counts what is taken from a store.
+type takes struct {
+	snubber.LimitStore
+	n atomic.Int32
+}
+
+func (s *takes) Take(ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	s.n.Add(1)
+	return s.LimitStore.Take(ctx, key, shares)
+}
+
+// A hedge takes its share of the quota like any other request.
+func TestStoreKnowsOfHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base, store := &paced{times: warmed(time.Minute, time.Second)}, &takes{LimitStore: new(snubber.MemoryLimits)}
+		rt := sharer(base, store)
+		rt.Limiter.RequestsPerMinute, rt.Limiter.Burst = 60_000, 0
+		rt.Retry.Hedge = true
+		warm(t, rt)
+		fetch(rt, chat(t))
+		if n := store.n.Load(); base.sent != 112 || n != 112 {
+			t.Errorf("%d sent, %d taken, want 112 of both", base.sent, n)
+		}
+	})
+}
+
 func TestStoreSharesAGate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)

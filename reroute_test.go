@@ -98,6 +98,33 @@ func TestReroute(t *testing.T) {
 	}
 }
 
+// What was computed from the body goes with that body alone.
+func TestRerouteDigests(t *testing.T) {
+	digests := []string{"Content-Length", "Content-Md5", "Content-Digest", "Digest"}
+	for _, tt := range []struct {
+		route snubber.Reroute
+		kept  bool
+	}{
+		{snubber.Reroute{URL: "https://b.example.com/v1"}, true},
+		{snubber.Reroute{URL: "https://b.example.com/v1", Model: "b"}, false},
+	} {
+		req := chat(t)
+		for _, name := range digests {
+			req.Header.Set(name, "x")
+		}
+		base := &seen{}
+		tt.route.Transport = base
+		if _, err := tt.route.RoundTrip(req); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range digests {
+			if kept := base.reqs[0].Header.Get(name) != ""; kept != tt.kept {
+				t.Errorf("model %q: %s is there: %v", tt.route.Model, name, kept)
+			}
+		}
+	}
+}
+
 // Host and user belong to an origin too.
 func TestRerouteHost(t *testing.T) {
 	for _, tt := range []struct {

@@ -41,7 +41,7 @@ type Spread struct {
 // it out has its routes in this order.
 type choice struct {
 	order []int  // of Spread.Routes
-	asked []bool // of the order
+	asked []bool // of the order, but for the first, which is asked before anybody looks
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -67,7 +67,6 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 			rest[i-1] = Route{Transport: s.Routes[r.route].Transport, When: unshared}
 		}
 	}
-	c.asked[0] = true
 	t := &Transport{Base: s.Routes[c.order[0]].Transport, Fallback: &Fallback{Routes: rest}, choice: c}
 	if enclosing(req.Context()) != nil {
 		t.StreamErrors = -1 // the Transport around it decides
