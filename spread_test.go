@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,23 @@ func TestSpread(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Behind the one whose turn it is the others keep their order.
+func TestSpreadOrder(t *testing.T) {
+	var order []int
+	s := &snubber.Spread{}
+	for i := range 3 {
+		s.Routes = append(s.Routes, snubber.Route{Transport: wire(func(*http.Request) (*http.Response, error) {
+			order = append(order, i)
+			return reply(500, http.NoBody), nil
+		})})
+	}
+	s.Routes[2].Weight = 1
+	fetch(s, chat(t))
+	if want := []int{2, 0, 1}; !slices.Equal(order, want) {
+		t.Errorf("asked %v, want %v", order, want)
 	}
 }
 
@@ -196,6 +214,14 @@ func TestSpreadDoesNotWaitForALimit(t *testing.T) {
 		s := &snubber.Spread{Routes: []snubber.Route{{Transport: play(step{status: 429})}, {Transport: play(step{status: 429})}, {Transport: snubber.New(base)}}}
 		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 2 {
 			t.Errorf("%d, %v after %d", status, err, base.sent())
+		}
+	})
+	synctest.Test(t, func(t *testing.T) { // one that cannot be asked when it is ready always is
+		start := time.Now()
+		base, other := play(step{status: 429, header: hdr("Retry-After", "20")}), play(step{})
+		s := &snubber.Spread{Routes: []snubber.Route{{Transport: snubber.New(base)}, {Transport: other}}}
+		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 1 || time.Since(start) != 0 {
+			t.Errorf("%d, %v after %d and %v", status, err, base.sent(), time.Since(start))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // but for the last of them one waits
