@@ -613,3 +613,24 @@ func TestCacheLargePartTakesItsTime(t *testing.T) {
 		}
 	})
 }
+
+// What another process keeps and this one would not, being too large, is no answer
+// here, and is not read to its end.
+func TestCacheLargerThanItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{10_000, 300_000} {
+			store := &lending{}
+			served(t, stored(play(page(noise(size))), store), get(t))
+			rt := stored(play(page("new")), store)
+			rt.Cache.MaxEntryBytes = int64(size - 1)
+			most := 0
+			store.read = func(_ int, _ context.Context, at int) error { most = max(most, at); return nil }
+			if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+				t.Errorf("of %d bytes: a %s of %d", size, how, len(body))
+			}
+			if most > 100_000 {
+				t.Errorf("of %d bytes %d were read", size, most)
+			}
+		}
+	})
+}
