@@ -59,6 +59,29 @@ func TestCacheOverProcesses(t *testing.T) {
 	})
 }
 
+// An answer that will have been received in an hour is of no known age: the clock was
+// set back. That of another machine may be a little fast.
+func TestCacheStoreFromTheFuture(t *testing.T) {
+	for ahead, want := range map[time.Duration]string{time.Hour: "miss", 2 * time.Minute: "miss", 30 * time.Second: "hit"} {
+		for _, header := range [][]string{nil, {"Vary", "Accept"}} {
+			s := &recorder{}
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(ahead)
+				served(t, stored(play(page("old", header...)), s), get(t))
+			})
+			synctest.Test(t, func(t *testing.T) { // where it is earlier
+				rt := stored(play(page("new", header...)), s)
+				if _, how := served(t, rt, get(t)); how != want {
+					t.Errorf("received %v from now it is a %s, want a %s", ahead, how, want)
+				}
+				if _, how := served(t, rt, get(t)); how != "hit" {
+					t.Errorf("then a %s", how)
+				}
+			})
+		}
+	}
+}
+
 // Without a secret that is long enough nothing is kept in a store, and it is said.
 func TestCacheStoreWantsASecret(t *testing.T) {
 	for _, secret := range [][]byte{nil, make([]byte, 31)} {

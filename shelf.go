@@ -37,6 +37,10 @@ const (
 	// maxPending how many calls of it, ended or not, may be under way.
 	asideFor   = time.Second
 	maxPending = 256
+	// clockSkew is by how much the clocks of those who share a store may differ. What
+	// was received later than that from now was so before a clock was set back, and
+	// would stay fresh until it has caught up.
+	clockSkew = time.Minute
 	// portion is for how many bytes of an entry that time is granted.
 	portion = 16 << 20
 )
@@ -72,7 +76,7 @@ func (s *shelf) get(v *visit, key cacheKey) *cached {
 	case s.owed.covers(key, e.received):
 		s.forget(v, key)
 		return nil
-	case e.size > c.maxEntry() || !v.now.Before(e.until(c)):
+	case e.size > c.maxEntry() || !v.now.Before(e.until(c)) || e.received.Sub(v.now) > clockSkew:
 		return nil
 	}
 	return e
