@@ -82,6 +82,36 @@ func TestCacheStoreFromTheFuture(t *testing.T) {
 	}
 }
 
+// strict is a store that is told how long each entry lives.
+type strict struct {
+	recorder
+	ttls []time.Duration
+}
+
+func (s *strict) Put(ctx context.Context, key string, ttl time.Duration) (snubber.CacheWriter, error) {
+	s.ttls = append(s.ttls, ttl)
+	return s.recorder.Put(ctx, key, ttl)
+}
+
+// A stream that takes longer than its answer may be kept is not stored, and what was
+// there before it is no longer there.
+func TestCacheStoresNothingDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &strict{}
+		slow := func(d time.Duration) step {
+			return step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{d, finishedEvent + doneEvent, nil}), header: hdr("Content-Type", "text/event-stream")}
+		}
+		base := play(slow(0), slow(2*time.Minute))
+		rt := stored(base, s)
+		rt.Cache.PromptTTL = time.Minute
+		served(t, rt, streamed(t))
+		served(t, rt, streamed(t, "Cache-Control", "no-cache"))
+		if len(s.ttls) != 1 || s.ttls[0] <= 0 || s.ttls[0] > time.Minute || len(s.m) != 0 {
+			t.Errorf("stored for %v, and %d entries are left", s.ttls, len(s.m))
+		}
+	})
+}
+
 // Without a secret that is long enough nothing is kept in a store, and it is said.
 func TestCacheStoreWantsASecret(t *testing.T) {
 	for _, secret := range [][]byte{nil, make([]byte, 31)} {
