@@ -3,6 +3,7 @@ package snubber_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -205,6 +206,23 @@ func TestCacheGivesNoOlderAnswer(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Nor where it is larger than the memory.
+func TestCacheGivesNoOlderAnswerThanFits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := strings.Repeat("x", 3900)
+		rt := caching(play(page("old"), page(large), page("newer")))
+		rt.Cache.MaxBytes, rt.Cache.MaxEntryBytes = 4000, -1
+		served(t, rt, get(t))
+		if body, how := served(t, rt, get(t)); body != "old" || how != "hit" {
+			t.Errorf("a %s of %q", how, body)
+		}
+		served(t, rt, get(t, "Cache-Control", "no-cache"))
+		if body, how := served(t, rt, get(t)); body != "newer" || how != "miss" {
+			t.Errorf("then a %s of %q", how, body)
+		}
+	})
 }
 
 // What the store has no room for is not asked for once more: a large entry that was
