@@ -46,6 +46,12 @@ func freshness() []test {
 		again("freshness-max-age-two-lines", optional, "9110 5.3", 0, hit, "Cache-Control", "foobar", "Cache-Control", "max-age=3600"),
 		again("freshness-max-age-negative", required, "9111 1.2.2", 0, origin, cc("max-age=-3600")...),
 		again("freshness-max-age-s-maxage", required, "9111 5.2.2.10", 3*time.Second, hit, cc("max-age=3600, s-maxage=1")...),
+		// Fields for caches of another kind.
+		again("freshness-cdn-no-store", required, "9213 2", 0, hit, cc("max-age=3600", "CDN-Cache-Control", "no-store")...),
+		again("freshness-cdn-shorter", required, "9213 2", 3*time.Second, hit, cc("max-age=3600", "CDN-Cache-Control", "max-age=1")...),
+		again("freshness-cdn-longer", required, "9213 2", 3*time.Second, origin, cc("max-age=1", "CDN-Cache-Control", "max-age=3600")...),
+		again("freshness-cdn-alone", required, "9213 2", 0, origin, "CDN-Cache-Control", "max-age=3600"),
+		again("freshness-surrogate-control", required, "9111 4.2.1", 3*time.Second, origin, cc("max-age=1", "Surrogate-Control", "max-age=3600")...),
 		again("freshness-max-age-s-maxage-lines", required, "9111 5.2.2.10", 3*time.Second, hit, "Cache-Control", "max-age=3600", "Cache-Control", "s-maxage=1"),
 		again("freshness-s-maxage-longer", required, "9111 5.2.2.10", 3*time.Second, origin, cc("max-age=1, s-maxage=3600")...),
 		again("freshness-s-maxage-alone", required, "9111 5.2.2.10", 0, origin, cc("s-maxage=3600")...),
