@@ -167,6 +167,29 @@ func TestCacheStoreThatHangs(t *testing.T) {
 	})
 }
 
+// However long a store hangs, only so many calls of it do at once.
+func TestCacheStoreThatHangsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		release := make(chan struct{})
+		s := &recorder{get: func(context.Context) error { asked.Add(1); <-release; return nil }}
+		rt := stored(play(page("hello", "Cache-Control", "no-store")), s)
+		for range 400 {
+			served(t, rt, get(t))
+			time.Sleep(2 * time.Second)
+		}
+		if n := asked.Load(); n != 256 {
+			t.Errorf("%d calls of the store, want 256", n)
+		}
+		close(release)
+		synctest.Wait()
+		served(t, rt, get(t))
+		if n := asked.Load(); n != 257 {
+			t.Errorf("%d calls of the store that is well again, want 257", n)
+		}
+	})
+}
+
 // Each byte of an entry matters: with any of them changed it is a miss, and the
 // answer is stored anew.
 func TestCacheDamagedEntries(t *testing.T) {
