@@ -168,6 +168,30 @@ func TestCacheVariantsAcrossAChange(t *testing.T) {
 	}
 }
 
+// Who puts up with a stale answer where the server fails does so for nobody else.
+func TestCacheStaleForWhoWantsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(page("old"), step{status: 503, delay: time.Second})
+		rt := caching(base)
+		served(t, rt, get(t))
+		time.Sleep(2 * time.Minute)
+		lenient := []string{"Cache-Control", "stale-if-error=600"}
+		first := launch(rt, get(t, lenient...))
+		strict, second := launch(rt, get(t)), launch(rt, get(t, lenient...))
+		for _, got := range []ended{<-first, <-second} {
+			if got.err != nil || got.body != "old" {
+				t.Errorf("who would have a stale answer has %q, %v", got.body, got.err)
+			}
+		}
+		if got := <-strict; got.err != nil || got.status != 503 {
+			t.Errorf("who would not has a %d of %q, %v", got.status, got.body, got.err)
+		}
+		if base.sent() != 3 {
+			t.Errorf("%d requests, want 3", base.sent())
+		}
+	})
+}
+
 // Nor is a POST's answer, which a GET could have, kept after a change that came
 // while it was asked for or read. Changes of something else do not matter, nor does
 // its own.

@@ -115,8 +115,8 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 			return res, err, true
 		}
 	case known:
-		if !leads && !v.selects(fl) {
-			break
+		if !leads && (!v.selects(fl) || fl.why == "stale-if-error" && !fl.shared.meta.StaleIfError(&v.q, time.Now(), v.cache.StaleIfError)) {
+			break // it is another variant, or the leader's request alone puts up with a stale one
 		}
 		if leads {
 			v.call.absorb(fl.call)
