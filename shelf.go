@@ -98,7 +98,8 @@ func (s *shelf) open(c *Cache, key cacheKey, r io.Reader, more func(int)) (*cach
 	if e.size > c.maxEntry() {
 		return e, nil // which get has no use for
 	}
-	e.far = &u.id
+	id := u.id // and not a part of u, which would keep its buffer for as long as the answer is read
+	e.far = &id
 	for {
 		u.plain = nil
 		switch err := u.next(); err {
