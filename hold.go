@@ -17,8 +17,9 @@ const (
 // reading ahead loses nothing, and a server that trickles its error body
 // delays the verdict by a second and no more.
 type held struct {
-	rc    io.ReadCloser
-	quiet chan struct{} // closed when the reading ahead has stopped
+	rc     io.ReadCloser
+	quiet  chan struct{} // closed when the reading ahead has stopped
+	thrown any           // what it panicked with, to be read when it is quiet
 
 	mu   sync.Mutex
 	buf  []byte
@@ -34,6 +35,7 @@ func hold(rc io.ReadCloser, limit int) *held {
 	defer t.Stop()
 	select {
 	case <-h.quiet:
+		h.rethrow()
 	case <-t.C:
 		h.mu.Lock()
 		h.stop = true // after the Read that hangs
@@ -44,18 +46,27 @@ func hold(rc io.ReadCloser, limit int) *held {
 
 func (h *held) ahead(limit int) {
 	defer close(h.quiet)
+	defer func() { h.thrown = recover() }() // in this goroutine nobody could, and the program would end
 	chunk := make([]byte, 4<<10)
 	for {
 		n, err := h.rc.Read(chunk[:min(len(chunk), limit)])
 		limit -= n
+		read := chunk[:n]
 		h.mu.Lock()
-		h.buf = append(h.buf, chunk[:n]...)
+		h.buf = append(h.buf, read...)
 		h.err = err
 		stop := h.stop || err != nil || limit <= 0
 		h.mu.Unlock()
 		if stop {
 			return
 		}
+	}
+}
+
+// rethrow has a panic of the reading ahead in the goroutine of whoever reads.
+func (h *held) rethrow() {
+	if h.thrown != nil {
+		panic(h.thrown)
 	}
 }
 
@@ -81,6 +92,7 @@ func (h *held) Read(p []byte) (int, error) {
 	if n := h.copy(p); n > 0 {
 		return n, nil
 	}
+	h.rethrow()
 	if h.err != nil {
 		return 0, h.err
 	}

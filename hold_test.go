@@ -220,6 +220,37 @@ func TestHostileErrorBodies(t *testing.T) {
 	})
 }
 
+// panicsLate is a body that comes to nothing but a panic.
+type panicsLate struct{}
+
+func (panicsLate) Read([]byte) (int, error) { time.Sleep(2 * time.Second); panic("base") }
+func (panicsLate) Close() error             { return nil }
+
+// What a base panics with while an error body is read ahead is for whoever reads
+// it to recover.
+func TestHeldBodyPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if p := recover(); p != "base" {
+					t.Errorf("recovered %v", p)
+				}
+			}()
+			res.Body.Read(make([]byte, 1))
+			t.Error("no panic")
+		}()
+		res.Body.Close()
+		if n := inFlight(t, tr.Limiter); n != 0 {
+			t.Errorf("%d in flight, want 0", n)
+		}
+	})
+}
+
 type brokenReader struct{ err error }
 
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }

@@ -287,22 +287,24 @@ func TestOpeningEnded(t *testing.T) {
 			t.Errorf("Read = %d, %v, want Canceled", n, err)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // a base that panics gives everything back
-		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, panicReader{}, "Content-Type", "text/event-stream"), nil
-		})}
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("the panic is lost")
-				}
+	for _, status := range []int{200, 500} { // a base that panics gives everything back
+		synctest.Test(t, func(t *testing.T) {
+			tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+				return reply(status, panicReader{}, "Content-Type", "text/event-stream"), nil
+			})}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the panic is lost")
+					}
+				}()
+				tr.RoundTrip(streamReq(t))
 			}()
-			tr.RoundTrip(streamReq(t))
-		}()
-		if n := inFlight(t, tr.Limiter); n != 0 {
-			t.Errorf("%d in flight, want 0", n)
-		}
-	})
+			if n := inFlight(t, tr.Limiter); n != 0 {
+				t.Errorf("%d in flight, want 0", n)
+			}
+		})
+	}
 }
 
 type panicReader struct{}
