@@ -175,7 +175,7 @@ func (d *descent) soonest(route *Route) time.Time {
 func (d *descent) ask(i int) {
 	c := d.call
 	d.result.keep()
-	if d.o.Class == Canceled || c.ctx().Err() != nil {
+	if c.ctx().Err() != nil {
 		d.over = true
 		return
 	}

@@ -330,3 +330,15 @@ func TestHopsOfTheLastAttempt(t *testing.T) {
 		}
 	})
 }
+
+// Nothing is sent for a caller who has left, though nobody has noticed yet.
+func TestFallbackAfterTheCallersEnd(t *testing.T) {
+	ctx, other := &tardy{t.Context(), make(chan struct{})}, play(step{})
+	tr := &snubber.Transport{
+		Base:     wire(func(*http.Request) (*http.Response, error) { close(ctx.ended); return reply(503, http.NoBody), nil }),
+		Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: other}}},
+	}
+	if res, err := tr.RoundTrip(chat(t).WithContext(ctx)); err != nil || res.StatusCode != 503 || other.sent() != 0 {
+		t.Errorf("%v, %v, %d sent to the route, want the 503 and none", res, err, other.sent())
+	}
+}
