@@ -342,3 +342,36 @@ func TestFallbackAfterTheCallersEnd(t *testing.T) {
 		t.Errorf("%v, %v, %d sent to the route, want the 503 and none", res, err, other.sent())
 	}
 }
+
+// What failed on the way is closed, also where it would never end.
+func TestFallbackClosesWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var flows []*flow
+		endless := func(status int, kind, text string) http.RoundTripper {
+			return wire(func(*http.Request) (*http.Response, error) {
+				f := newFlow(chunk{text: text}, chunk{at: -1})
+				flows = append(flows, f)
+				return reply(status, f, "Content-Type", kind), nil
+			})
+		}
+		tr := &snubber.Transport{
+			Base: endless(503, "text/plain", "x"),
+			Fallback: &snubber.Fallback{Routes: []snubber.Route{
+				{Transport: endless(500, "text/plain", "x")},
+				{Transport: endless(200, "text/event-stream", overloadedEvent)},
+				{Transport: play(step{body: "{}"})},
+			}},
+		}
+		if status, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody)); status != 200 || err != nil {
+			t.Fatal(status, err)
+		}
+		for i, f := range flows {
+			if f.closes() == 0 {
+				t.Errorf("the answer of route %d is open", i)
+			}
+		}
+		if len(flows) != 3 {
+			t.Errorf("%d failed, want 3", len(flows))
+		}
+	})
+}

@@ -417,3 +417,20 @@ func TestSpreadOverARevokedKey(t *testing.T) {
 		}
 	}
 }
+
+// The routes of a Spread all answer the same, so a cache keeps the answer of
+// whichever it was.
+func TestSpreadIsCached(t *testing.T) {
+	base := play(step{header: hdr("Content-Type", "application/json"), body: "{}"})
+	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Spread{Routes: []snubber.Route{
+		{Transport: play(step{status: 429})}, {Transport: base},
+	}}}
+	for range 2 {
+		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+			t.Fatal(status, err)
+		}
+	}
+	if n := base.sent(); n != 1 {
+		t.Errorf("%d wire calls, want 1", n)
+	}
+}
