@@ -506,3 +506,21 @@ func TestOpeningStoredOnce(t *testing.T) {
 		t.Errorf("%d entries were written for %d that there are", n, entries)
 	}
 }
+
+// What breaks after the terminal event breaks nothing.
+func TestOpeningWholeBeforeTheError(t *testing.T) {
+	base := play(step{do: sse(chunk{text: deltaEvent + doneEvent, err: syscall.ECONNRESET})})
+	tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}}
+	res, err := tr.RoundTrip(streamReq(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if string(got) != deltaEvent+doneEvent || !errors.Is(err, syscall.ECONNRESET) || base.sent() != 1 {
+		t.Errorf("read %q, %v after %d wire calls, want the answer of the first", got, err, base.sent())
+	}
+	if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {
+		t.Errorf("%d outcomes, %d failures, want a success", c.Requests, c.Failures)
+	}
+}
