@@ -11,6 +11,7 @@ import (
 // TestContract runs the RoundTripper contract on each layer alone, on all of
 // them and on a nest.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		wrap func(base http.RoundTripper) http.RoundTripper

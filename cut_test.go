@@ -157,6 +157,7 @@ func (*chopped) Close() error { return nil }
 // caller as exactly what came and an error, or as another whole answer: it is never
 // short in silence. Nothing of it is cached, and nothing held.
 func TestStreamCutAnywhere(t *testing.T) {
+	t.Parallel() // all in bubbles, as the other long ones
 	const good = deltaEvent + doneEvent
 	sizes := []int{1, 2, 3, 7, 64} // of the pieces, in turn; and all in one
 	for _, r := range streams(t) {

@@ -260,6 +260,7 @@ func stored(base http.RoundTripper, s snubber.CacheStore) *snubber.Transport {
 
 // What other caches do wrong with an answer: probes and reports of defects.
 func TestPeersOfCache(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string // of the behaviour that is right
 		test func(t *testing.T)
