@@ -556,11 +556,7 @@ func TestHedgesSavedUp(t *testing.T) {
 		for range 400 {
 			fetch(tr, chat(t))
 		}
-		var all sync.WaitGroup
-		for range 30 {
-			all.Go(func() { fetch(tr, chat(t)) })
-		}
-		all.Wait()
+		crowd(t, tr, 30, func(int) *http.Request { return chat(t) })
 		if n := base.sent - 430; n != 10 {
 			t.Errorf("%d hedges, want 10", n)
 		}
@@ -581,11 +577,7 @@ func TestHedgesEarnedByCalls(t *testing.T) {
 		for range 25 {
 			fetch(tr, chat(t))
 		}
-		var all sync.WaitGroup
-		for range 30 {
-			all.Go(func() { fetch(tr, chat(t)) })
-		}
-		all.Wait()
+		crowd(t, tr, 30, func(int) *http.Request { return chat(t) })
 		if n := base.sent - 240; n != 8 { // a twentieth of 165
 			t.Errorf("%d hedges, want 8", n)
 		}

@@ -165,6 +165,25 @@ func TestStoreThatFailsCostsNoCall(t *testing.T) {
 	}
 }
 
+// Of many whom it fails at once, one tells.
+func TestStoreThatFailsIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faulty{hangs: true}
+		rt := sharer(play(step{}), store)
+		rt.Limiter.RequestsPerMinute, rt.Limiter.Burst = 6000, 6000
+		var told atomic.Int32
+		rt.Observe = func(e snubber.Event) {
+			if e.Kind == snubber.EventAlone {
+				told.Add(1)
+			}
+		}
+		crowd(t, rt, 20, func(int) *http.Request { return chat(t) })
+		if asked := store.asked.Load(); asked < 2 || told.Load() != 1 {
+			t.Errorf("told %d times of a store that hung for %d, want once", told.Load(), asked)
+		}
+	})
+}
+
 // A caller that leaves says nothing about the store.
 func TestStoreAndACallerThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
