@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
+	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
 // attempt is one try on the wire. It is the context of its own request, which
@@ -37,11 +39,11 @@ type attempt struct {
 	permit permit
 
 	mu      sync.Mutex
-	done    chan struct{} // made when it is first asked for
-	late    *TimeoutError // the timer that ended it
-	after   *callback     // to call at its end
-	unhook  func() bool   // stops watching the caller's context
-	outcome *Outcome      // the provisional verdict; nil: a plain success
+	done    chan struct{}     // made when it is first asked for
+	late    *TimeoutError     // the timer that ended it
+	after   notify.AfterFuncs // to call at its end
+	unhook  func() bool       // stops watching the caller's context
+	outcome *Outcome          // the provisional verdict; nil: a plain success
 	watch   watch
 	body    body
 }
@@ -60,11 +62,6 @@ const (
 
 // overtakenReason is the Outcome's; the Report is about the other attempt.
 const overtakenReason = "overtaken"
-
-type callback struct {
-	f    func()
-	next *callback
-}
 
 type attemptKey struct{}
 
@@ -123,20 +120,8 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 		go f() // and not f(): the context package holds a lock here that f takes
 		return func() bool { return false }
 	}
-	cb := &callback{f, a.after}
-	a.after = cb
-	a.mu.Unlock()
-	return func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		for p := &a.after; *p != nil; p = &(*p).next {
-			if *p == cb {
-				*p = cb.next
-				return true
-			}
-		}
-		return false
-	}
+	defer a.mu.Unlock()
+	return a.after.Add(&a.mu, f)
 }
 
 // start arms the timers and watches the caller's context. The latter comes
@@ -145,11 +130,11 @@ func (a *attempt) start() {
 	a.mu.Lock()
 	w, limits := &a.watch, a.limits()
 	now := w.started
-	if at, _, _ := w.nearest(limits); at < never {
+	if at, _, _ := w.nearest(limits); at < mono.Never {
 		// Set for the body's limits too, which are shorter and come next: an
 		// early ring costs less than setting the timer twice.
-		w.armed, w.ringing = min(at, now+instant(limits.keep())), true
-		w.alarm = a.call.t.alarms.set(a, w.armed.sub(now))
+		w.armed, w.ringing = min(at, now+mono.Time(limits.keep())), true
+		w.alarm = a.call.t.alarms.set(a, w.armed.Sub(now))
 	}
 	a.mu.Unlock()
 	if ctx := a.call.ctx(); ctx.Done() != nil {
@@ -171,19 +156,19 @@ func (a *attempt) limits() *Timeout {
 }
 
 // rearmLocked sees that the timer fires no later than the nearest limit.
-func (a *attempt) rearmLocked(now instant) {
+func (a *attempt) rearmLocked(now mono.Time) {
 	if a.ended != running {
 		return
 	}
 	w := &a.watch
 	at, _, _ := w.nearest(a.limits())
 	switch {
-	case at == never:
+	case at == mono.Never:
 		return
 	case w.alarm == nil:
-		w.alarm = a.call.t.alarms.set(a, at.sub(now))
+		w.alarm = a.call.t.alarms.set(a, at.Sub(now))
 	case !w.ringing || at < w.armed:
-		w.alarm.timer.Reset(at.sub(now))
+		w.alarm.timer.Reset(at.Sub(now))
 	default:
 		return
 	}
@@ -194,7 +179,7 @@ func (a *attempt) rearmLocked(now instant) {
 func (a *attempt) tick() {
 	a.mu.Lock()
 	w := &a.watch
-	now := clock()
+	now := mono.Now()
 	w.ringing = false
 	at, phase, limit := w.nearest(a.limits())
 	switch {
@@ -280,7 +265,7 @@ func (a *attempt) end(why ending) bool {
 }
 
 // endLocked returns who is to be told after unlocking.
-func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
+func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() bool) {
 	a.ended = why
 	if a.done != nil {
 		close(a.done)
@@ -295,15 +280,13 @@ func (a *attempt) endLocked(why ending) (after *callback, unhook func() bool) {
 		}
 		m.Free()
 	}
-	after, unhook = a.after, a.unhook
-	a.after, a.unhook = nil, nil
+	after, unhook = a.after.Take(), a.unhook
+	a.unhook = nil
 	return after, unhook
 }
 
-func tell(after *callback, unhook func() bool) {
-	for ; after != nil; after = after.next {
-		after.f()
-	}
+func tell(after notify.AfterFuncs, unhook func() bool) {
+	after.Call()
 	if unhook != nil {
 		unhook()
 	}
@@ -352,11 +335,11 @@ func (a *attempt) conclude(o Outcome) {
 	concluded := a.concluded
 	a.mu.Unlock()
 	if !concluded {
-		a.concludeAt(o, clock())
+		a.concludeAt(o, mono.Now())
 	}
 }
 
-func (a *attempt) concludeAt(o Outcome, at instant) {
+func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 	a.mu.Lock()
 	if a.concluded {
 		a.mu.Unlock()
@@ -376,10 +359,10 @@ func (a *attempt) concludeAt(o Outcome, at instant) {
 		a.call.settle(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
-	took := at.sub(a.watch.started)
+	took := at.Sub(a.watch.started)
 	a.mu.Unlock()
 
-	now := at.time()
+	now := at.Time()
 	if held && o.Unsent {
 		a.permit.refund()
 	} else {
@@ -428,10 +411,10 @@ func (a *attempt) outrun() bool {
 
 // header notes that the response's header is there, unless the attempt has
 // ended meanwhile.
-func (a *attempt) header(now instant) bool {
+func (a *attempt) header(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.lease.header(now.sub(a.watch.started))
+	a.lease.header(now.Sub(a.watch.started))
 	a.watch.header, a.watch.mark, a.watch.served = now, now, true
 	return a.ended == running
 }

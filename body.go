@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // body is a response's body as it passes. Bytes, errors and read boundaries
@@ -80,7 +81,7 @@ func (b answer) Read(p []byte) (int, error) {
 		defer a.mu.Unlock()
 		return a.body.parting(p)
 	}
-	began := clock()
+	began := mono.Now()
 	a.watch.begin(began)
 	m, now := a.body.meter, began
 	var n int
@@ -101,7 +102,7 @@ func (b answer) Read(p []byte) (int, error) {
 		if err != nil && err != io.EOF {
 			err = a.translate(err)
 		}
-		now = clock()
+		now = mono.Now()
 		a.mu.Lock()
 		a.watch.end(now)
 		if !a.watch.ringing { // the Read was longer than what the alarm was set for

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // call is one round trip of one Transport: the caller's request, what was read
@@ -195,8 +196,8 @@ func (c *call) run(a *attempt, base http.RoundTripper, r *result) {
 
 // judge gives the provisional verdict on what Base returned.
 func (c *call) judge(r *result, res *http.Response, err error) {
-	a, at := r.a, clock()
-	now := at.time()
+	a, at := r.a, mono.Now()
+	now := at.Time()
 	if res != nil && err != nil { // which no RoundTripper may return
 		if res.Body != nil {
 			res.Body.Close()
@@ -240,7 +241,7 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		}
 	default:
 		err := a.openAnswer(res)
-		now = clock().time()
+		now = mono.Now().Time()
 		if err != nil {
 			res.Body.Close()
 			c.failed(r, err, now)
@@ -306,7 +307,7 @@ func (c *call) failed(r *result, err error, now time.Time) {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(instantOf(now).sub(a.watch.started))
+	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(mono.Of(now).Sub(a.watch.started))
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)

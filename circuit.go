@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // circuit is one key's breaker. gobreaker's two-step breaker is its transition
@@ -213,7 +215,7 @@ func (l lease) done(o *Outcome, now time.Time) (s shift) {
 		}
 	case was == CircuitHalfOpen && o.Class == RateLimited && o.NotBefore.After(now):
 		// Alive, but probing before the server's time would be refused again.
-		c.until = earlier(o.NotBefore, now.Add(c.b.maxOpenFor()))
+		c.until = mono.Earlier(o.NotBefore, now.Add(c.b.maxOpenFor()))
 	}
 	if c.state != was {
 		s = c.shiftedLocked(was, now)
@@ -343,7 +345,7 @@ type window struct {
 }
 
 func (w *window) slot(now time.Time, width time.Duration) int64 {
-	return int64(instantOf(now)) / int64(max(width/time.Duration(len(w.buckets)), 1))
+	return int64(mono.Of(now)) / int64(max(width/time.Duration(len(w.buckets)), 1))
 }
 
 func (w *window) add(now time.Time, width time.Duration, failed bool) {
@@ -368,11 +370,4 @@ func (w *window) sums(now time.Time, width time.Duration) (ok, failed int) {
 		}
 	}
 	return ok, failed
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }

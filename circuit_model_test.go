@@ -5,6 +5,8 @@ import (
 	"math/rand"
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // model is what a circuit should do, written the slow and obvious way.
@@ -28,7 +30,7 @@ type modelOutcome struct {
 func (m *model) counts(now time.Time) (n, failed int) {
 	bucket := int64(m.b.window() / 10)
 	for _, o := range m.outcomes {
-		if int64(instantOf(now))/bucket-int64(instantOf(o.at))/bucket < 10 {
+		if int64(mono.Of(now))/bucket-int64(mono.Of(o.at))/bucket < 10 {
 			n++
 			if o.failed {
 				failed++

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // rig drives one circuit by a clock of its own.
@@ -17,7 +19,7 @@ type rig struct {
 func newRig(t testing.TB, b *Breaker) *rig {
 	// The start of a bucket for every window that divides a day: buckets count from
 	// epoch, which is another in each process.
-	now := epoch.Add(24 * time.Hour)
+	now := mono.Time(24 * time.Hour).Time()
 	return &rig{t: t, b: b, c: b.circuit(key{custom: "k"}, now), now: now}
 }
 

@@ -3,6 +3,8 @@ package snubber
 import (
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // The open time is five seconds, doubles with each further opening up to a
@@ -17,7 +19,7 @@ func TestCircuitOpenTime(t *testing.T) {
 		{time.Second, 3 * time.Second, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}, 3 * time.Second},
 		{time.Hour, 0, []time.Duration{60 * time.Second}, 60 * time.Second},
 		{-1, -1, []time.Duration{5 * time.Second, 10 * time.Second}, 60 * time.Second},
-		{1 << 62, 1<<63 - 1, []time.Duration{forever, forever}, forever},
+		{1 << 62, 1<<63 - 1, []time.Duration{mono.Forever, mono.Forever}, mono.Forever},
 	} {
 		seen := make([]map[time.Duration]bool, len(tt.want))
 		for range 50 {
@@ -32,7 +34,7 @@ func TestCircuitOpenTime(t *testing.T) {
 					seen[i] = make(map[time.Duration]bool)
 				}
 				seen[i][got] = true
-				if want == forever {
+				if want == mono.Forever {
 					break // and no clock goes there
 				}
 				r.after(got - 1).is(CircuitOpen).after(1).run("f").is(CircuitOpen)
@@ -83,7 +85,7 @@ func TestCircuitFloor(t *testing.T) {
 		{"shorter", []time.Duration{time.Second}, 4 * time.Second, 6 * time.Second},
 		{"past", []time.Duration{-time.Hour}, 4 * time.Second, 6 * time.Second},
 		{"capped", []time.Duration{time.Hour}, time.Minute, time.Minute},
-		{"years", []time.Duration{forever}, time.Minute, time.Minute},
+		{"years", []time.Duration{mono.Forever}, time.Minute, time.Minute},
 		{"the longest", []time.Duration{30 * time.Second, 10 * time.Second}, 30 * time.Second, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Fallback sends a request whose own route has failed to other routes, in
@@ -198,7 +200,7 @@ func (d *descent) ask(i int) {
 		ch.asked[i+1] = true
 	}
 	a := c.newAttempt()
-	a.watch.started = instantOf(now)
+	a.watch.started = mono.Of(now)
 	var alt result
 	c.try(a, rerouted, rt, &alt)
 	if d.o, d.misled = alt.o, alt.o.Misdirected || alt.o.Class == Rejected; !d.misled {

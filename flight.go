@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
 // flight is one upstream call for all who want its answer. It has a call of its
@@ -38,7 +40,7 @@ type flight struct {
 	endless    bool      // one of them has none
 	err        error     // why the flight has ended; nil: it has not
 	done       chan struct{}
-	after      *callback
+	after      notify.AfterFuncs
 	leaderLeft bool
 	closed     bool // the body, by us
 
@@ -129,20 +131,8 @@ func (fl *flight) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
-	cb := &callback{f, fl.after}
-	fl.after = cb
-	fl.mu.Unlock()
-	return func() bool {
-		fl.mu.Lock()
-		defer fl.mu.Unlock()
-		for p := &fl.after; *p != nil; p = &(*p).next {
-			if *p == cb {
-				*p = cb.next
-				return true
-			}
-		}
-		return false
-	}
+	defer fl.mu.Unlock()
+	return fl.after.Add(&fl.mu, f)
 }
 
 // end ends the flight's context, once.
@@ -154,10 +144,9 @@ func (fl *flight) end(err error) {
 	}
 	fl.err = err
 	close(fl.done)
-	after := fl.after
-	fl.after = nil
+	after := fl.after.Take()
 	fl.mu.Unlock()
-	tell(after, nil)
+	after.Call()
 }
 
 // join boards the flight that is under way, or begins one. It returns none if

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 const (
@@ -109,14 +111,14 @@ func (c *call) race(a *attempt, results chan<- *lane) {
 			results <- l
 		}()
 		c.run(a, c.t.base(), &l.r)
-		l.took, l.whole = clock().sub(a.watch.started), true
+		l.took, l.whole = mono.Now().Sub(a.watch.started), true
 	}()
 }
 
 // hedged is try, with a second attempt beside the first if that takes longer
 // than 95 of 100. It returns the number of attempts that were made.
 func (c *call) hedged(a *attempt, how turn, r *result) int {
-	now := a.watch.started.time()
+	now := a.watch.started.Time()
 	p := c.paceOf(now)
 	if p == nil {
 		c.try(a, how, c.t.base(), r)
@@ -129,7 +131,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
 		c.try(a, how, c.t.base(), r)
 		if r.o.Class == Success {
-			p.add(clock().sub(a.watch.started))
+			p.add(mono.Now().Sub(a.watch.started))
 		}
 		return 1
 	}
@@ -163,13 +165,13 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 					attempts = append(attempts, b)
 					c.race(b, results)
 					if c.t.Observe != nil {
-						now := b.watch.started.time()
-						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.time())})
+						now := b.watch.started.Time()
+						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.Time())})
 					}
 				} else {
 					// The next credit or place may be for this one. It waits longer each
 					// time: when everything hangs, all calls stand here.
-					timer.Reset(max(clock().sub(a.watch.started)/8, hedgePause))
+					timer.Reset(max(mono.Now().Sub(a.watch.started)/8, hedgePause))
 				}
 			}
 			continue
@@ -205,7 +207,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		if loser == best.r.a {
 			loser = attempts[1]
 		}
-		p.add(clock().sub(loser.watch.started))
+		p.add(mono.Now().Sub(loser.watch.started))
 		loser.abort(overtaken, nil)
 	}
 	return len(attempts)
@@ -220,7 +222,7 @@ func (c *call) mayHedge() bool {
 // hedge is an attempt that may be sent beside another one now: without a place in
 // a queue, without touching a circuit that is not closed, paid for.
 func (c *call) hedge(p *pace) *attempt {
-	now := clock().time()
+	now := mono.Now().Time()
 	if c.ctx().Err() != nil || !c.root().allows() {
 		return nil
 	}
@@ -259,7 +261,7 @@ func (c *call) hedge(p *pace) *attempt {
 		}
 		a.lease = l
 	}
-	a.watch.started = instantOf(now)
+	a.watch.started = mono.Of(now)
 	a.watch.racing = true
 	r, begun := result{a: a}, false
 	defer func() {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
@@ -160,11 +161,11 @@ func (l *Limiter) maxQueue() int {
 func (l *Limiter) longestWait() (wait, gate time.Duration) {
 	switch {
 	case l.MaxWait < 0:
-		return forever, forever
+		return mono.Forever, mono.Forever
 	case l.MaxWait == 0:
-		return forever, time.Minute + time.Second
+		return mono.Forever, time.Minute + time.Second
 	}
-	return l.MaxWait, forever
+	return l.MaxWait, mono.Forever
 }
 
 // counts reports whether the tokens of prompts are needed: where a quota of

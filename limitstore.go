@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
@@ -66,8 +67,8 @@ func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(
 // reports whether the store answered. Of those whom it fails at once, one tells.
 func (c *call) consult(f func(context.Context) error) bool {
 	l, ctx := c.t.Limiter, c.ctx()
-	began, resting := clock(), l.resting.Load()
-	if until := instant(resting); until != 0 && began < until && until-began <= instant(limitStoreRest) {
+	began, resting := mono.Now(), l.resting.Load()
+	if until := mono.Time(resting); until != 0 && began < until && until-began <= mono.Time(limitStoreRest) {
 		return false
 	}
 	limited, cancel := context.WithTimeout(ctx, limitStoreTime)
@@ -79,14 +80,14 @@ func (c *call) consult(f func(context.Context) error) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	now := clock()
-	until := now + instant(limitStoreRest)
+	now := mono.Now()
+	until := now + mono.Time(limitStoreRest)
 	if l.resting.CompareAndSwap(resting, int64(until)) && c.t.Observe != nil {
 		why := "failed" // and not its error: nobody knows what addresses and passwords that holds
 		if limited.Err() != nil {
 			why = "timeout"
 		}
-		c.t.Observe(Event{Kind: EventAlone, Time: now.time(), Key: c.line.key.String(), Until: until.time(), Detail: why})
+		c.t.Observe(Event{Kind: EventAlone, Time: now.Time(), Key: c.line.key.String(), Until: until.Time(), Detail: why})
 	}
 	return false
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // MemoryLimits is a [LimitStore] in this process's memory, for Limiters that
@@ -42,7 +44,7 @@ func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wa
 		b := k.buckets[s.Bucket]
 		if lack := float64(min(s.Amount, s.Burst)) - b.TokensAt(now); lack > 0 {
 			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // a float may be short of a whole token
-			wait = max(wait, time.Duration(min(d, float64(forever))))
+			wait = max(wait, time.Duration(min(d, float64(mono.Forever))))
 		}
 	}
 	if wait > 0 {

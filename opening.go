@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // opening is the beginning of an answer to an inference request, read before
@@ -117,7 +118,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 		if p == nil {
 			break // it is content by its size
 		}
-		began := clock()
+		began := mono.Now()
 		a.watch.begin(began)
 		a.rearmLocked(began)
 		a.mu.Unlock()
@@ -125,7 +126,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 		n, err := res.Body.Read(p)
 
 		a.mu.Lock()
-		a.watch.end(clock())
+		a.watch.end(mono.Now())
 		if a.ended != running {
 			err = a.errLocked()
 			a.mu.Unlock()

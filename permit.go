@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
@@ -40,7 +41,7 @@ func (p permit) exhausted(notBefore, now time.Time) (until time.Time) {
 	}
 	until = now.Add(q.latch)
 	if notBefore.After(now) {
-		until = earlier(until, notBefore)
+		until = mono.Earlier(until, notBefore)
 	}
 	q.gate = time.Time{} // a probe's own
 	q.reason = "quota_exhausted"

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
@@ -335,7 +336,7 @@ func (q *line) disarmLocked() {
 }
 
 func (q *line) gateLocked(until, now time.Time) {
-	until = earlier(until, now.Add(maxGate))
+	until = mono.Earlier(until, now.Add(maxGate))
 	if !until.After(q.gate) {
 		q.pumpLocked(now)
 		return // the longer of two gates holds

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Retry sends a failed request again. The zero value is a good policy: four
@@ -79,20 +81,16 @@ func (r *Retry) wants(req *http.Request, o Outcome) bool {
 	return Retryable(req, o)
 }
 
-// forever stands for a bound that is switched off. It is far enough from
-// overflow to be multiplied by a few and added to any time.
-const forever = 10 * 365 * 24 * time.Hour
-
 // orDefault is the rule of every duration in this package: zero is the
 // default, negative is no bound.
 func orDefault(d, def time.Duration) time.Duration {
 	switch {
 	case d < 0:
-		return forever
+		return mono.Forever
 	case d == 0:
 		return def
 	}
-	return min(d, forever)
+	return min(d, mono.Forever)
 }
 
 // pause is the sequence of waits of one call. It is made after the first

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Spread sends each request to one of several routes that can all answer it:
@@ -131,7 +133,7 @@ func comeback(err error) time.Duration {
 	if errors.As(err, &r) && r.RetryAfter > 0 {
 		return r.RetryAfter
 	}
-	return forever
+	return mono.Forever
 }
 
 // take moves the route whose turn it is, of those that are ready now and have a

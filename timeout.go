@@ -1,10 +1,11 @@
 package snubber
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Timeout bounds the phases of one attempt. The zero value never cuts a
@@ -35,7 +36,7 @@ type Timeout struct {
 func (t *Timeout) headers() time.Duration    { return orDefault(t.Headers, 10*time.Minute) }
 func (t *Timeout) firstEvent() time.Duration { return orDefault(t.FirstEvent, 5*time.Minute) }
 func (t *Timeout) idle() time.Duration       { return orDefault(t.Idle, 2*time.Minute) }
-func (t *Timeout) attempt() time.Duration    { return orDefault(t.Attempt, forever) }
+func (t *Timeout) attempt() time.Duration    { return orDefault(t.Attempt, mono.Forever) }
 
 // probeTerm is how long a half-open circuit's place stays taken by an attempt
 // that does not end.
@@ -59,12 +60,12 @@ func (t *Timeout) keep() time.Duration {
 // Read costs no timer operation.
 type watch struct {
 	alarm    *alarm
-	started  instant
-	armed    instant // when the alarm rings
-	header   instant // moved on by the pauses between Reads
-	mark     instant // when the Read that runs began, or the last one ended
-	ringing  bool    // the alarm is armed
-	served   bool    // the header is there
+	started  mono.Time
+	armed    mono.Time // when the alarm rings
+	header   mono.Time // moved on by the pauses between Reads
+	mark     mono.Time // when the Read that runs began, or the last one ended
+	ringing  bool      // the alarm is armed
+	served   bool      // the header is there
 	reading  bool
 	first    bool // waiting for the first event
 	upgraded bool // 101: no answer any more, but a connection, which may be silent
@@ -73,44 +74,20 @@ type watch struct {
 	racing   bool // beside another attempt: the verdict is not the call's yet; here for the size of attempt
 }
 
-// instant is a time on the monotonic clock in a third of a time.Time's size.
-// Only differences mean anything.
-type instant int64
-
-var epoch = time.Now()
-
-func clock() instant { return instant(time.Since(epoch)) }
-
-func instantOf(t time.Time) instant { return instant(t.Sub(epoch)) }
-
-// time is the instant as a time.Time, for half the price of asking for both.
-// Its wall clock is epoch's, so that a clock set meanwhile shows in nothing but
-// the time of an event.
-func (i instant) time() time.Time { return epoch.Add(time.Duration(i)) }
-
-func (i instant) sub(j instant) time.Duration { return time.Duration(i - j) }
-
-// fake reports whether the instant is of a synctest bubble's clock. That is of
-// the year 2000, long before epoch; or, where epoch is of a bubble itself, long
-// after it for the real one.
-func (i instant) fake() bool { return i < 0 || time.Duration(i) > forever }
-
-const never instant = math.MaxInt64
-
 // begin and end frame a Read.
-func (w *watch) begin(now instant) {
+func (w *watch) begin(now mono.Time) {
 	w.header += now - w.mark // a slow reader is not a slow server
 	w.mark, w.reading = now, true
 }
 
-func (w *watch) end(now instant) { w.mark, w.reading = now, false }
+func (w *watch) end(now mono.Time) { w.mark, w.reading = now, false }
 
 // nearest is the limit that passes next, never if there is none. The phase is
 // empty where that means the end of holding and not of the attempt.
-func (w *watch) nearest(limits *Timeout) (at instant, phase TimeoutPhase, limit time.Duration) {
-	at = never
-	consider := func(from instant, d time.Duration, p TimeoutPhase) {
-		if end := from + instant(d); d < forever && end < at {
+func (w *watch) nearest(limits *Timeout) (at mono.Time, phase TimeoutPhase, limit time.Duration) {
+	at = mono.Never
+	consider := func(from mono.Time, d time.Duration, p TimeoutPhase) {
+		if end := from + mono.Time(d); d < mono.Forever && end < at {
 			at, phase, limit = end, p, d
 		}
 	}
@@ -152,7 +129,7 @@ func (x *alarm) ring() {
 type alarms struct{ pool sync.Pool }
 
 func (p *alarms) set(a *attempt, d time.Duration) *alarm {
-	if !a.watch.started.fake() {
+	if !a.watch.started.Fake() {
 		if x, ok := p.pool.Get().(*alarm); ok {
 			x.a.Store(a)
 			x.timer.Reset(d)
@@ -168,7 +145,7 @@ func (p *alarms) set(a *attempt, d time.Duration) *alarm {
 // drop gives an attempt's alarm back. One that could not be stopped is
 // ringing, and is left to itself.
 func (p *alarms) drop(x *alarm, a *attempt) {
-	if x.timer.Stop() && !a.watch.started.fake() {
+	if x.timer.Stop() && !a.watch.started.Fake() {
 		x.a.Store(nil)
 		p.pool.Put(x)
 	}

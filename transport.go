@@ -51,6 +51,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Transport sends requests through its layers to Base. A nil layer is off and
@@ -471,7 +473,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		if err := c.ctx().Err(); err != nil {
 			return nil, err
 		}
-		now := clock().time()
+		now := mono.Now().Time()
 		if b := c.t.Breaker; b != nil {
 			if c.circuit == nil {
 				c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)
@@ -524,7 +526,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			a.lease = l
 			c.shifted(s, now)
 		}
-		a.watch.started = instantOf(now)
+		a.watch.started = mono.Of(now)
 		admitted = true
 		return a, nil
 	}
