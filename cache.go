@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
+	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 )
 
 // Cache answers what was answered before, and lets identical requests that come
@@ -88,11 +88,8 @@ type Cache struct {
 	// If nil, it is random and differs in every process.
 	Secret []byte
 
-	once    sync.Once
-	secret  []byte
-	keyers  sync.Pool
-	shelf   shelf
-	flights flights
+	once   sync.Once
+	engine *httpcache.Cache
 }
 
 // IgnoreTags is for [Cache.Ignore]: what tells the provider who asks, and
@@ -126,26 +123,19 @@ func (c *Cache) maxEntry() int64 {
 	return min(c.MaxEntryBytes, c.maxBytes())
 }
 
-// answer gives the call its answer: from what is stored, from another call that
-// is under way, or from the layers below.
-func (c *Cache) answer(call *call) (*http.Response, error) {
-	v := visit{cache: c, call: call, now: time.Now()}
-	if v.opened(); v.kind == passing {
-		return v.pass()
-	}
-	v.look()
-	if use := v.use(); use != rfc9111.Validate {
-		if res, err, ok := v.hit(use); ok {
-			return res, err
+// cache is the engine, made of the fields at first use.
+func (c *Cache) cache() *httpcache.Cache {
+	c.once.Do(func() {
+		config := httpcache.Config{
+			PromptTTL: c.PromptTTL, StaleIfError: c.StaleIfError, MaxBytes: c.maxBytes(), MaxEntryBytes: c.maxEntry(),
+			Pace: c.Pace, Ignore: c.Ignore, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
 		}
-	}
-	switch {
-	case v.q.OnlyIfCached:
-		return v.nothing()
-	case v.kind == heading:
-		return v.pass()
-	}
-	return v.fly()
+		if c.Store != nil {
+			config.Store = cacheStore{c.Store}
+		}
+		c.engine = httpcache.New(config)
+	})
+	return c.engine
 }
 
 // Purge forgets the answers for which forget returns true, whoever's they are,
@@ -153,8 +143,10 @@ func (c *Cache) answer(call *call) (*http.Response, error) {
 // value of a key parameter, and for prompts the model; nil means all. What is
 // on its way to the cache at the time may still be kept. The error is the Store's.
 func (c *Cache) Purge(forget func(Stored) bool) (int, error) {
-	c.init()
-	return c.shelf.purge(c, forget)
+	if forget == nil {
+		return c.cache().Purge(nil)
+	}
+	return c.cache().Purge(func(s httpcache.Stored) bool { return forget(Stored(s)) })
 }
 
 // Stored is what [Cache.Purge] is told of an answer.

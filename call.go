@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -49,11 +50,11 @@ type call struct {
 // write to at the same time, under its mu.
 type detour struct {
 	pause *pause
-	gated time.Time // until when this call's own 429 has shut the gate
-	owed  bool      // a retry that the budget paid for was sent back by a limit
-	visit *visit    // of the cache, whose flight this call is
-	route int       // that is asked, from 1
-	below bool      // and has this Transport's layers
+	gated time.Time             // until when this call's own 429 has shut the gate
+	owed  bool                  // a retry that the budget paid for was sent back by a limit
+	stale httpcache.StaleSource // of the cache, whose exchange this call is
+	route int                   // that is asked, from 1
+	below bool                  // and has this Transport's layers
 
 	queued, waited time.Duration
 	answered       int   // the route that did

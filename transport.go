@@ -142,7 +142,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if c.t.Cache != nil {
-		return c.t.Cache.answer(c)
+		return c.t.Cache.cache().RoundTrip((*cacheCall)(c))
 	}
 	return c.answer()
 }

@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"context"
@@ -20,16 +20,18 @@ import (
 // Until it lands, which is when the answer's header is there, the callers wait.
 // Then each either reads along, from the first byte on, or goes its own way.
 type flight struct {
-	visit *visit // of the one who began it, with the flight's own call
-	call  *call
+	visit *visit // of the one who began it, with the exchange's request
+	ex    Exchange
+	r     Answer // what ex has come to
 	key   cacheKey
 	table *flights // nil where nobody can join
 
-	sender *call // call, before we have asked a second time
-	asked  question
-	own    http.Header     // the leader's, without our questions
-	values context.Context // the leader's
-	landed chan struct{}
+	sender   Exchange // ex, before we have asked a second time
+	asked    question
+	own      http.Header // the leader's, without our questions
+	values   Values      // the leader's
+	priority int         // the leader's
+	landed   chan struct{}
 
 	course course // of what it brings
 
@@ -46,7 +48,6 @@ type flight struct {
 
 	// What it landed as. Only the leader may touch r after that, unless it left.
 	how      landing
-	r        result
 	panicked any
 	shared   *cached        // what all may have, and if body is set, its header only
 	template *http.Response // the leader's
@@ -116,10 +117,6 @@ func (fl *flight) Err() error {
 // Value is the leader's, but for what ties a call to those around it: the flight
 // may outlive them.
 func (fl *flight) Value(key any) any {
-	switch key.(type) {
-	case attemptKey, ledgerKey, reportKey:
-		return nil
-	}
 	return fl.values.Value(key)
 }
 
@@ -158,7 +155,7 @@ func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, 
 	if !joins {
 		return t.begin(v, key, nil), true
 	}
-	if fl := t.m[key]; fl != nil && !fl.queuesBehind(v.call.ctx()) && fl.board(v.call.ctx()) {
+	if fl := t.m[key]; fl != nil && !fl.queuesBehind(v.facts.Priority) && fl.board(v.req.Context()) {
 		return fl, false
 	}
 	if puts := v.cache.shelf.puts.Load(); puts != v.puts && !looked {
@@ -181,7 +178,7 @@ func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, 
 
 // begin makes a flight, under mu.
 func (t *flights) begin(v *visit, key cacheKey, table *flights) *flight {
-	fl := v.newFlight(v.call.ctx(), key, table)
+	fl := v.newFlight(v.req.Context(), key, table)
 	fl.course.key = v.key
 	t.watchLocked(&fl.course)
 	return fl
@@ -279,40 +276,13 @@ func (t *flights) unlink(fl *flight) {
 
 // newFlight makes the flight and its call, which takes the request's body over.
 func (v *visit) newFlight(ctx context.Context, key cacheKey, table *flights) *flight {
-	fl := &flight{key: key, table: table, values: ctx, landed: make(chan struct{}), done: make(chan struct{})}
+	fl := &flight{key: key, table: table, values: v.call.Values(), priority: v.facts.Priority, landed: make(chan struct{}), done: make(chan struct{})}
 	fl.visit = new(visit)
 	*fl.visit = *v
 	fl.waitFor(ctx)
-	fl.call = v.call.detach(fl)
-	fl.visit.call, fl.sender = fl.call, fl.call
-	fl.call.detours().visit = fl.visit
+	fl.ex = v.call.Start(fl, fl.visit)
+	fl.visit.req, fl.sender = fl.ex.Request(), fl.ex
 	return fl
-}
-
-// detach makes a call for the same request that does not end with this one.
-func (c *call) detach(ctx context.Context) *call {
-	d := &call{t: c.t, in: c.in.Clone(ctx), asked: c.asked, replay: c.replay}
-	if _, ok := c.ctx().Deadline(); ok {
-		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the flight's.
-		d.in.Cancel = nil
-	}
-	c.replay = replay{}
-	if c.t.Retry != nil {
-		if d.limit = c.t.Retry.attempts(); c.outer != nil {
-			root := c.root()
-			root.mu.Lock()
-			d.limit = min(d.limit, root.limit-root.sent+int32(root.free)+1) // the first is the enclosing attempt itself
-			root.mu.Unlock()
-		}
-	}
-	d.first.prepare(d)
-	return d
-}
-
-// quit is closed when a caller of the old kind gives up.
-func (c *call) quit() <-chan struct{} {
-	//lint:ignore SA1019 http.Client still ends requests by it.
-	return c.in.Cancel
 }
 
 func (fl *flight) waitFor(ctx context.Context) {
@@ -327,14 +297,8 @@ func (fl *flight) waitFor(ctx context.Context) {
 // queuesBehind reports whether the flight still waits to be sent, with a lower
 // priority than the caller's. Who is urgent would wait in the place of who is not:
 // a second request is the smaller evil. Once it is sent, it is the faster one.
-func (fl *flight) queuesBehind(ctx context.Context) bool {
-	if fl.sender.t.Limiter == nil || priorityOf(ctx) <= priorityOf(fl.values) {
-		return false
-	}
-	c := fl.sender
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.sent == 0
+func (fl *flight) queuesBehind(priority int) bool {
+	return priority > fl.priority && fl.sender.Waiting()
 }
 
 // board takes one more caller, unless the flight has ended or has nothing that
@@ -410,7 +374,7 @@ func (fl *flight) run() {
 			fl.crash(recover())
 		}
 	}()
-	fl.own = fl.call.in.Header.Clone()
+	fl.own = fl.ex.Request().Header.Clone()
 	fl.validate()
 	requested := time.Now()
 	fl.ask()
@@ -424,8 +388,7 @@ func (fl *flight) run() {
 }
 
 func (fl *flight) ask() {
-	fl.call.ask(&fl.r)
-	fl.call.replay.end(fl.call.in.Body)
+	fl.r = fl.ex.Send()
 }
 
 // land tells the callers what the flight has come to. If the leader has left,
@@ -451,7 +414,7 @@ func (fl *flight) land(how landing, set func()) {
 	close(fl.landed)
 	fl.mu.Unlock()
 	if unwanted {
-		fl.r.drop()
+		fl.ex.Discard()
 	}
 }
 
@@ -468,9 +431,9 @@ func (fl *flight) crash(why any) {
 		fl.panicked, fl.fin = why, errCrashed
 		fl.stir(&fl.moved)
 		fl.mu.Unlock()
-		fl.r.drop()
+		fl.ex.Discard()
 	default:
-		fl.r.drop()
+		fl.ex.Discard()
 		fl.land(crashed, func() { fl.panicked = why })
 	}
 	fl.end(context.Canceled)

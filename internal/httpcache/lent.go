@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (s *shelf) lend(v *visit, e *cached, first, n int64) *lent {
 	}
 	b := &lent{visit: new(visit), skip: first, rest: n}
 	*b.visit = *v
-	b.ctx, b.cancel = context.WithCancel(v.call.ctx())
+	b.ctx, b.cancel = context.WithCancel(v.req.Context())
 	opened := false
 	defer func() {
 		if !opened {
@@ -159,7 +159,7 @@ func (b *lent) failed(err error) error {
 	b.hold.Lock()
 	closed := b.gone
 	b.hold.Unlock()
-	left := b.visit.call.ctx().Err()
+	left := b.visit.req.Context().Err()
 	switch {
 	case left != nil:
 		err = left
@@ -171,8 +171,7 @@ func (b *lent) failed(err error) error {
 		}
 		err = errLent
 	}
-	o := classifyError(b.visit.call.in, err)
-	b.visit.call.root().settle(&o)
+	b.visit.call.Settle(err, nil)
 	return err
 }
 

@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"crypto/rand"
@@ -35,7 +35,7 @@ const (
 // find returns the stored variant that the request selects: of several the latest
 // (section 4), for the lists of the fields may themselves have changed, and back.
 func (x *variants) find(v *visit) (latest *cached) {
-	header := v.call.in.Header
+	header := v.req.Header
 	for _, s := range x.sets {
 		e := v.cache.shelf.get(v, v.variantKey(x.epoch, s.names, header))
 		if e != nil && e.variants == nil && (latest == nil || e.received.After(latest.received)) {

@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"context"
@@ -306,7 +306,7 @@ func (s *shelf) ask(v *visit, op string, f func(ctx context.Context, more func(i
 	// The caller's end is no reason to keep half of an entry, and its deadline
 	// none to think the store slow. This one is later than all that is granted.
 	portions := min(v.cache.maxEntry()/portion, 1000)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.call.ctx()), shelfTime*time.Duration(portions+2))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.req.Context()), shelfTime*time.Duration(portions+2))
 	defer cancel()
 	return s.wait(ctx, v, op, shelfTime, func(more func(int)) error { return f(ctx, more) })
 }
@@ -362,11 +362,7 @@ func (s *shelf) wait(ctx context.Context, v *visit, op string, limit time.Durati
 }
 
 // fault tells of a store that failed. Its error may hold anything, and is not told.
-func (v *visit) fault(what string) {
-	if o := v.call.t.Observe; o != nil {
-		o(Event{Kind: EventCache, Time: time.Now(), Key: originKey(v.call.view(), v.call.asked.model).String(), Cache: "store", Detail: what})
-	}
-}
+func (v *visit) fault(what string) { v.call.StoreFault(what) }
 
 func (k cacheKey) String() string { return hex.EncodeToString(k[:]) }
 
@@ -481,7 +477,7 @@ func (v *visit) store(e *cached) {
 	if p := s.get(v, e.primary); p != nil {
 		x = p.variants
 	}
-	x, e.key = x.with(v, names, v.call.in.Header)
+	x, e.key = x.with(v, names, v.req.Header)
 	if e.status == http.StatusPartialContent {
 		e = e.joined(s.get(v, e.key), v)
 	}

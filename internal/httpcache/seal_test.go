@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func opened(c *Cache, key cacheKey, entry []byte) (*cached, error) {
 
 // An entry is what was stored, under its own key and with its own secret only.
 func TestSeal(t *testing.T) {
-	c, other := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}, &Cache{Secret: bytes.Repeat([]byte{2}, 32)}
+	c, other := sealedCache(1), sealedCache(2)
 	for _, e := range sealedExamples() {
 		e.key = cacheKey{9}
 		entry := entryOf(t, c, e)
@@ -93,7 +93,7 @@ func large(size int) *cached {
 // taken from another entry, and nothing can be added or be missing at the end. One
 // of the older form is none either.
 func TestSealSegments(t *testing.T) {
-	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	c := sealedCache(1)
 	e := large(5 * segmentSize)
 	entry, again := entryOf(t, c, e), entryOf(t, c, e)
 	if len(entry) != len(again) || len(entry) < entryPrefix+5*segmentSealed {
@@ -146,7 +146,7 @@ func flip(b []byte, i int) []byte {
 // The body comes back in its pieces whatever their sizes, a piece larger than a
 // segment in several. Read by small Reads it is the same.
 func TestSealPieces(t *testing.T) {
-	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	c := sealedCache(1)
 	for _, size := range []int{0, 1, 1000, segmentSize - 400, segmentSize, segmentSize + 1, 3*segmentSize + 7, 20 * segmentSize} {
 		e := large(size)
 		for _, most := range []int64{1 << 40, 1000} {
@@ -190,7 +190,7 @@ func TestSealPieces(t *testing.T) {
 // A head that is larger than a segment is read over several, and one that is too
 // large is not stored.
 func TestSealLargeHead(t *testing.T) {
-	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	c := sealedCache(1)
 	e := large(1000)
 	e.header["Large"] = []string{strings.Repeat("x", 3*segmentSize)}
 	if got, err := opened(c, e.key, entryOf(t, c, e)); err != nil || !same(got, e) {
@@ -204,7 +204,7 @@ func TestSealLargeHead(t *testing.T) {
 
 // A store that fails while it is read or written is known to have.
 func TestSealOverAFailingStore(t *testing.T) {
-	c := &Cache{Secret: bytes.Repeat([]byte{1}, 32)}
+	c := sealedCache(1)
 	e, failed := large(3*segmentSize), errors.New("failed")
 	entry := entryOf(t, c, e)
 	for _, n := range []int{0, 10, segmentRead - 1, segmentRead, segmentRead + 5, len(entry)} {
@@ -252,4 +252,9 @@ func FuzzDecodeEntry(f *testing.F) {
 			t.Errorf("%+v, then %+v, %v", e, again, err)
 		}
 	})
+}
+
+// sealedCache is a cache with a secret made of b and the default bounds.
+func sealedCache(b byte) *Cache {
+	return New(Config{Secret: bytes.Repeat([]byte{b}, 32), MaxBytes: 64 << 20, MaxEntryBytes: 8 << 20})
 }

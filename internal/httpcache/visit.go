@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"io"
@@ -6,14 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
 )
 
 // visit is the way of one call through the cache.
 type visit struct {
 	cache  *Cache
-	call   *call
+	call   Caller
+	req    *http.Request // the caller's, or of its flight the exchange's
+	facts  Facts
 	q      rfc9111.Request
 	kind   visitKind
 	key    cacheKey
@@ -42,7 +43,7 @@ func (v *visit) opened() {
 	done := false
 	defer func() {
 		if !done {
-			v.call.replay.end(v.call.in.Body)
+			v.call.Abandon()
 		}
 	}()
 	if v.bypass = v.open(); v.bypass != "" {
@@ -52,12 +53,12 @@ func (v *visit) opened() {
 }
 
 func (v *visit) open() (bypass string) {
-	c, in := v.cache, v.call.in
+	c, in := v.cache, v.req
 	v.fwd = "bypass"
-	if in.Context().Value(noCacheKey{}) != nil {
+	if v.facts.NoCache {
 		return "no-cache context"
 	}
-	asked := &v.call.asked
+	asked := &v.facts
 	switch in.Method {
 	case "", http.MethodGet:
 		v.kind = getting
@@ -66,11 +67,11 @@ func (v *visit) open() (bypass string) {
 	case http.MethodPost:
 		v.fwd = "method"
 		switch {
-		case !asked.inference:
+		case !asked.Inference:
 			return "method"
 		case c.PromptTTL <= 0:
 			return "no PromptTTL"
-		case asked.format == dialect.Unknown:
+		case !asked.Known:
 			return "unknown format"
 		}
 		v.fwd = "bypass"
@@ -98,7 +99,7 @@ func (v *visit) open() (bypass string) {
 		return ""
 	}
 	switch {
-	case asked.background:
+	case asked.Background:
 		return "background"
 	case v.q.Range, v.q.Conditional, in.Header["Content-Encoding"] != nil:
 		return "conditions"
@@ -117,7 +118,7 @@ func (v *visit) look() {
 		v.fwd = "vary-miss"
 		v.found = v.index.find(v)
 	}
-	if v.found != nil && !v.found.legible(v.call.in.Header) {
+	if v.found != nil && !v.found.legible(v.req.Header) {
 		v.found, v.fwd = nil, "vary-miss"
 	}
 	if e := v.found; e != nil && e.status == http.StatusPartialContent && (v.kind == heading || v.q.Conditional) {
@@ -155,11 +156,10 @@ func (v *visit) pass() (*http.Response, error) {
 		how = "miss"
 	}
 	v.note(how, v.bypass)
-	var r result
-	if v.found != nil || v.fwd == "method" && v.call.in.Method == http.MethodPost && !v.call.asked.inference {
+	if v.found != nil || v.fwd == "method" && v.req.Method == http.MethodPost && !v.facts.Inference {
 		v.course = &course{key: v.key}
 		if v.found == nil {
-			v.course.key = v.cache.keyOf(v.call.in)
+			v.course.key = v.cache.keyOf(v.req)
 		}
 		v.cache.flights.watch(v.course)
 		defer func() {
@@ -168,27 +168,21 @@ func (v *visit) pass() (*http.Response, error) {
 			}
 		}()
 	}
-	v.call.ask(&r)
-	done := false
-	defer func() {
-		if !done { // a function of the user, or the store, panicked
-			r.drop()
-		}
-	}()
-	if r.res != nil {
-		v.passed(&r)
-		r.res.Header = r.res.Header.Clone()
-		status(r.res.Header, "; fwd="+v.fwd, v.bypass)
-	}
-	done = true
-	return v.call.deliver(&r)
+	return v.call.Bypass(v)
+}
+
+// Inspect implements [Inspector].
+func (v *visit) Inspect(r Answer) {
+	v.passed(r)
+	r.Response.Header = r.Response.Header.Clone()
+	status(r.Response.Header, "; fwd="+v.fwd, v.bypass)
 }
 
 // passed draws the conclusions from an answer that is not itself stored.
-func (v *visit) passed(r *result) {
-	c, in, res := v.cache, v.call.in, r.res
+func (v *visit) passed(r Answer) {
+	c, in, res := v.cache, v.req, r.Response
 	if v.kind == heading {
-		if v.found == nil || v.call.root().astray() { // a fallback knows nothing of what is stored
+		if v.found == nil || r.Rerouted { // a fallback knows nothing of what is stored
 			return
 		}
 		switch rfc9111.Head(res.StatusCode, v.found.header, res.Header) {
@@ -202,7 +196,7 @@ func (v *visit) passed(r *result) {
 		}
 		return
 	}
-	if v.call.asked.inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
+	if v.facts.Inference || !rfc9111.Invalidates(in.Method, res.StatusCode) {
 		return
 	}
 	v.invalidate(c.keyOf(in)) // but not the answer itself
@@ -225,19 +219,19 @@ func (v *visit) invalidate(key cacheKey) {
 
 // keep stores the answer to a POST that says of itself that it is what a GET of
 // the same URL would give, and for how long (RFC 9110, section 9.3.3).
-func (v *visit) keep(r *result) {
-	res, now := r.res, time.Now()
+func (v *visit) keep(r Answer) {
+	res, now := r.Response, time.Now()
 	meta := rfc9111.Read(res.StatusCode, res.Header, v.now, now)
-	if v.q = rfc9111.ReadRequest(v.call.in.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.cut || endless(res) ||
-		v.call.root().astray() || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
+	if v.q = rfc9111.ReadRequest(v.req.Header); v.bypass != "method" || !meta.Explicit() || meta.Unstorable(&v.q, 0) != "" || r.Truncated || endless(res) ||
+		r.Rerouted || v.cache.Store != nil && len(v.cache.Secret) < minSecret {
 		return
 	}
 	at := new(visit)
 	*at, v.course = *v, nil
-	at.kind, at.key = getting, v.cache.keyOf(v.call.in)
+	at.kind, at.key = getting, v.cache.keyOf(v.req)
 	e := &cached{
-		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.call.in.URL), status: res.StatusCode,
-		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, negotiated: v.call.in.Header["Accept-Encoding"] != nil,
+		key: at.key, primary: at.key, method: http.MethodGet, url: publicURL(v.req.URL), status: res.StatusCode,
+		header: at.kept(res.Header, now), uncompressed: res.Uncompressed, negotiated: v.req.Header["Accept-Encoding"] != nil,
 		requested: v.now, received: now,
 	}
 	e.prepare(v.cache)
@@ -333,38 +327,25 @@ func (v *visit) give(res *http.Response, how, why string) (*http.Response, error
 
 // deliver hands a response to the caller that no attempt of this call gave.
 func (v *visit) deliver(res *http.Response) (*http.Response, error) {
-	v.call.settle(&Outcome{Class: Success})
-	return v.call.deliver(&result{res: res, o: Outcome{Class: Success}})
+	return v.call.Deliver(res, nil, nil)
 }
 
 // note puts into the report how the cache took part, and why.
-func (v *visit) note(how, why string) {
-	root := v.call.root()
-	root.mu.Lock()
-	d := root.detours()
-	d.cache, d.why = how, why
-	root.mu.Unlock()
-	if o := v.call.t.Observe; o != nil {
-		o(Event{Kind: EventCache, Time: time.Now(), Key: originKey(v.call.view(), v.call.asked.model).String(), Cache: how, Detail: why})
-	}
-}
+func (v *visit) note(how, why string) { v.call.Status(how, why) }
 
-// stale is the stored answer to the request whose flight the call is, if it may
-// be given without the server's word, however old it is.
-func (c *call) stale(now time.Time) (*http.Response, bool) {
-	d := c.detour.Load()
-	if d == nil || d.visit == nil || d.visit.found == nil {
-		return nil, false
+// Stale is the stored answer to the request whose flight this is, if it may be
+// given without the server's word, however old it is.
+func (v *visit) Stale(c Caller, now time.Time) *http.Response {
+	if v.found == nil {
+		return nil
 	}
-	of := d.visit
 	// And not a copy of it: where the one who asks has lost a race, the flight goes
 	// on meanwhile and writes to the rest.
-	v := visit{cache: of.cache, call: c, q: of.q, kind: of.kind, found: of.found, now: now}
-	if !v.found.serves(&v) || !v.found.meta.StaleIfError(&v.q, now, 1<<62) {
-		return nil, false
+	at := visit{cache: v.cache, call: c, req: c.Request(), facts: c.Facts(), q: v.q, kind: v.kind, found: v.found, now: now}
+	if !at.found.serves(&at) || !at.found.meta.StaleIfError(&at.q, now, 1<<62) {
+		return nil
 	}
-	res := v.found.response(&v, []byte("; fwd=stale"), "fallback")
-	return res, res != nil
+	return at.found.response(&at, []byte("; fwd=stale"), "fallback")
 }
 
 // status adds the cache's line to a header, which must be the response's own.

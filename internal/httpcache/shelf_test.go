@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"context"
@@ -46,18 +46,15 @@ func TestOwedIsBounded(t *testing.T) {
 func TestOwedUntilDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which no store is slow
 		store := &failingStore{err: errors.New("failed")}
-		c := &Cache{Store: store, Secret: make([]byte, minSecret)}
-		rt := &Transport{Cache: c, Base: baseFunc(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: http.StatusNoContent, Body: http.NoBody}, nil
-		})}
+		c := New(Config{Store: store, Secret: make([]byte, minSecret)})
+		c.init()
+		req, err := http.NewRequest("PUT", "http://a.example/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := &visit{cache: c, call: storeFaults{}, req: req, now: time.Now()}
 		for want := 1; want >= 0; want-- {
-			req, err := http.NewRequest("PUT", "http://a.example/", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := rt.RoundTrip(req); err != nil {
-				t.Fatal(err)
-			}
+			c.shelf.forget(v, cacheKey{1})
 			if n := len(c.shelf.owed.since); n != want {
 				t.Errorf("%d are owed while Delete = %v", n, store.err)
 			}
@@ -66,13 +63,14 @@ func TestOwedUntilDeleted(t *testing.T) {
 	})
 }
 
-type baseFunc func(*http.Request) (*http.Response, error)
+// storeFaults is a caller to whom nothing happens but a store that fails.
+type storeFaults struct{ Caller }
 
-func (f baseFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+func (storeFaults) StoreFault(string) {}
 
 // failingStore is a store with nothing in it.
 type failingStore struct {
-	CacheStore
+	Store
 	err error
 }
 

@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"cmp"
@@ -40,20 +40,20 @@ func (v *visit) fly() (*http.Response, error) {
 		if leads {
 			go fl.run()
 		}
-		ctx := v.call.ctx()
+		ctx := v.req.Context()
 		var left error
 		select {
 		case <-fl.landed:
 		case <-ctx.Done():
 			left = ctx.Err()
-		case <-v.call.quit():
+		case <-v.req.Cancel:
 			left = cmp.Or(ctx.Err(), context.Canceled)
 		}
 		if left != nil {
 			if !fl.abandon(left, leads) {
 				orderly = true
 				v.note("miss", "canceled")
-				return v.call.deliver(&result{err: left, o: classifyError(v.call.in, left)})
+				return v.call.Deliver(nil, left, nil)
 			}
 			<-fl.landed // the flight has ended with its last caller, and has the verdict
 		}
@@ -75,7 +75,7 @@ func (v *visit) desert(fl *flight, leads bool) {
 	case v.reader != nil:
 		v.reader.Close()
 	case leads && fl.how == private:
-		fl.r.drop()
+		fl.ex.Discard()
 	}
 }
 
@@ -91,14 +91,14 @@ func (v *visit) flightKey() cacheKey {
 	if v.kind == prompting {
 		return v.key
 	}
-	return v.variantKey([16]byte{}, []string{"Accept", "Accept-Encoding", "Accept-Language"}, v.call.in.Header)
+	return v.variantKey([16]byte{}, []string{"Accept", "Accept-Encoding", "Accept-Language"}, v.req.Header)
 }
 
 // refined is the key of a flight for those who select the same variant of what
 // another flight has brought.
 func (v *visit) refined(fl *flight) cacheKey {
 	names, _ := rfc9111.Vary(fl.shared.header)
-	return v.variantKey([16]byte{1}, names, v.call.in.Header)
+	return v.variantKey([16]byte{1}, names, v.req.Header)
 }
 
 // arrive makes the caller's response of what the flight has come to; false if it
@@ -119,7 +119,7 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 			break // it is another variant, or the leader's request alone puts up with a stale one
 		}
 		if leads {
-			v.call.absorb(fl.call)
+			v.call.Account(fl.ex)
 		}
 		note, line := fl.note, fl.line
 		if !leads {
@@ -130,7 +130,7 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 		if again == nil { // the store does not have it any more: let the server be asked for it
 			v.found, v.fwd = nil, "uri-miss"
 			if leads {
-				v.call.replay = fl.call.replay.returned()
+				v.call.Reclaim(fl.ex)
 			}
 			break
 		}
@@ -140,7 +140,7 @@ func (v *visit) arrive(fl *flight, leads bool) (*http.Response, error, bool) {
 		if leads {
 			v.reader = fl.lead
 			fl.mu.Lock()
-			v.reader.call = v.call
+			v.reader.call, v.reader.req = v.call, v.req
 			fl.mu.Unlock()
 		}
 		if leads || fl.shared.status < 400 && v.selects(fl) {
@@ -161,39 +161,35 @@ func (v *visit) selects(fl *flight) bool {
 	}
 	names, _ := rfc9111.Vary(fl.shared.header)
 	for _, name := range names {
-		a, hasA := rfc9111.Selecting(v.call.in.Header, name)
-		b, hasB := rfc9111.Selecting(fl.call.in.Header, name)
+		a, hasA := rfc9111.Selecting(v.req.Header, name)
+		b, hasB := rfc9111.Selecting(fl.ex.Request().Header, name)
 		if a != b || hasA != hasB {
 			return false
 		}
 	}
-	return fl.shared.legible(v.call.in.Header)
+	return fl.shared.legible(v.req.Header)
 }
 
 // own gives the leader the result that is nobody else's.
 func (v *visit) own(fl *flight) (*http.Response, error) {
-	r := &fl.r
-	v.call.absorb(fl.call)
+	v.call.Account(fl.ex)
 	v.note("miss", fl.why)
-	if v.call.tried = fl.call.tried; v.call.tried > 0 {
-		o := fl.verdict()
-		v.call.settle(&o)
-	}
-	if r.res == nil {
+	res := fl.r.Response
+	if res == nil {
 		fl.leave()
-		return v.call.deliver(r)
+		return v.call.Deliver(nil, fl.r.Err, fl.ex)
 	}
-	r.res.Header = r.res.Header.Clone()
-	status(r.res.Header, "; fwd="+v.fwd+"; fwd-status="+strconv.Itoa(r.res.StatusCode), fl.why)
-	r.res.Body = fl.handOver(v, r.res.Body)
-	return v.call.deliver(r)
+	res.Header = res.Header.Clone()
+	status(res.Header, "; fwd="+v.fwd+"; fwd-status="+strconv.Itoa(res.StatusCode), fl.why)
+	res.Body = fl.handOver(v, res.Body)
+	return v.call.Deliver(res, nil, fl.ex)
 }
 
 // along makes the caller a reader of the body that is recorded.
 func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 	p := v.reader
 	if !leads {
-		p = &reader{flight: fl, call: v.call}
+		p = &reader{flight: fl, call: v.call, req: v.req}
 		fl.mu.Lock()
 		if p.at = fl.head; p.at == nil { // it was too long to be kept, and is half gone
 			fl.mu.Unlock()
@@ -203,7 +199,7 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 		fl.mu.Unlock()
 		v.reader = p
 	}
-	if ctx := v.call.ctx(); ctx.Done() != nil {
+	if ctx := v.req.Context(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { p.leave(ctx.Err(), false) })
 		fl.mu.Lock()
 		p.unhook = unhook
@@ -211,15 +207,14 @@ func (v *visit) along(fl *flight, leads bool) (*http.Response, error, bool) {
 	}
 	v.now = time.Now()
 	if leads {
-		v.call.absorb(fl.call)
+		v.call.Account(fl.ex)
 		v.note("miss", v.fwd)
-		v.call.settle(&fl.r.o)
 		res := *fl.template
 		res.Header = res.Header.Clone()
 		status(res.Header, "; fwd="+v.fwd+"; stored", "")
 		res.Trailer = p.announce(res.Trailer)
 		res.Body = p
-		given, err := v.call.deliver(&result{a: fl.r.a, res: &res, o: fl.r.o})
+		given, err := v.call.DeliverShared(&res, fl.ex)
 		return given, err, true
 	}
 	v.note("collapsed", v.fwd)
@@ -239,7 +234,7 @@ func (v *visit) refresh() {
 	key := v.flightKey()
 	part := v.found.status == http.StatusPartialContent
 	if part {
-		key = v.variantKey([16]byte{2}, []string{"If-Range", "Range"}, v.call.in.Header) // under which nobody joins it
+		key = v.variantKey([16]byte{2}, []string{"If-Range", "Range"}, v.req.Header) // under which nobody joins it
 	}
 	t.mu.Lock()
 	if until := t.shy[key]; t.m[key] != nil || v.now.Before(until) {
@@ -256,7 +251,7 @@ func (v *visit) refresh() {
 		// caller wants.
 		fl.visit.q.Range, fl.visit.q.Conditional = false, false
 		for _, name := range [...]string{"Range", "If-Range", "If-None-Match", "If-Modified-Since"} {
-			delete(fl.call.in.Header, name)
+			delete(fl.ex.Request().Header, name)
 		}
 	}
 	t.m[key] = fl
@@ -272,7 +267,7 @@ func (v *visit) refresh() {
 type handed struct {
 	io.ReadCloser
 	flight *flight
-	call   *call
+	call   Caller
 	once   sync.Once
 	unhook func() bool
 }
@@ -283,7 +278,7 @@ func (fl *flight) handOver(v *visit, body io.ReadCloser) io.ReadCloser {
 		return body
 	}
 	h := &handed{ReadCloser: body, flight: fl, call: v.call}
-	if ctx := v.call.ctx(); ctx.Done() != nil {
+	if ctx := v.req.Context(); ctx.Done() != nil {
 		h.unhook = context.AfterFunc(ctx, func() { fl.end(ctx.Err()) })
 	}
 	return h
@@ -308,8 +303,7 @@ func (h *handed) ended() {
 		if h.unhook != nil {
 			h.unhook()
 		}
-		o := h.flight.verdict()
-		h.call.settle(&o)
+		h.call.Settle(nil, h.flight.ex)
 	})
 }
 
@@ -322,45 +316,4 @@ func (fl *flight) leave() {
 	if last {
 		fl.end(context.Canceled)
 	}
-}
-
-// absorb books what another call, made for this one, has come to.
-func (c *call) absorb(f *call) {
-	f.mu.Lock()
-	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
-	var d detour
-	if p := f.detour.Load(); p != nil {
-		d.queued, d.waited, d.hops, d.answered, d.strayed = p.queued, p.waited, p.hops, p.answered, p.strayed
-	}
-	f.mu.Unlock()
-	if c.outer != nil && sent > 0 && c.outer.claim() {
-		sent--
-	}
-	root := c.root()
-	root.mu.Lock()
-	root.sent += sent
-	root.free += free
-	root.readmitted += readmitted
-	root.judged, root.unsafe = root.judged || judged, root.unsafe || unsafe
-	if d.queued|d.waited != 0 || d.strayed {
-		rd := root.detours()
-		rd.queued += d.queued
-		rd.waited += d.waited
-		rd.strayed = rd.strayed || d.strayed
-	}
-	root.mu.Unlock()
-	if d.hops != nil || d.answered != 0 || c.outer != nil {
-		c.hopped(d.hops, d.answered)
-	}
-}
-
-// verdictOf is the latest verdict on the flight's call.
-func (fl *flight) verdict() Outcome {
-	f := fl.call
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.final != nil {
-		return *f.final
-	}
-	return Outcome{Class: Success}
 }

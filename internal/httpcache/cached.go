@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"context"
@@ -120,7 +120,7 @@ func (e *cached) refused(v *visit) string {
 // part, or whether it has changed. It is nil if the store does not have the body
 // any more.
 func (e *cached) response(v *visit, line []byte, why string) *http.Response {
-	req := v.call.in
+	req := v.req
 	h := e.replay(v.now, line, why)
 	// One allocation for both, for the response holds its body anyway.
 	again := &struct {
@@ -184,7 +184,7 @@ func (e *cached) response(v *visit, line []byte, why string) *http.Response {
 		body = b
 	}
 	res.Body = body
-	if pace := v.cache.Pace; pace > 0 && e.prompt && v.call.asked.stream {
+	if pace := v.cache.Pace; pace > 0 && e.prompt && v.facts.Stream {
 		res.Body = &paced{inPieces: body, ctx: req.Context(), pace: pace, gone: make(chan struct{})}
 	}
 	return res
@@ -202,7 +202,7 @@ func (e *cached) serves(v *visit) bool {
 	if e.status != http.StatusPartialContent {
 		return true
 	}
-	_, reach := rfc9111.Part(v.call.in.Header, e.header, e.span, e.received)
+	_, reach := rfc9111.Part(v.req.Header, e.header, e.span, e.received)
 	return reach != rfc9111.Beyond
 }
 

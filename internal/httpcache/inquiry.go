@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"net/http"
@@ -21,7 +21,7 @@ const (
 // validate asks the server about what is stored, where there is something: with
 // the caller's own conditions, if it has any, beside ours.
 func (fl *flight) validate() {
-	v, h := fl.visit, fl.call.in.Header
+	v, h := fl.visit, fl.ex.Request().Header
 	switch {
 	case v.found == nil || v.kind != getting:
 	case v.found.status == http.StatusPartialContent:
@@ -50,9 +50,9 @@ func (fl *flight) validate() {
 // answered handles the answer to a question of our own: a 304, or the rest of
 // what is stored. It reports false if the result is an answer like any other.
 func (fl *flight) answered(requested time.Time) bool {
-	v, res := fl.visit, fl.r.res
+	v, res := fl.visit, fl.r.Response
 	switch {
-	case fl.asked != nothing && res != nil && res.StatusCode < 400 && res.StatusCode != http.StatusOK && fl.call.astray():
+	case fl.asked != nothing && res != nil && res.StatusCode < 400 && res.StatusCode != http.StatusOK && fl.r.Rerouted:
 		// A fallback knows nothing of what the primary gave. Let it be asked what the
 		// caller asks.
 		fl.again()
@@ -76,12 +76,12 @@ func (fl *flight) answered(requested time.Time) bool {
 
 // confirmed handles a 304.
 func (fl *flight) confirmed(requested time.Time) bool {
-	v, res := fl.visit, fl.r.res
+	v, res := fl.visit, fl.r.Response
 	now := time.Now()
 	if rfc9111.Confirms(v.found.header, res.Header) && (!v.q.Conditional || res.Header["Etag"] != nil) {
 		e := v.found.freshened(v.cache, res.Header, requested, now)
 		fl.course.keep(v, e, func(e *cached) { v.renew(v.found, e) })
-		fl.r.drop()
+		fl.ex.Discard()
 		fl.land(known, func() {
 			fl.shared, fl.note = e, "revalidated"
 			fl.line = "; fwd=" + v.fwd + "; fwd-status=304"
@@ -100,18 +100,17 @@ func (fl *flight) confirmed(requested time.Time) bool {
 // again asks without the questions of our own.
 func (fl *flight) again() {
 	v := fl.visit
-	fl.r.drop()
-	again := fl.call.detach(fl)
+	fl.ex.Discard()
+	again := fl.ex.Again(fl, v)
+	h := again.Request().Header
 	for _, name := range [...]string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 		if own := fl.own[name]; own != nil {
-			again.in.Header[name] = own
+			h[name] = own
 		} else {
-			delete(again.in.Header, name)
+			delete(h, name)
 		}
 	}
-	again.absorb(fl.call)
-	again.detours().visit = v
-	fl.call, v.call, v.found, fl.r, fl.asked = again, again, nil, result{}, nothing
+	fl.ex, v.req, v.found, fl.r, fl.asked = again, again.Request(), nil, Answer{}, nothing
 	fl.ask()
 }
 
@@ -119,11 +118,11 @@ func (fl *flight) again() {
 func (fl *flight) completed(span rfc9111.Span, requested time.Time) {
 	v := fl.visit
 	now := time.Now()
-	e := v.found.freshened(v.cache, fl.r.res.Header, requested, now)
+	e := v.found.freshened(v.cache, fl.r.Response.Header, requested, now)
 	e.describe(span)
 	e.chunks, e.size = nil, 0 // they come with the recording
 	e.prepare(v.cache)
-	template := *fl.r.res
+	template := *fl.r.Response
 	template.StatusCode, template.Status = http.StatusOK, statusLine(http.StatusOK)
 	template.Header, template.ContentLength = e.header, span.Size
 	fl.land(recorded, func() {
@@ -142,42 +141,42 @@ func (fl *flight) settle(requested time.Time) {
 	v, r := fl.visit, &fl.r
 	c, now := v.cache, time.Now()
 	v.now = now
-	if v.found != nil && fl.Err() == nil && failing(r) && v.found.serves(v) && v.found.meta.StaleIfError(&v.q, now, c.StaleIfError) {
+	if v.found != nil && fl.Err() == nil && failing(*r) && v.found.serves(v) && v.found.meta.StaleIfError(&v.q, now, c.StaleIfError) {
 		line := "; fwd=stale"
-		if r.res != nil {
-			line += "; fwd-status=" + strconv.Itoa(r.res.StatusCode)
+		if r.Response != nil {
+			line += "; fwd-status=" + strconv.Itoa(r.Response.StatusCode)
 		}
-		r.drop()
+		fl.ex.Discard()
 		fl.land(known, func() { fl.shared, fl.note, fl.line, fl.why = v.found, "stale", line, "stale-if-error" })
 		return
 	}
-	if r.res == nil {
+	if r.Response == nil {
 		fl.land(private, nil)
 		return
 	}
 	e, why := fl.storable(requested, now)
-	if why == "" && r.res.ContentLength > c.maxEntry() {
+	if why == "" && r.Response.ContentLength > c.maxEntry() {
 		why = "too large"
 	}
 	if why != "" {
-		changed := r.res.StatusCode < 400 || r.res.StatusCode == http.StatusNotFound || r.res.StatusCode == http.StatusGone
-		if v.found != nil && changed && !fl.call.astray() { // the server says that it is another thing now
+		changed := r.Response.StatusCode < 400 || r.Response.StatusCode == http.StatusNotFound || r.Response.StatusCode == http.StatusGone
+		if v.found != nil && changed && !fl.r.Rerouted { // the server says that it is another thing now
 			c.shelf.forget(v, v.found.key)
 		}
-		if r.res.StatusCode < 400 {
+		if r.Response.StatusCode < 400 {
 			c.flights.shun(fl.key, now)
 		}
 		fl.table.unlink(fl)
 		fl.land(private, func() { fl.why = why })
 		return
 	}
-	if r.res.StatusCode >= 400 { // which are not shared, so that one failure is not everybody's
+	if r.Response.StatusCode >= 400 { // which are not shared, so that one failure is not everybody's
 		fl.table.unlink(fl)
 	}
 	fl.land(recorded, func() {
-		fl.shared, fl.template = e, r.res
-		if t := r.res.Trailer; t != nil { // net/http writes into it at the body's end
-			announced := *r.res
+		fl.shared, fl.template = e, r.Response
+		if t := r.Response.Trailer; t != nil { // net/http writes into it at the body's end
+			announced := *r.Response
 			announced.Trailer = t.Clone()
 			fl.template = &announced
 		}
@@ -187,11 +186,11 @@ func (fl *flight) settle(requested time.Time) {
 }
 
 // failing reports whether a stored answer is better than the result.
-func failing(r *result) bool {
-	if r.err != nil {
-		return r.o.Class != Canceled
+func failing(r Answer) bool {
+	if r.Err != nil {
+		return !r.Canceled
 	}
-	switch r.res.StatusCode {
+	switch r.Response.StatusCode {
 	case 500, 502, 503, 504:
 		return true
 	}
@@ -201,20 +200,20 @@ func failing(r *result) bool {
 // storable makes the entry for the answer, without its body, or says why there
 // is none.
 func (fl *flight) storable(requested, now time.Time) (*cached, string) {
-	v, r, f := fl.visit, &fl.r, fl.call
+	v, r, req := fl.visit, &fl.r, fl.ex.Request()
 	switch {
-	case fl.call.astray():
+	case fl.r.Rerouted:
 		return nil, "fallback"
-	case r.cut:
+	case r.Truncated:
 		return nil, "cut"
 	}
-	res := r.res
+	res := r.Response
 	e := &cached{
-		key: v.key, primary: v.key, prompt: v.kind == prompting, method: http.MethodGet, url: publicURL(f.in.URL),
-		status: res.StatusCode, uncompressed: res.Uncompressed, negotiated: f.in.Header["Accept-Encoding"] != nil, requested: requested, received: now,
+		key: v.key, primary: v.key, prompt: v.kind == prompting, method: http.MethodGet, url: publicURL(req.URL),
+		status: res.StatusCode, uncompressed: res.Uncompressed, negotiated: req.Header["Accept-Encoding"] != nil, requested: requested, received: now,
 	}
 	if e.prompt {
-		e.method, e.model = http.MethodPost, f.asked.model
+		e.method, e.model = http.MethodPost, v.facts.Model
 		switch {
 		case res.StatusCode != http.StatusOK:
 			return nil, "status"

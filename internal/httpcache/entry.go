@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"bytes"
@@ -226,14 +226,14 @@ var promptFields = [...]string{
 
 // promptKey makes the key of a prompt, or says why the cache is not for it.
 func (v *visit) promptKey() (bypass string) {
-	if !v.call.replay.whole(v.call.in.ContentLength, func(body []byte) { bypass = v.promptKeyOf(body) }) {
+	if !v.call.WithBody(func(body []byte) { bypass = v.promptKeyOf(body) }) {
 		return "body not at hand"
 	}
 	return bypass
 }
 
 func (v *visit) promptKeyOf(body []byte) (bypass string) {
-	c, in := v.cache, v.call.in
+	c, in := v.cache, v.req
 	why, stream := leaves(body)
 	if why != "" {
 		return why
@@ -242,7 +242,7 @@ func (v *visit) promptKeyOf(body []byte) (bypass string) {
 	k.target(in)
 	k.identity(c, in)
 	if c.Key != nil {
-		name := c.Key(v.call.view(), bytes.Clone(body)) // it may keep or change its own
+		name := c.Key(v.call.HookRequest(), bytes.Clone(body)) // it may keep or change its own
 		if name == "" {
 			return "key"
 		}
@@ -257,7 +257,7 @@ func (v *visit) promptKeyOf(body []byte) (bypass string) {
 		k.flush()
 		k.body(body, c.Ignore)
 	}
-	if stream || v.call.asked.stream {
+	if stream || v.facts.Stream {
 		k.part("stream")
 	}
 	v.key = k.sum(c)

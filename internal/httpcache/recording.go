@@ -1,4 +1,4 @@
-package snubber
+package httpcache
 
 import (
 	"cmp"
@@ -12,9 +12,9 @@ import (
 // pump reads the body, at the pace of the network while it is recorded, and when
 // it is too long for that, at the pace of the slowest reader.
 func (fl *flight) pump() {
-	body, prompt := fl.r.res.Body, fl.visit.kind == prompting
+	body, prompt := fl.r.Response.Body, fl.visit.kind == prompting
 	size := int64(32 << 10)
-	if n := fl.r.res.ContentLength; n >= 0 {
+	if n := fl.r.Response.ContentLength; n >= 0 {
 		size = min(size, max(n, 1))
 	}
 	buf := make([]byte, size)
@@ -40,7 +40,7 @@ func (fl *flight) pump() {
 		}
 		// A stream is whole at its terminal event, after which some SDKs close it.
 		// It is stored before they can see that event and ask again.
-		whole := prompt && fl.r.a.judgedWhole() || !prompt && err == io.EOF && fl.fits(total)
+		whole := prompt && fl.ex.Complete() || !prompt && err == io.EOF && fl.fits(total)
 		if recording && whole && total != committed {
 			committed = total
 			if fl.visit.cache.Store != nil && next != nil {
@@ -86,7 +86,7 @@ func (fl *flight) push(next *piece, err error, complete bool) bool {
 		if fl.complete && fl.closed {
 			err = io.EOF // it was closed after its terminal event
 		}
-		fl.fin, fl.trailer = err, fl.r.res.Trailer
+		fl.fin, fl.trailer = err, fl.r.Response.Trailer
 		fl.stir(&fl.moved)
 		return false
 	}
@@ -101,7 +101,7 @@ func (fl *flight) push(next *piece, err error, complete bool) bool {
 // reading anything itself.
 const stallTime = 30 * time.Second
 
-var errStalled = errors.New("nothing was read of this answer for " + stallTime.String() + ", while others waited to read on in it")
+var ErrStalled = errors.New("nothing was read of this answer for " + stallTime.String() + ", while others waited to read on in it")
 
 // waitForAll waits, under mu, until no reader is further behind than the window.
 // Who keeps others waiting and does not read is cut off: it may have forgotten the
@@ -126,7 +126,7 @@ func (fl *flight) waitForAll(window int64) {
 			fl.mu.Lock()
 		case <-timer.C:
 			for _, p := range fl.stalled(window) {
-				p.leave(errStalled, false)
+				p.leave(ErrStalled, false)
 			}
 			fl.mu.Lock()
 			mark()
@@ -191,7 +191,7 @@ func (fl *flight) commit(last *piece) {
 		e.chunks = append(e.chunks, last.data)
 		e.size += int64(len(last.data))
 	}
-	if t := fl.r.res.Trailer; len(t) > 0 {
+	if t := fl.r.Response.Trailer; len(t) > 0 {
 		e.trailer = t.Clone()
 	}
 	fl.course.keep(fl.visit, e, fl.visit.store)
@@ -200,7 +200,8 @@ func (fl *flight) commit(last *piece) {
 // reader is a caller on a flight's body.
 type reader struct {
 	flight *flight
-	call   *call
+	call   Caller
+	req    *http.Request
 	leads  bool
 
 	// Under the flight's mu.
@@ -251,8 +252,8 @@ func (p *reader) Read(b []byte) (int, error) {
 		fl.mu.Unlock()
 		select {
 		case <-moved: // a reader that leaves stirs it too
-		case <-p.call.quit():
-			p.leave(cmp.Or(p.call.ctx().Err(), context.Canceled), false)
+		case <-p.req.Cancel:
+			p.leave(cmp.Or(p.req.Context().Err(), context.Canceled), false)
 		}
 		fl.mu.Lock()
 	}
@@ -281,7 +282,7 @@ func (p *reader) Close() error {
 // leave ends the reading, once, with what every further Read returns.
 func (p *reader) leave(err error, closing bool) {
 	fl := p.flight
-	left := p.call.ctx().Err() // it may have ended for a reason that we have not been told
+	left := p.req.Context().Err() // it may have ended for a reason that we have not been told
 	fl.table.lock()
 	fl.mu.Lock()
 	if p.gone {
@@ -315,7 +316,7 @@ func (p *reader) leave(err error, closing bool) {
 	}
 	if last {
 		if closing {
-			fl.r.res.Body.Close() // a verdict of its own, that the end of a context has not
+			fl.r.Response.Body.Close() // a verdict of its own, that the end of a context has not
 		}
 		fl.end(cmp.Or(left, context.Canceled))
 	}
@@ -329,18 +330,14 @@ func (p *reader) leave(err error, closing bool) {
 // left before; a follower has one of its own, without what the call has used.
 func (p *reader) settleLocked(err, left error, closing bool) {
 	if p.err == nil {
-		var o Outcome
 		switch failed := err != io.EOF && !closing; {
-		case err == errStalled:
-			o = Outcome{Class: Canceled, Reason: "stalled"}
-		case failed && (!p.leads || left != nil):
-			o = classifyError(p.call.in, err)
+		case err == ErrStalled, failed && (!p.leads || left != nil):
+			p.call.Settle(err, nil)
 		case p.leads:
-			o = p.flight.verdict()
+			p.call.Settle(nil, p.flight.ex)
 		default:
-			o = Outcome{Class: Success}
+			p.call.Settle(nil, nil)
 		}
-		p.call.settle(&o)
 	}
 	if p.err == nil || closing {
 		p.err = err

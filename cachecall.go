@@ -1,0 +1,243 @@
+package snubber
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+)
+
+// cacheStore is a CacheStore as the engine takes it.
+type cacheStore struct{ CacheStore }
+
+func (s cacheStore) Put(ctx context.Context, key string, ttl time.Duration) (httpcache.Writer, error) {
+	return s.CacheStore.Put(ctx, key, ttl)
+}
+
+// cacheCall is a call as the cache sees it.
+type cacheCall call
+
+func (c *cacheCall) call() *call { return (*call)(c) }
+
+func (c *cacheCall) Request() *http.Request     { return c.in }
+func (c *cacheCall) HookRequest() *http.Request { return c.call().view() }
+func (c *cacheCall) Values() httpcache.Values   { return (*keptValues)(c) }
+
+func (c *cacheCall) Facts() httpcache.Facts {
+	ctx := c.in.Context()
+	return httpcache.Facts{
+		NoCache: ctx.Value(noCacheKey{}) != nil, Priority: priorityOf(ctx),
+		Inference: c.asked.inference, Known: c.asked.format != dialect.Unknown, Stream: c.asked.stream,
+		Background: c.asked.background, Model: c.asked.model,
+	}
+}
+
+func (c *cacheCall) WithBody(use func([]byte)) bool {
+	return c.replay.whole(c.in.ContentLength, use)
+}
+
+func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
+	return c.call().detach(ctx, stale)
+}
+
+func (c *cacheCall) Reclaim(x httpcache.Exchange) { c.replay = x.(*exchange).call.replay.returned() }
+
+func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) {
+	k := c.call()
+	var r result
+	k.ask(&r)
+	done := false
+	defer func() {
+		if !done { // a function of the user, or the store, panicked
+			r.drop()
+		}
+	}()
+	if r.res != nil {
+		inspect.Inspect(r.answer(k.root()))
+	}
+	done = true
+	return k.deliver(&r)
+}
+
+func (c *cacheCall) Account(x httpcache.Exchange) { c.call().absorb(&x.(*exchange).call) }
+
+func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchange) (*http.Response, error) {
+	k := c.call()
+	switch {
+	case from != nil:
+		x := from.(*exchange)
+		if k.tried = x.call.tried; k.tried > 0 {
+			o := x.verdict()
+			k.settle(&o)
+		}
+		return k.deliver(&result{res: res, err: err, o: x.r.o})
+	case err != nil:
+		return k.deliver(&result{err: err, o: classifyError(k.in, err)})
+	}
+	k.settle(&Outcome{Class: Success})
+	return k.deliver(&result{res: res, o: Outcome{Class: Success}})
+}
+
+func (c *cacheCall) DeliverShared(res *http.Response, from httpcache.Exchange) (*http.Response, error) {
+	x := from.(*exchange)
+	c.call().settle(&x.r.o)
+	return c.call().deliver(&result{res: res, o: x.r.o})
+}
+
+func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
+	o := Outcome{Class: Success}
+	switch {
+	case from != nil:
+		o = from.(*exchange).verdict()
+	case err == httpcache.ErrStalled:
+		o = Outcome{Class: Canceled, Reason: "stalled"}
+	case err != nil:
+		o = classifyError(c.in, err)
+	}
+	c.call().settle(&o)
+}
+
+func (c *cacheCall) Abandon() { c.replay.end(c.in.Body) }
+
+func (c *cacheCall) Status(how, why string) {
+	root := c.call().root()
+	root.mu.Lock()
+	d := root.detours()
+	d.cache, d.why = how, why
+	root.mu.Unlock()
+	c.observe(how, why)
+}
+
+// StoreFault tells of a store that failed. Its error may hold anything, and is not told.
+func (c *cacheCall) StoreFault(op string) { c.observe("store", op) }
+
+func (c *cacheCall) observe(cache, detail string) {
+	if o := c.t.Observe; o != nil {
+		o(Event{Kind: EventCache, Time: time.Now(), Key: originKey(c.call().view(), c.asked.model).String(), Cache: cache, Detail: detail})
+	}
+}
+
+// keptValues are the values of a call's context but those that tie it to the calls
+// around it, which an exchange may outlive.
+type keptValues call
+
+func (c *keptValues) Value(key any) any {
+	switch key.(type) {
+	case attemptKey, ledgerKey, reportKey:
+		return nil
+	}
+	return c.in.Context().Value(key)
+}
+
+// exchange is a call that the cache makes for others.
+type exchange struct {
+	call call
+	r    result
+}
+
+// detach makes an exchange for the same request that does not end with this call.
+func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *exchange {
+	x := new(exchange)
+	d := &x.call
+	d.t, d.in, d.asked, d.replay = c.t, c.in.Clone(ctx), c.asked, c.replay
+	if _, ok := c.ctx().Deadline(); ok {
+		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the exchange's.
+		d.in.Cancel = nil
+	}
+	c.replay = replay{}
+	if c.t.Retry != nil {
+		if d.limit = c.t.Retry.attempts(); c.outer != nil {
+			root := c.root()
+			root.mu.Lock()
+			d.limit = min(d.limit, root.limit-root.sent+int32(root.free)+1) // the first is the enclosing attempt itself
+			root.mu.Unlock()
+		}
+	}
+	d.first.prepare(d)
+	d.detours().stale = stale
+	return x
+}
+
+func (x *exchange) Request() *http.Request { return x.call.in }
+
+func (x *exchange) Send() httpcache.Answer {
+	x.call.ask(&x.r)
+	x.call.replay.end(x.call.in.Body)
+	return x.r.answer(&x.call)
+}
+
+func (x *exchange) Discard() { x.r.drop() }
+
+func (x *exchange) Again(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
+	again := x.call.detach(ctx, stale)
+	again.call.absorb(&x.call)
+	return again
+}
+
+func (x *exchange) Waiting() bool {
+	if x.call.t.Limiter == nil {
+		return false
+	}
+	x.call.mu.Lock()
+	defer x.call.mu.Unlock()
+	return x.call.sent == 0
+}
+
+func (x *exchange) Complete() bool { return x.r.a.judgedWhole() }
+
+// verdict is the latest one on the exchange.
+func (x *exchange) verdict() Outcome {
+	f := &x.call
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.final != nil {
+		return *f.final
+	}
+	return Outcome{Class: Success}
+}
+
+func (r *result) answer(root *call) httpcache.Answer {
+	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.astray(), Truncated: r.cut}
+}
+
+// stale is the stored answer to the request whose exchange the call is.
+func (c *call) stale(now time.Time) (*http.Response, bool) {
+	d := c.detour.Load()
+	if d == nil || d.stale == nil {
+		return nil, false
+	}
+	res := d.stale.Stale((*cacheCall)(c), now)
+	return res, res != nil
+}
+
+// absorb books what another call, made for this one, has come to.
+func (c *call) absorb(f *call) {
+	f.mu.Lock()
+	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
+	var d detour
+	if p := f.detour.Load(); p != nil {
+		d.queued, d.waited, d.hops, d.answered, d.strayed = p.queued, p.waited, p.hops, p.answered, p.strayed
+	}
+	f.mu.Unlock()
+	if c.outer != nil && sent > 0 && c.outer.claim() {
+		sent--
+	}
+	root := c.root()
+	root.mu.Lock()
+	root.sent += sent
+	root.free += free
+	root.readmitted += readmitted
+	root.judged, root.unsafe = root.judged || judged, root.unsafe || unsafe
+	if d.queued|d.waited != 0 || d.strayed {
+		rd := root.detours()
+		rd.queued += d.queued
+		rd.waited += d.waited
+		rd.strayed = rd.strayed || d.strayed
+	}
+	root.mu.Unlock()
+	if d.hops != nil || d.answered != 0 || c.outer != nil {
+		c.hopped(d.hops, d.answered)
+	}
+}
