@@ -134,7 +134,7 @@ func (a *attempt) start() {
 		// Set for the body's limits too, which are shorter and come next: an
 		// early ring costs less than setting the timer twice.
 		w.armed, w.ringing = min(at, now+mono.Time(limits.keep())), true
-		w.alarm = a.call.t.alarms.set(a, w.armed.Sub(now))
+		w.alarm = a.call.t.timers().set(a, w.armed.Sub(now))
 	}
 	a.mu.Unlock()
 	if ctx := a.call.ctx(); ctx.Done() != nil {
@@ -166,7 +166,7 @@ func (a *attempt) rearmLocked(now mono.Time) {
 	case at == mono.Never:
 		return
 	case w.alarm == nil:
-		w.alarm = a.call.t.alarms.set(a, at.Sub(now))
+		w.alarm = a.call.t.timers().set(a, at.Sub(now))
 	case !w.ringing || at < w.armed:
 		w.alarm.timer.Reset(at.Sub(now))
 	default:
@@ -272,7 +272,7 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 	}
 	if alarm := a.watch.alarm; alarm != nil {
 		a.watch.alarm = nil
-		a.call.t.alarms.drop(alarm, a)
+		a.call.t.timers().drop(alarm, a)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
 		if a.body.err == nil || m.opening == nil { // with an opening, into which a Read may still be running
@@ -356,7 +356,7 @@ func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
-		a.call.settle(&o) // under mu: whoever finds the verdict given may read the Report
+		a.call.recordOutcome(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
 	took := at.Sub(a.watch.started)
@@ -398,7 +398,7 @@ func (a *attempt) win() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.watch.racing = false; a.concluded {
-		a.call.settle(a.outcome)
+		a.call.recordOutcome(a.outcome)
 	}
 }
 

@@ -70,19 +70,19 @@ func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchan
 		x := from.(*exchange)
 		if k.tried = x.call.tried; k.tried > 0 {
 			o := x.verdict()
-			k.settle(&o)
+			k.recordOutcome(&o)
 		}
 		return k.deliver(&result{res: res, err: err, o: x.r.o})
 	case err != nil:
 		return k.deliver(&result{err: err, o: classifyError(k.in, err)})
 	}
-	k.settle(&Outcome{Class: Success})
+	k.recordOutcome(&Outcome{Class: Success})
 	return k.deliver(&result{res: res, o: Outcome{Class: Success}})
 }
 
 func (c *cacheCall) DeliverShared(res *http.Response, from httpcache.Exchange) (*http.Response, error) {
 	x := from.(*exchange)
-	c.call().settle(&x.r.o)
+	c.call().recordOutcome(&x.r.o)
 	return c.call().deliver(&result{res: res, o: x.r.o})
 }
 
@@ -96,7 +96,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	case err != nil:
 		o = classifyError(c.in, err)
 	}
-	c.call().settle(&o)
+	c.call().recordOutcome(&o)
 }
 
 func (c *cacheCall) Abandon() { c.replay.end(c.in.Body) }
@@ -199,7 +199,7 @@ func (x *exchange) verdict() Outcome {
 }
 
 func (r *result) answer(root *call) httpcache.Answer {
-	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.astray(), Truncated: r.cut}
+	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.cut}
 }
 
 // stale is the stored answer to the request whose exchange the call is.
@@ -238,6 +238,6 @@ func (c *call) absorb(f *call) {
 	}
 	root.mu.Unlock()
 	if d.hops != nil || d.answered != 0 || c.outer != nil {
-		c.hopped(d.hops, d.answered)
+		c.recordRoutes(d.hops, d.answered)
 	}
 }

@@ -56,6 +56,8 @@ type detour struct {
 	route int                   // that is asked, from 1
 	below bool                  // and has this Transport's layers
 
+	router router // of a Spread's call
+
 	queued, waited time.Duration
 	answered       int   // the route that did
 	hops           []Hop // append to a copy: Reports share it
@@ -70,7 +72,7 @@ var (
 )
 
 // newCall takes a request in. Its error leaves the body to the caller.
-func (t *Transport) newCall(req *http.Request) (*call, error) {
+func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	switch {
 	case req.URL == nil:
 		return nil, errNoURL
@@ -88,10 +90,13 @@ func (t *Transport) newCall(req *http.Request) (*call, error) {
 		t = t.layers() // else its routes would have it as a route, without end
 	}
 	c := &call{t: t, in: req, outer: outer}
-	if t.lower {
+	if routes.balanced() {
+		c.detours().router = routes
+	}
+	if t.parent != nil {
 		c.relay()
 	}
-	record, count := t.Retry != nil || t.Fallback != nil, t.Limiter.counts()
+	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
 	var err error
 	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {
 		c.asked = o.call.asked
@@ -261,7 +266,7 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		seen.Body = &seenBody{*bytes.NewReader(prefix), o}
 		r.o = c.t.Classify(&a.req, &seen, nil)
 	}
-	if r.rest == nil && prefix == nil && r.o.Class.wanting() && res.Body != http.NoBody {
+	if r.rest == nil && prefix == nil && r.o.Class.actionable() && res.Body != http.NoBody {
 		r.rest = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
 		res.Body = r.rest
 	}
@@ -438,23 +443,20 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 // they send.
 func (c *call) relay() {
 	for a := c.outer; a != nil; a = a.call.outer {
-		if a.how == rerouted && a.call.t.choice == nil {
+		if a.how == rerouted && a.call.balance() == nil {
 			a.call.detours().below = true
 			return
 		}
 	}
 }
 
-// fellBack notes that a route is tried, counted from 1. Of a Spread's the
-// Transport around it tells.
-func (c *call) fellBack(route int, o Outcome, now time.Time) {
+// onFallback notes that a route is tried. Of a Spread's the Transport around it
+// tells.
+func (c *call) onFallback(route int, o Outcome, now time.Time) {
 	c.root().extend()
 	observe := c.t.Observe
-	if ch := c.t.choice; ch != nil {
-		route = ch.order[route] + 1
-		if c.outer != nil {
-			observe = c.outer.call.t.Observe
-		}
+	if c.balance() != nil && c.outer != nil {
+		observe = c.outer.call.t.Observe
 	}
 	d := c.detours()
 	d.route, d.below = route, false

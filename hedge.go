@@ -110,7 +110,7 @@ func (c *call) race(a *attempt, results chan<- *lane) {
 			}
 			results <- l
 		}()
-		c.run(a, c.t.base(), &l.r)
+		c.run(a, c.base(), &l.r)
 		l.took, l.whole = mono.Now().Sub(a.watch.started), true
 	}()
 }
@@ -121,7 +121,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	now := a.watch.started.Time()
 	p := c.paceOf(now)
 	if p == nil {
-		c.try(a, how, c.t.base(), r)
+		c.try(a, how, c.base(), r)
 		return 1
 	}
 	delay, ok := time.Duration(0), false
@@ -129,7 +129,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		delay, ok = p.call(now)
 	}
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
-		c.try(a, how, c.t.base(), r)
+		c.try(a, how, c.base(), r)
 		if r.o.Class == Success {
 			p.add(mono.Now().Sub(a.watch.started))
 		}
@@ -148,7 +148,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 				a.abort(overtaken, nil)
 			}
 			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
-			c.settle(&Outcome{Class: Canceled, Reason: "panic"})
+			c.recordOutcome(&Outcome{Class: Canceled, Reason: "panic"})
 		}
 	}()
 	c.race(a, results)
@@ -187,7 +187,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 			p.add(l.took)
 		}
 		lanes = append(lanes, l)
-		if !l.r.o.Class.wanting() && l.r.o.Class != Canceled && l.r.o.Class != Rejected || len(lanes) == len(attempts) {
+		if !l.r.o.Class.actionable() && l.r.o.Class != Canceled && l.r.o.Class != Rejected || len(lanes) == len(attempts) {
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package snubber
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -41,7 +42,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 		return r.res, nil
 	}
 	if refusal != nil || c.tried == 0 {
-		c.settle(&r.o) // no attempt has
+		c.recordOutcome(&r.o) // no attempt has
 	}
 	if refusal != nil {
 		return c.t.refuse(c, refusal)
@@ -153,4 +154,36 @@ func (c *call) response(status int, code, message string, retryAfter time.Durati
 	}
 	c.adopt(res)
 	return res
+}
+
+// provenance is the hops as a response header, a list of RFC 9651: the routes in
+// the order in which they were asked, each with its class, its reason and the
+// number of its wire calls, and "answered" at the one whose answer this is.
+func provenance(hops []Hop, route int) string {
+	var b strings.Builder
+	for i, h := range hops {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%d;class=%s;calls=%d", h.Route, h.Outcome.Class, h.Attempts)
+		if isToken(h.Outcome.Reason) {
+			b.WriteString(";reason=" + h.Outcome.Reason)
+		}
+		if h.Route == route {
+			b.WriteString(";answered")
+		}
+	}
+	return b.String()
+}
+
+// isToken reports whether s is a token of RFC 9651, which reasons are that no
+// Classify of the user's has written.
+func isToken(s string) bool {
+	for i, c := range []byte(s) {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (i == 0 || strings.IndexByte("0123456789_-.:/", c) < 0) {
+			return false
+		}
+	}
+	return s != ""
 }

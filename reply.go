@@ -34,6 +34,8 @@ type Reply struct {
 	Header http.Header
 }
 
+func (Reply) answersLocally() {}
+
 // RoundTrip implements [http.RoundTripper].
 func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {

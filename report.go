@@ -174,7 +174,7 @@ func (c *call) allows() bool {
 
 // wired is the number of requests that all Transports of the call have sent.
 func (c *call) wired() int {
-	if c.t.Fallback == nil {
+	if !c.routed() {
 		return 0 // nobody asks
 	}
 	ahead := 0 // counted already, for a request that this Transport is yet to send
@@ -211,9 +211,9 @@ func (c *call) extend() {
 	}
 }
 
-// hopped notes the way through the routes, for a Transport further out too if
+// recordRoutes notes the way through the routes, for a Transport further out too if
 // that has no routes of its own.
-func (c *call) hopped(hops []Hop, answered int) {
+func (c *call) recordRoutes(hops []Hop, answered int) {
 	for {
 		c.mu.Lock()
 		if hops != nil || answered != 0 || c.detour.Load() != nil {
@@ -221,22 +221,22 @@ func (c *call) hopped(hops []Hop, answered int) {
 			d.hops, d.answered = hops, answered
 		}
 		c.mu.Unlock()
-		if c.outer == nil || c.outer.call.t.Fallback != nil || c.outer.outrun() {
+		if c.outer == nil || c.outer.call.routed() || c.outer.outrun() {
 			return
 		}
 		c = c.outer.call
 	}
 }
 
-// stray notes that the answer is not to what was asked, for the cache not to keep
+// markRerouted notes that the answer is not to what was asked, for the cache not to keep
 // it. A [Spread]'s routes all answer the same.
-func (c *call) stray() {
+func (c *call) markRerouted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.detours().strayed = true
 }
 
-func (c *call) astray() bool {
+func (c *call) rerouted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.detour.Load()
@@ -274,16 +274,16 @@ func (c *call) delayed(queued, waited time.Duration) {
 	d.waited += waited
 }
 
-// settle books the latest verdict for the Report, which is that of the outermost
+// recordOutcome books the latest verdict for the Report, which is that of the outermost
 // Transport. Where an attempt around the call has had its own, or may not be the
 // one whose answer the caller gets, that stands: it ends what is nested in it, which
 // can only say that it was ended, and may say so when the Report is read already.
-func (c *call) settle(o *Outcome) {
+func (c *call) recordOutcome(o *Outcome) {
 	if a := c.outer; a != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		if !a.concluded && !a.watch.racing { // which the loser of a race remains
-			a.call.settle(o)
+			a.call.recordOutcome(o)
 		}
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
@@ -123,7 +124,7 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 		return r.Transport
 	}
 	for a := enclosing(ctx); a != nil; a = a.call.outer {
-		if a.call.t.choice != nil {
+		if a.call.balance() != nil {
 			continue // a Spread, which may be a route itself
 		}
 		if a.how == rerouted {
@@ -134,10 +135,28 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	return defaultBase
 }
 
+// lowerLayers is a Transport's layers from Retry to Base, made when a route first
+// needs them.
+type lowerLayers struct {
+	once sync.Once
+	t    *Transport
+}
+
 // layers is t without what is outside its Retry. t itself has the last word about
-// a stream that breaks off.
+// a stream that breaks off. They use t's timers.
 func (t *Transport) layers() *Transport {
-	return &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1, lower: true}
+	t.lower.once.Do(func() {
+		t.lower.t = &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1, parent: t}
+	})
+	return t.lower.t
+}
+
+// timers is the pool that t's attempts take their timers from.
+func (t *Transport) timers() *alarms {
+	if t.parent != nil {
+		return &t.parent.alarms
+	}
+	return &t.alarms
 }
 
 // reroutes reports whether a is inside of one of t's own routes: t is a route of

@@ -35,15 +35,11 @@ type Spread struct {
 	// can take. When is not asked.
 	Routes []Route
 
-	mu   sync.Mutex
-	owed []int // to each route, in the smooth weighted round-robin of nginx
-}
+	once              sync.Once
+	outermost, nested *Transport // of its calls
 
-// choice is what a Spread decided about one request. The Transport that carries
-// it out has its routes in this order.
-type choice struct {
-	order []int  // of Spread.Routes
-	asked []bool // of the order, but for the first, which is asked before anybody looks
+	mu     sync.Mutex
+	credit []int // of each route, in the smooth weighted round-robin of nginx
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -57,23 +53,28 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, unroutable(req, "the Spread has no routes")
 	}
-	// A Transport of no layers but a Fallback has all that a change of routes
-	// needs: the body afresh, one count of attempts, refusals in the caller's form.
-	ranks := s.rank(req)
-	s.take(ranks)
-	c := &choice{order: make([]int, len(ranks)), asked: make([]bool, len(ranks))}
-	rest := make([]Route, len(ranks)-1)
-	for i, r := range ranks {
-		c.order[i] = r.route
-		if i > 0 {
-			rest[i-1] = Route{Transport: s.Routes[r.route].Transport, When: unshared}
+	candidates := s.candidates(req)
+	s.take(candidates)
+	c, err := s.transport(req).newCall(req, router{routes: s.Routes, candidates: candidates})
+	if err != nil {
+		if req.Body != nil {
+			req.Body.Close()
 		}
+		return nil, err
 	}
-	t := &Transport{Base: s.Routes[c.order[0]].Transport, Fallback: &Fallback{Routes: rest}, choice: c}
+	return c.answer()
+}
+
+// transport is the Transport of the Spread's calls. It has no layers: a change of
+// routes needs the body afresh, one count of attempts and refusals in the caller's
+// form, which every call has. Of a nested one the Transport around it decides how a
+// stream breaks off.
+func (s *Spread) transport(req *http.Request) *Transport {
+	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: -1} })
 	if enclosing(req.Context()) != nil {
-		t.StreamErrors = -1 // the Transport around it decides
+		return s.nested
 	}
-	return t.RoundTrip(req)
+	return s.outermost
 }
 
 // Ready is the earliest time of all routes, or the earliest refusal if there is
@@ -85,7 +86,7 @@ func (s *Spread) Ready(req *http.Request) (at time.Time, err error) {
 	case len(s.Routes) == 0:
 		return at, unroutable(req, "the Spread has no routes")
 	}
-	first := s.rank(req)[0]
+	first := s.candidates(req)[0]
 	return first.at, first.err
 }
 
@@ -96,23 +97,16 @@ func (s *Spread) CloseIdleConnections() {
 	}
 }
 
-// rank is when a route would send a request.
-type rank struct {
-	route int
-	at    time.Time
-	err   error
-}
-
-// rank orders the routes for a request, the one to ask first first.
-func (s *Spread) rank(req *http.Request) []rank {
-	ranks := make([]rank, len(s.Routes))
+// candidates orders the routes for a request, the one to ask first first.
+func (s *Spread) candidates(req *http.Request) []candidate {
+	candidates := make([]candidate, len(s.Routes))
 	for i, r := range s.Routes {
-		ranks[i].route = i
+		candidates[i].route = i
 		if b, ok := r.Transport.(readier); ok {
-			ranks[i].at, ranks[i].err = b.Ready(req)
+			candidates[i].at, candidates[i].err = b.Ready(req)
 		}
 	}
-	slices.SortStableFunc(ranks, func(a, b rank) int {
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
 		switch {
 		case (a.err == nil) != (b.err == nil):
 			if a.err == nil {
@@ -120,15 +114,15 @@ func (s *Spread) rank(req *http.Request) []rank {
 			}
 			return 1
 		case a.err != nil:
-			return cmp.Compare(comeback(a.err), comeback(b.err))
+			return cmp.Compare(retryAfter(a.err), retryAfter(b.err))
 		}
 		return a.at.Compare(b.at) // zero, which is now, comes first
 	})
-	return ranks
+	return candidates
 }
 
-// comeback is how long a refusal asks to stay away.
-func comeback(err error) time.Duration {
+// retryAfter is how long a refusal asks to stay away.
+func retryAfter(err error) time.Duration {
 	var r *RejectedError
 	if errors.As(err, &r) && r.RetryAfter > 0 {
 		return r.RetryAfter
@@ -138,57 +132,35 @@ func comeback(err error) time.Duration {
 
 // take moves the route whose turn it is, of those that are ready now and have a
 // weight, to the front.
-func (s *Spread) take(ranks []rank) {
+func (s *Spread) take(candidates []candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.owed == nil {
-		s.owed = make([]int, len(s.Routes))
+	if s.credit == nil {
+		s.credit = make([]int, len(s.Routes))
 	}
 	best, sum := -1, 0
-	for i, r := range ranks {
+	for i, r := range candidates {
 		weight := s.Routes[r.route].Weight
 		if r.err != nil || !r.at.IsZero() || weight <= 0 {
 			continue
 		}
 		sum += weight
-		s.owed[r.route] += weight
-		if best < 0 || s.owed[r.route] > s.owed[ranks[best].route] {
+		s.credit[r.route] += weight
+		if best < 0 || s.credit[r.route] > s.credit[candidates[best].route] {
 			best = i
 		}
 	}
 	if best < 0 {
 		return
 	}
-	first := ranks[best]
-	s.owed[first.route] -= sum
-	copy(ranks[1:best+1], ranks[:best])
-	ranks[0] = first
+	first := candidates[best]
+	s.credit[first.route] -= sum
+	copy(candidates[1:best+1], candidates[:best])
+	candidates[0] = first
 }
 
-// unshared reports whether another key or deployment of the same model may do
-// better. A prompt that is too long is too long for all.
-func unshared(req *http.Request, o Outcome) bool {
-	return o.Misdirected || o.Class != TooLong && (&Route{}).takes(req, o)
-}
-
-// elsewhere reports whether the Spread around this Transport has another route
-// that could send the request now: nobody waits for a limit then.
-func (c *call) elsewhere() bool {
-	if c.outer == nil || c.outer.call.t.choice == nil {
-		return false
-	}
-	up := c.outer.call
-	for i := range up.t.Fallback.Routes {
-		if up.t.choice.asked[i+1] {
-			continue
-		}
-		b, ok := up.t.Fallback.Routes[i].Transport.(readier)
-		if !ok {
-			return true
-		}
-		if at, err := b.Ready(up.view()); err == nil && at.IsZero() {
-			return true
-		}
-	}
-	return false
+// worthAnotherRoute reports whether another key or deployment of the same model
+// may do better. A prompt that is too long is too long for all.
+func worthAnotherRoute(req *http.Request, o Outcome) bool {
+	return o.Misdirected || o.Class != TooLong && (&Route{}).accepts(req, o)
 }

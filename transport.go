@@ -107,11 +107,11 @@ type Transport struct {
 	// under no lock. If nil, nothing is, at no cost.
 	Observe func(Event)
 
-	choice *choice // it is there for one request of a Spread, else nil
-	lower  bool    // it is another one's layers, for a route
-
 	closing atomic.Bool
 	alarms  alarms
+
+	lower  lowerLayers
+	parent *Transport // whose lower layers it is, else nil
 }
 
 // New returns the recommended stack over base, for unchanged AI SDKs: Retry,
@@ -134,7 +134,7 @@ func (t *Transport) base() http.RoundTripper {
 // error: the last response is returned as it came. Errors are Base's own, the
 // context's, a [*TimeoutError] or a [*RejectedError].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.newCall(req)
+	c, err := t.newCall(req, router{})
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -165,7 +165,7 @@ func (c *call) ask(r *result) {
 	}()
 	before := c.wired()
 	c.send(r)
-	c.fall(r, before)
+	c.failover(r, before)
 	decided = true
 }
 
@@ -188,11 +188,6 @@ func closeIdle(rt http.RoundTripper) {
 	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
-}
-
-// readier is a RoundTripper that can tell when it would send a request.
-type readier interface {
-	Ready(*http.Request) (time.Time, error)
 }
 
 // Ready predicts what RoundTrip would do with req now: at is the earliest time
@@ -218,7 +213,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	c.first.how = rerouted
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]
-		if !route.takes(req, o) {
+		if !route.accepts(req, o) {
 			continue
 		}
 		b, ok := route.Transport.(readier)
@@ -331,7 +326,7 @@ func (c *call) send(r *result) {
 			*r = last // a Transport below refused what we would send again
 			return
 		}
-		if !r.o.Class.wanting() {
+		if !r.o.Class.actionable() {
 			return
 		}
 		if r.o.Class == TimedOut {
@@ -379,8 +374,8 @@ const (
 	stop          // there is none
 )
 
-// wanting reports whether an outcome is one that Retry or a route may act on.
-func (c Class) wanting() bool {
+// actionable reports whether an outcome is one that Retry or a route may act on.
+func (c Class) actionable() bool {
 	return c != Success && c != Unclassified && c != Canceled && c != Rejected
 }
 
@@ -402,7 +397,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if r.o.Class == RateLimited && c.line != nil && c.root().mayReadmit() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
-		if c.elsewhere() {
+		if c.otherRouteReady() {
 			return 0, stop
 		}
 		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detours().gated.Sub(now), now) {
@@ -420,7 +415,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
 		if at, ok := c.circuit.look(now); !ok {
-			if !at.IsZero() && !c.t.Fallback.takes(c.view(), r.o) && !c.elsewhere() && c.fits(at.Sub(now), now) {
+			if !at.IsZero() && !c.t.Fallback.accepts(c.view(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
 				c.root().readmit()
 				return 0, deferred
 			}
@@ -535,7 +530,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 // await waits for an open circuit, if the call may and the wait fits.
 func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) error {
 	refusal := open(c.circuit.key, at, now)
-	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.takes(c.view(), Outcome{Class: Rejected}) || c.elsewhere() {
+	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.view(), Outcome{Class: Rejected}) || c.otherRouteReady() {
 		return refusal
 	}
 	if giveUp.IsZero() {
