@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
@@ -36,7 +37,7 @@ type attempt struct {
 	ended     ending
 
 	lease  lease
-	permit permit
+	permit limit.Permit
 
 	mu      sync.Mutex
 	done    chan struct{}     // made when it is first asked for
@@ -193,7 +194,7 @@ func (a *attempt) tick() {
 		a.rearmLocked(now)
 		a.mu.Unlock()
 		if held {
-			a.permit.free()
+			a.permit.Release()
 		}
 	default:
 		a.mu.Unlock()
@@ -364,9 +365,9 @@ func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 
 	now := at.Time()
 	if held && o.Unsent {
-		a.permit.refund()
+		a.call.queue.cancel(a.permit)
 	} else {
-		a.permit.settle(&o, a.call.asked, held, now)
+		a.call.queue.settle(a.permit, &o, a.call.asked, held, now)
 	}
 	a.call.concluded(a, &o, took, now)
 }

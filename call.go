@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -27,7 +28,7 @@ type call struct {
 	replay replay
 
 	circuit *circuit
-	line    *line
+	queue   *keyQueue
 	detour  atomic.Pointer[detour]
 	tried   int32 // attempts of this Transport
 
@@ -168,7 +169,7 @@ func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
 func (c *call) begin(a *attempt, how turn, r *result) bool {
 	c.tried++
 	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
-	a.watch.holding = a.permit.line != nil
+	a.watch.holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
 	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
@@ -324,7 +325,7 @@ func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.
 
 // regulate tells the key's queue what the server said about its quota.
 func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
-	if a.permit.line == nil {
+	if !a.permit.Held() {
 		return
 	}
 	var d *detour
@@ -340,24 +341,24 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 		}
 		gated = d.gated
 		c.mu.Unlock()
-		c.limited(a.permit.reported(&o, gated, now), now)
-		c.gateAll(gated.Sub(now))
+		c.limited(c.t.Limiter.report(a.permit, &o, gated, now), now)
+		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	case QuotaExhausted:
 		d = c.detours()
-		gated = a.permit.exhausted(o.NotBefore, now)
+		gated = a.permit.Exhausted(o.NotBefore, now)
 		c.mu.Lock()
 		d.gated = gated
 		c.mu.Unlock()
-		c.gateAll(gated.Sub(now))
+		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	default:
-		c.limited(a.permit.reported(&o, time.Time{}, now), now)
+		c.limited(c.t.Limiter.report(a.permit, &o, time.Time{}, now), now)
 		if o.Class == Success {
-			a.permit.answered()
+			a.permit.ClearExhausted()
 		}
 		return
 	}
 	if c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventGated, Time: now, Key: c.line.key.String(), Outcome: o, Until: gated})
+		c.t.Observe(Event{Kind: EventGated, Time: now, Key: c.queue.key.String(), Outcome: o, Until: gated})
 	}
 }
 
@@ -466,18 +467,18 @@ func (c *call) onFallback(route int, o Outcome, now time.Time) {
 }
 
 // limited tells of limits that have changed.
-func (c *call) limited(changes []change, now time.Time) {
+func (c *call) limited(changes []limit.Change, now time.Time) {
 	if c.t.Observe == nil {
 		return
 	}
-	for _, l := range changes {
-		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.line.key.String(), Limit: l.limit, Was: l.was})
+	for _, ch := range changes {
+		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.queue.key.String(), Limit: limitOf(ch.Limit), Was: perMinute(ch.Limit.Kind, ch.Previous)})
 	}
 }
 
 func (c *call) shifted(s shift, now time.Time) {
-	if s.from != s.to && s.to == CircuitClosed && c.line != nil {
-		c.line.restart(now) // who has just come up is not to meet all that waited
+	if s.from != s.to && s.to == CircuitClosed && c.queue != nil {
+		c.queue.SlowStart(now) // who has just come up is not to meet all that waited
 	}
 	if s.from != s.to && c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: s.from, To: s.to, Until: s.until})

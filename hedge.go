@@ -2,91 +2,34 @@ package snubber
 
 import (
 	"runtime"
-	"slices"
-	"sync"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/latency"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-const (
-	hedgeSamples = 50   // answers that a key must have had before its 95th percentile means anything
-	hedgeShare   = 0.05 // of the calls, at most
-	hedgeSaved   = 10   // hedges that calls without one can save up; it starts with none
+// hedgePause is the least time before a hedge that was denied is tried again.
+const hedgePause = 10 * time.Millisecond
 
-	hedgePause = 10 * time.Millisecond // at least, before a hedge that was denied is tried again
-)
+// keyLatency is the latency of one key: the time to the header of a whole
+// response, or to the first content of a stream.
+type keyLatency struct{ *latency.Tracker }
 
-// pace is how soon the answers of one service begin: with the header of a whole
-// answer, with the first content of a stream.
-type pace struct {
-	mu     sync.Mutex
-	times  [512]time.Duration // the latest
-	n      int
-	p95    time.Duration
-	credit float64 // hedges that may be made
-	used   time.Time
-}
+func (k keyLatency) evictable(now time.Time) bool { return k.Evictable(now) }
 
-func (p *pace) evictable(now time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return now.Sub(p.used) > time.Hour
-}
-
-// call books a call and returns after how long it is one of the slow ones; ok is
-// false while nobody can say.
-func (p *pace) call(now time.Time) (delay time.Duration, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.credit, p.used = min(p.credit+hedgeShare, hedgeSaved), now
-	return p.p95, p.n >= hedgeSamples
-}
-
-// add notes the time of an answer. One that was given up counts with the time
-// that it had had: without these the percentile would sink, and with it the
-// patience, each time it is used.
-func (p *pace) add(d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.times[p.n%len(p.times)] = d
-	p.n++
-	if n := min(p.n, len(p.times)); n >= hedgeSamples && (p.n%16 == 0 || p.n == hedgeSamples) {
-		sorted := p.times
-		slices.Sort(sorted[:n])
-		p.p95 = sorted[(n*95+99)/100-1]
-	}
-}
-
-// take pays for a hedge, or reports that there were too many.
-func (p *pace) take() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.credit < 1 {
-		return false
-	}
-	p.credit--
-	return true
-}
-
-func (p *pace) giveBack() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.credit++
-}
-
-// paceOf is the pace of what the call asks for; nil where nobody hedges. Streams
-// and whole answers begin at very different times.
-func (c *call) paceOf(now time.Time) *pace {
+// latencyOf returns the latencies that the call is compared with. They are nil
+// where nobody hedges. Streams and whole responses begin at very different times.
+func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	rt := c.t.Retry
 	if rt == nil || !rt.Hedge || !c.asked.inference {
 		return nil
 	}
-	paces := &rt.paces
+	latencies := &rt.latencies
 	if c.asked.stream {
-		paces = &rt.streamPaces
+		latencies = &rt.streamLatencies
 	}
-	return paces.get(c.serviceKey(), now, func(key) *pace { return &pace{used: now} })
+	return latencies.get(c.serviceKey(), now, func(key) keyLatency { return keyLatency{latency.NewTracker(now)} }).Tracker
 }
 
 // lane is one of the attempts that race.
@@ -119,19 +62,19 @@ func (c *call) race(a *attempt, results chan<- *lane) {
 // than 95 of 100. It returns the number of attempts that were made.
 func (c *call) hedged(a *attempt, how turn, r *result) int {
 	now := a.watch.started.Time()
-	p := c.paceOf(now)
+	p := c.latencyOf(now)
 	if p == nil {
 		c.try(a, how, c.base(), r)
 		return 1
 	}
 	delay, ok := time.Duration(0), false
 	if how == first { // what is sent again is no call, and earns no hedge
-		delay, ok = p.call(now)
+		delay, ok = p.Call(now)
 	}
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
 		c.try(a, how, c.base(), r)
 		if r.o.Class == Success {
-			p.add(mono.Now().Sub(a.watch.started))
+			p.Add(mono.Now().Sub(a.watch.started))
 		}
 		return 1
 	}
@@ -184,7 +127,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 			panic(l.thrown)
 		}
 		if l.r.o.Class == Success {
-			p.add(l.took)
+			p.Add(l.took)
 		}
 		lanes = append(lanes, l)
 		if !l.r.o.Class.actionable() && l.r.o.Class != Canceled && l.r.o.Class != Rejected || len(lanes) == len(attempts) {
@@ -207,7 +150,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 		if loser == best.r.a {
 			loser = attempts[1]
 		}
-		p.add(mono.Now().Sub(loser.watch.started))
+		p.Add(mono.Now().Sub(loser.watch.started))
 		loser.abort(overtaken, nil)
 	}
 	return len(attempts)
@@ -221,7 +164,7 @@ func (c *call) mayHedge() bool {
 
 // hedge is an attempt that may be sent beside another one now: without a place in
 // a queue, without touching a circuit that is not closed, paid for.
-func (c *call) hedge(p *pace) *attempt {
+func (c *call) hedge(p *latency.Tracker) *attempt {
 	now := mono.Now().Time()
 	if c.ctx().Err() != nil || !c.root().allows() {
 		return nil
@@ -229,24 +172,24 @@ func (c *call) hedge(p *pace) *attempt {
 	if c.circuit != nil && c.circuit.snapshot(now).State != CircuitClosed {
 		return nil
 	}
-	if !p.take() {
+	if !p.TakeHedge() {
 		return nil
 	}
-	var place permit
-	if c.line != nil {
+	var place limit.Permit
+	if c.queue != nil {
 		var ok bool
-		place, ok = c.line.enterNow(c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now)
+		place, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.view(), c.asked, &c.replay), now)
 		if ok && c.t.Limiter.Store != nil {
-			place, ok = c.share(place)
+			place, ok = c.t.Limiter.takeShared(c.ctx(), c.queue, place, c.t.Observe)
 		}
 		if !ok {
-			p.giveBack()
+			p.RefundHedge()
 			return nil
 		}
 	}
 	if !c.t.Retry.budgetInUse().withdraw(c.serviceKey(), now) {
-		place.refund()
-		p.giveBack()
+		c.queue.cancel(place)
+		p.RefundHedge()
 		return nil
 	}
 	a := c.newAttempt()
@@ -254,8 +197,8 @@ func (c *call) hedge(p *pace) *attempt {
 	if c.circuit != nil {
 		l, _, _, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
 		if !ok {
-			place.refund()
-			p.giveBack()
+			c.queue.cancel(place)
+			p.RefundHedge()
 			c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
 			return nil
 		}
@@ -270,7 +213,7 @@ func (c *call) hedge(p *pace) *attempt {
 		}
 	}()
 	if begun = c.begin(a, hedging, &r); !begun { // which has given back the place
-		p.giveBack()
+		p.RefundHedge()
 		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
 		return nil
 	}

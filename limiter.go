@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/mono"
-	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // Limiter holds requests back so that a quota is never exceeded, and spreads
@@ -67,7 +66,7 @@ type Limiter struct {
 	// each has what it learns by itself.
 	Store LimitStore
 
-	lines    registry[*line]
+	queues   registry[*keyQueue]
 	hasher   hasher
 	counting atomic.Bool  // some key's tokens are limited
 	resting  atomic.Int64 // the instant until which a Store that failed is left alone
@@ -97,7 +96,7 @@ type Limit struct {
 // Quotas returns a snapshot of all keys, ordered by key.
 func (l *Limiter) Quotas() []Queue {
 	now := time.Now()
-	all := l.lines.all()
+	all := l.queues.all()
 	qs := make([]Queue, len(all))
 	for i, q := range all {
 		qs[i] = q.snapshot(now)
@@ -127,10 +126,6 @@ func (l *Limiter) keyOf(req *http.Request, model string) key {
 	k := originKey(req, model)
 	k.credential = l.hasher.credential(req, l.Secret)
 	return k
-}
-
-func (l *Limiter) line(k key, now time.Time) *line {
-	return l.lines.get(k, now, l.newLine)
 }
 
 // burst is how many of perMinute may start at once, given Burst in units of
@@ -172,28 +167,4 @@ func (l *Limiter) longestWait() (wait, gate time.Duration) {
 // tokens is configured, or a server has told of one.
 func (l *Limiter) counts() bool {
 	return l != nil && l.Tokens == nil && (l.TokensPerMinute > 0 || l.counting.Load())
-}
-
-// cost is what a request will be charged in tokens, as far as anyone can say
-// before.
-func (l *Limiter) cost(q *line, req *http.Request, asked asked, r *replay) (c quota.Cost) {
-	switch {
-	case l.TokensPerMinute <= 0 && !l.counting.Load():
-	case l.Tokens != nil:
-		c.Input = min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
-	case asked.inference:
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		c = quota.Cost{Input: min(q.estimate.input(int(asked.input)), math.MaxInt32), Output: q.estimate.output(int(asked.output))}
-		if n := l.TokensPerMinute; n > 0 && c.Input+c.Output > n {
-			var none estimate
-			if none.input(int(asked.input))+none.output(int(asked.output)) <= n {
-				// It is too large only by what others billed. Refused, it could not
-				// show that they were exceptions, and none after it could.
-				c.Input = min(c.Input, n)
-				c.Output = n - c.Input
-			}
-		}
-	}
-	return c
 }

@@ -3,8 +3,11 @@ package snubber
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
@@ -63,10 +66,10 @@ var errNoSecret = errors.New("snubber: a Limiter with a Store needs a Secret, th
 
 func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }
 
-// consult asks the Limiter's store about the call, unless it failed lately. It
-// reports whether the store answered. Of those whom it fails at once, one tells.
-func (c *call) consult(f func(context.Context) error) bool {
-	l, ctx := c.t.Limiter, c.ctx()
+// callStore asks the store about a request, unless the store failed lately. It
+// reports whether the store answered. Where it fails many calls at once, one of them
+// tells observe, which may be nil.
+func (l *Limiter) callStore(ctx context.Context, k key, observe func(Event), f func(context.Context) error) bool {
 	began, resting := mono.Now(), l.resting.Load()
 	if until := mono.Time(resting); until != 0 && began < until && until-began <= mono.Time(limitStoreRest) {
 		return false
@@ -82,91 +85,99 @@ func (c *call) consult(f func(context.Context) error) bool {
 	}
 	now := mono.Now()
 	until := now + mono.Time(limitStoreRest)
-	if l.resting.CompareAndSwap(resting, int64(until)) && c.t.Observe != nil {
-		why := "failed" // and not its error: nobody knows what addresses and passwords that holds
+	if l.resting.CompareAndSwap(resting, int64(until)) && observe != nil {
+		detail := "failed" // not the error, which may hold addresses and passwords
 		if limited.Err() != nil {
-			why = "timeout"
+			detail = "timeout"
 		}
-		c.t.Observe(Event{Kind: EventAlone, Time: now.Time(), Key: c.line.key.String(), Until: until.Time(), Detail: why})
+		observe(Event{Kind: EventAlone, Time: now.Time(), Key: k.String(), Until: until.Time(), Detail: detail})
 	}
 	return false
 }
 
-// share has the store agree to what p has taken. If it does not, what p took is
-// given back, and the key waits for as long as the store says. A store that does
-// not answer agrees.
-func (c *call) share(p permit) (permit, bool) {
-	ctx, store, q := c.ctx(), c.t.Limiter.Store, p.line
-	q.mu.Lock()
-	key, owed := q.key.String(), q.owed
-	q.owed = nil
-	shares := sharesOf(q.quota, 1, q.quota.Cost(p.id))
-	q.mu.Unlock()
+// takeShared has the store agree to what p has taken. If the store does not, what p
+// took is given back, and the key waits for as long as the store says. A store that
+// does not answer agrees.
+func (l *Limiter) takeShared(ctx context.Context, q *keyQueue, p limit.Permit, observe func(Event)) (limit.Permit, bool) {
+	store, key := l.Store, q.key.String()
+	corrections := q.corrections.take()
+	shares := sharesOf(q.Shares(1, p.Cost()))
 
 	var wait time.Duration
-	asked := false
+	returned := false
 	defer func() {
-		if !asked { // the store panicked
-			p.refund()
+		if !returned { // the store panicked
+			q.cancel(p)
 		}
 	}()
-	p.shared = c.consult(func(ctx context.Context) (err error) {
-		if len(owed) > 0 {
-			if err = store.Settle(ctx, key, owed); err != nil {
+	p.Shared = l.callStore(ctx, q.key, observe, func(ctx context.Context) (err error) {
+		if len(corrections) > 0 {
+			if err = store.Settle(ctx, key, corrections); err != nil {
 				return err
 			}
 		}
 		wait, err = store.Take(ctx, key, shares)
 		return err
 	})
-	asked = true
-	if ctx.Err() == nil && (!p.shared || wait <= 0) {
+	returned = true
+	if ctx.Err() == nil && (!p.Shared || wait <= 0) {
 		return p, true
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := q.nowLocked(time.Now())
-	if p.shared && wait <= 0 {
-		q.oweLocked(-1, quota.Cost{}.Minus(q.quota.Cost(p.id)))
+	refused := p.Shared && wait > 0
+	p.Shared = p.Shared && !refused
+	q.cancel(p)
+	if refused {
+		now := time.Now()
+		q.Gate(now.Add(wait), now)
 	}
-	q.giveBackLocked(p, now)
-	if p.shared && wait > 0 {
-		q.gateLocked(now.Add(wait), now)
-	}
-	return permit{}, false
+	return limit.Permit{}, false
 }
 
-// gateAll shuts the key's gate for all processes.
-func (c *call) gateAll(d time.Duration) {
-	if store := c.t.Limiter.Store; store != nil && d > 0 {
-		c.consult(func(ctx context.Context) error { return store.Gate(ctx, c.line.key.String(), d) })
+// gateShared gates the key for all processes.
+func (l *Limiter) gateShared(ctx context.Context, q *keyQueue, d time.Duration, observe func(Event)) {
+	if store := l.Store; store != nil && d > 0 {
+		l.callStore(ctx, q.key, observe, func(ctx context.Context) error { return store.Gate(ctx, q.key.String(), d) })
 	}
 }
 
-// oweLocked notes a correction of what the store was told. It goes with the next
-// request's question: the end of a body is no place to wait for a network.
-func (q *line) oweLocked(requests int, c quota.Cost) {
-	for _, s := range sharesOf(q.quota, requests, c) {
-		if s.Amount == 0 {
+// storeCorrections are differences between what the store was told and what was
+// used. They go with the next request's question: the end of a body is no place to
+// wait for a network.
+type storeCorrections struct {
+	mu     sync.Mutex
+	shares []Share
+}
+
+// add notes what so many requests of a cost in all take, or with negative numbers
+// give back.
+func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
+	shares := sharesOf(q.Shares(requests, c))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, share := range shares {
+		if share.Amount == 0 {
 			continue
 		}
-		known := false
-		for i := range q.owed {
-			if o := &q.owed[i]; o.Bucket == s.Bucket {
-				s.Amount += o.Amount
-				*o, known = s, true
-			}
-		}
-		if !known {
-			q.owed = append(q.owed, s)
+		if i := slices.IndexFunc(s.shares, func(known Share) bool { return known.Bucket == share.Bucket }); i >= 0 {
+			share.Amount += s.shares[i].Amount
+			s.shares[i] = share
+		} else {
+			s.shares = append(s.shares, share)
 		}
 	}
 }
 
-// sharesOf is what a request takes of the buckets whose limit is known as a
-// whole.
-func sharesOf(k *quota.Control, requests int, c quota.Cost) (shares []Share) {
-	for _, w := range k.Wholes(requests, c) {
+// take returns the corrections, and forgets them.
+func (s *storeCorrections) take() []Share {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shares := s.shares
+	s.shares = nil
+	return shares
+}
+
+func sharesOf(wholes []quota.Whole) (shares []Share) {
+	for _, w := range wholes {
 		name := kindNames[w.Kind]
 		if w.Stock {
 			name += "/day"

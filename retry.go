@@ -51,8 +51,8 @@ type Retry struct {
 	// that would have to queue, or to a circuit that is not closed.
 	Hedge bool
 
-	budget             Budget // where Budget is nil
-	paces, streamPaces registry[*pace]
+	budget                     Budget // where Budget is nil
+	latencies, streamLatencies registry[keyLatency]
 }
 
 func (r *Retry) maxAttempts() int {

@@ -52,6 +52,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -240,7 +241,7 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 		}
 	}
 	if l := t.Limiter; l != nil {
-		q := l.line(l.keyOf(req, asked.model), now)
+		q := l.queue(l.keyOf(req, asked.model), now)
 		var refusal *RejectedError
 		if at, refusal = q.ready(req.Context(), l.cost(q, req, asked, &replay{again: req.GetBody}), now); refusal != nil {
 			return time.Time{}, refusal
@@ -394,7 +395,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if sdkRetry(c.in.Header) || c.replay.lost() {
 		return 0, stop
 	}
-	if r.o.Class == RateLimited && c.line != nil && c.root().mayReadmit() {
+	if r.o.Class == RateLimited && c.queue != nil && c.root().mayReadmit() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
 		if c.otherRouteReady() {
@@ -426,8 +427,8 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
 		return 0, stop
 	}
-	if c.line != nil { // a pause before a queue that is too long would be for nothing
-		if _, refusal := c.line.ready(c.ctx(), c.t.Limiter.cost(c.line, c.view(), c.asked, &c.replay), now); refusal != nil && refusal.late {
+	if c.queue != nil { // a pause before a queue that is too long would be for nothing
+		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.view(), c.asked, &c.replay), now); refusal != nil && refusal.late {
 			return 0, stop
 		}
 	}
@@ -457,7 +458,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 	if c.t.Observe != nil { // which may panic
 		defer func() {
 			if !admitted {
-				a.permit.refund()
+				c.queue.cancel(a.permit)
 				a.lease.done(&Outcome{Class: Canceled}, time.Now())
 			}
 		}()
@@ -481,14 +482,14 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			}
 		}
 		if l := c.t.Limiter; l != nil {
-			if c.line == nil {
-				c.line = l.line(l.keyOf(c.view(), c.asked.model), now)
+			if c.queue == nil {
+				c.queue = l.queue(l.keyOf(c.view(), c.asked.model), now)
 			}
-			cost := l.cost(c.line, c.view(), c.asked, &c.replay)
+			cost := l.cost(c.queue, c.view(), c.asked, &c.replay)
 			if l.Tokens != nil {
 				now = time.Now() // counting may take its time
 			}
-			p, waited, err := c.line.enter(c.ctx(), cost, front, now)
+			p, waited, err := c.queue.acquire(c.ctx(), cost, front, now)
 			a.permit = p
 			if waited > 0 {
 				now = now.Add(waited)
@@ -500,8 +501,8 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			}
 			if l.Store != nil {
 				agreed := false
-				a.permit = permit{} // or it would be given back twice, if the store panics
-				if a.permit, agreed = c.share(p); !agreed {
+				a.permit = limit.Permit{} // or it would be given back twice, if the store panics
+				if a.permit, agreed = l.takeShared(c.ctx(), c.queue, p, c.t.Observe); !agreed {
 					front = true // it had its turn
 					continue
 				}
@@ -511,8 +512,8 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		if c.circuit != nil {
 			l, s, at, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
 			if !ok {
-				a.permit.refund()
-				a.permit = permit{}
+				c.queue.cancel(a.permit)
+				a.permit = limit.Permit{}
 				if err := c.await(at, now, &giveUp, how, had); err != nil {
 					return nil, err
 				}
@@ -565,7 +566,7 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) e
 func (c *call) queued(d time.Duration, now time.Time) {
 	c.root().delayed(d, 0)
 	if c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventQueued, Time: now, Key: c.line.key.String(), Wait: d})
+		c.t.Observe(Event{Kind: EventQueued, Time: now, Key: c.queue.key.String(), Wait: d})
 	}
 }
 

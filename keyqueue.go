@@ -1,0 +1,184 @@
+package snubber
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
+)
+
+// keyQueue is the queue of one key of a [Limiter]. Its methods translate between
+// requests, outcomes and errors and what package limit knows.
+type keyQueue struct {
+	key key
+	limit.Queue
+	corrections storeCorrections
+}
+
+func (l *Limiter) queue(k key, now time.Time) *keyQueue {
+	return l.queues.get(k, now, l.newQueue)
+}
+
+func (l *Limiter) newQueue(k key) *keyQueue {
+	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.Tokens == nil}
+	c.MaxWait, c.MaxGate = l.longestWait()
+	c.Concurrent = l.Concurrent
+	if n := l.RequestsPerMinute; n > 0 {
+		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
+	}
+	if n := l.TokensPerMinute; n > 0 {
+		unit := n
+		if l.RequestsPerMinute > 0 {
+			unit = l.RequestsPerMinute
+		}
+		c.Tokens = quota.Ceiling{PerMinute: n, Burst: l.burst(n, unit)}
+	}
+	q := &keyQueue{key: k}
+	q.Init(c)
+	return q
+}
+
+func (q *keyQueue) evictable(now time.Time) bool { return q.Evictable(now) }
+
+// cost is what a request is expected to be charged in tokens.
+func (l *Limiter) cost(q *keyQueue, req *http.Request, asked asked, r *replay) (c quota.Cost) {
+	switch {
+	case l.TokensPerMinute <= 0 && !l.counting.Load():
+	case l.Tokens != nil:
+		c.Input = min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
+	case asked.inference:
+		c = q.Reserve(int(asked.input), int(asked.output))
+	}
+	return c
+}
+
+// acquire waits for the turn of a request of the cost. The error is a
+// *RejectedError or the context's.
+func (q *keyQueue) acquire(ctx context.Context, cost quota.Cost, front bool, now time.Time) (limit.Permit, time.Duration, error) {
+	p, waited, err := q.Acquire(ctx, cost, priorityOf(ctx), front, now)
+	if r, ok := err.(*limit.Refusal); ok {
+		err = q.rejected(r)
+	}
+	return p, waited, err
+}
+
+// ready predicts when a request that joined now could go.
+func (q *keyQueue) ready(ctx context.Context, cost quota.Cost, now time.Time) (time.Time, *RejectedError) {
+	deadline, _ := ctx.Deadline()
+	at, r := q.Predict(deadline, cost, priorityOf(ctx), now)
+	if r != nil {
+		return time.Time{}, q.rejected(r)
+	}
+	return at, nil
+}
+
+func (q *keyQueue) rejected(r *limit.Refusal) *RejectedError {
+	e := &RejectedError{Err: ErrLimited, Key: q.key.String(), Reason: r.Reason, RetryAfter: r.RetryAfter, late: r.Deadline}
+	if r.Exhausted {
+		e.Err = ErrQuota
+	}
+	return e
+}
+
+// report tells the queue what a response said of the quota, and returns the
+// limits that it changed.
+func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []limit.Change {
+	if o.Class != RateLimited && len(o.Quotas) == 0 {
+		return nil
+	}
+	var buffer [4]quota.Reading
+	r := limit.Report{Readings: buffer[:0], Limited: o.Class == RateLimited, Over: quota.Requests, Stated: !o.NotBefore.IsZero(), Reason: o.Reason}
+	// The limit that a message names is believed for concurrency only. Tokens are held
+	// back where a header tells how many there are. By refusals alone the rate of
+	// requests follows a quota of tokens better than a rate of tokens does, whose
+	// estimates and bills differ (bench/effectiveness, tokens-hint).
+	if o.Over == "concurrency" {
+		r.Over = quota.Concurrency
+	}
+	for _, reading := range o.Quotas {
+		if kind, ok := quotaKinds[reading.Kind]; ok {
+			if reading.Remaining == 0 && kind < quota.Concurrency {
+				r.Over = kind
+			}
+			r.Readings = append(r.Readings, quota.Reading{Kind: kind, Window: reading.Window, Limit: reading.Limit, Remaining: reading.Remaining, Reset: reading.Reset})
+		}
+	}
+	changes, counting := p.Report(r, until, now)
+	if counting {
+		l.counting.Store(true)
+	}
+	return changes
+}
+
+// settle replaces what was reserved by what the request used, where the outcome
+// tells. held is whether the request's place is still taken.
+func (q *keyQueue) settle(p limit.Permit, o *Outcome, asked asked, held bool, now time.Time) {
+	if !p.Held() {
+		return
+	}
+	s := limit.Settlement{Succeeded: o.Class == Success, Held: held, Counted: int(asked.input)}
+	switch {
+	case o.Usage != (Usage{}):
+		s.Billed = true
+		s.Used.Input, s.Used.Output = dialect.Counted(asked.format, dialect.Usage(o.Usage))
+	case o.Declined, o.Class == Invalid:
+		s.Void = true // turned away before a model saw it
+	}
+	if correction := p.Settle(s, now); p.Shared {
+		q.corrections.add(q, 0, correction)
+	}
+}
+
+// cancel gives back what a request has taken that was never sent.
+func (q *keyQueue) cancel(p limit.Permit) {
+	if p.Shared {
+		q.corrections.add(q, -1, quota.Cost{}.Minus(p.Cost()))
+	}
+	p.Cancel()
+}
+
+var (
+	kindNames = [...]string{
+		quota.Requests: "requests", quota.Tokens: "tokens", quota.Input: "input-tokens", quota.Output: "output-tokens", quota.Concurrency: "concurrency",
+	}
+	quotaKinds = map[string]quota.Kind{
+		"requests": quota.Requests, "tokens": quota.Tokens, "input-tokens": quota.Input, "output-tokens": quota.Output, "concurrency": quota.Concurrency,
+	}
+)
+
+// limitOf is a limit of the engine as the outside sees it.
+func limitOf(l quota.Limit) Limit {
+	return Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute(l.Kind, l.PerSecond), Left: l.Left, Source: l.Source.String()}
+}
+
+// perMinute is a rate, but of concurrency the number of requests at a time.
+func perMinute(k quota.Kind, perSecond float64) float64 {
+	if k == quota.Concurrency {
+		return perSecond
+	}
+	return perSecond * 60
+}
+
+func (q *keyQueue) snapshot(now time.Time) Queue {
+	s := q.Snapshot(now)
+	out := Queue{
+		Key: q.key.String(), Waiting: s.Waiting, InFlight: s.InFlight, Requests: math.Inf(1), Tokens: math.Inf(1),
+		GatedUntil: s.GatedUntil, Reason: s.Reason, Exhausted: s.Exhausted,
+	}
+	for _, known := range s.Limits {
+		l := limitOf(known)
+		out.Limits = append(out.Limits, l)
+		switch known.Kind {
+		case quota.Requests:
+			out.Requests = min(out.Requests, l.Left)
+		case quota.Concurrency: // places, which InFlight tells of
+		default:
+			out.Tokens = min(out.Tokens, l.Left)
+		}
+	}
+	return out
+}
