@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -36,7 +37,7 @@ type attempt struct {
 	concluded bool
 	ended     ending
 
-	lease  lease
+	lease  breaker.Permit
 	permit limit.Permit
 
 	mu      sync.Mutex
@@ -415,7 +416,7 @@ func (a *attempt) outrun() bool {
 func (a *attempt) header(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.lease.header(now.Sub(a.watch.started))
+	a.lease.Header(now.Sub(a.watch.started))
 	a.watch.header, a.watch.mark, a.watch.served = now, now, true
 	return a.ended == running
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sort"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 )
 
 // Breaker stops sending to a service that fails. Each origin and model has its
@@ -52,9 +54,9 @@ type Breaker struct {
 type CircuitState uint8
 
 const (
-	CircuitClosed   CircuitState = iota // requests pass
-	CircuitHalfOpen                     // a few pass, to find out
-	CircuitOpen                         // none passes
+	CircuitClosed   CircuitState = CircuitState(breaker.Closed)   // requests pass
+	CircuitHalfOpen CircuitState = CircuitState(breaker.HalfOpen) // a few pass, to find out
+	CircuitOpen     CircuitState = CircuitState(breaker.Open)     // none passes
 )
 
 // String is "closed", "half-open" or "open".
@@ -85,7 +87,11 @@ func (b *Breaker) Circuits() []Circuit {
 	all := b.circuits.all()
 	cs := make([]Circuit, len(all))
 	for i, c := range all {
-		cs[i] = c.snapshot(now)
+		s := c.Snapshot(now)
+		cs[i] = Circuit{
+			Key: c.key.String(), State: CircuitState(s.State), Until: s.Until, ByHand: s.Forced,
+			Requests: s.Requests, Failures: s.Failures, Consecutive: s.Consecutive,
+		}
 	}
 	sort.Slice(cs, func(i, j int) bool { return cs[i].Key < cs[j].Key })
 	return cs
@@ -93,11 +99,11 @@ func (b *Breaker) Circuits() []Circuit {
 
 // Open opens the circuit of a key, as [Circuit.Key] shows it, until
 // [Breaker.Close] is called.
-func (b *Breaker) Open(key string) { b.byName(key).force(true, time.Now()) }
+func (b *Breaker) Open(key string) { b.byName(key).Force(true, time.Now()) }
 
 // Close closes the circuit of a key and forgets its failures. Results of
 // requests that are still running do not count any more.
-func (b *Breaker) Close(key string) { b.byName(key).force(false, time.Now()) }
+func (b *Breaker) Close(key string) { b.byName(key).Force(false, time.Now()) }
 
 func (b *Breaker) byName(name string) *circuit {
 	for _, c := range b.circuits.all() {
@@ -119,52 +125,70 @@ func (b *Breaker) keyOf(req *http.Request, model string) key {
 	return originKey(req, model)
 }
 
+// circuit is the circuit of one key.
+type circuit struct {
+	key key
+	breaker.Circuit
+}
+
+func (c *circuit) evictable(now time.Time) bool { return c.Evictable(now) }
+
 func (b *Breaker) circuit(k key, now time.Time) *circuit {
 	return b.circuits.get(k, now, b.newCircuit)
 }
 
-func (b *Breaker) failures() int {
+func (b *Breaker) newCircuit(k key) *circuit {
+	c := &circuit{key: k}
+	c.Init(b.config())
+	return c
+}
+
+// config is the policy with every zero and negative value resolved.
+func (b *Breaker) config() breaker.Config {
+	c := breaker.Config{
+		Failures: b.Failures, Ratio: b.Ratio, MinRequests: b.MinRequests, Probes: b.Probes,
+		// Unlike elsewhere a negative value means zero: a circuit without an open
+		// time or a probe is no circuit.
+		Window:     orDefault(max(b.Window, 0), 30*time.Second),
+		OpenFor:    orDefault(max(b.OpenFor, 0), 5*time.Second),
+		MaxOpenFor: orDefault(max(b.MaxOpenFor, 0), 60*time.Second),
+	}
+	c.OpenFor = min(c.OpenFor, c.MaxOpenFor)
 	switch {
 	case b.Failures < 0:
-		return math.MaxInt
+		c.Failures = math.MaxInt
 	case b.Failures == 0:
-		return 10
+		c.Failures = 10
 	}
-	return b.Failures
-}
-
-func (b *Breaker) ratio() float64 {
 	switch {
 	case b.Ratio < 0:
-		return math.Inf(1)
+		c.Ratio = math.Inf(1)
 	case b.Ratio == 0 || math.IsNaN(b.Ratio):
-		return 0.5
+		c.Ratio = 0.5
 	}
-	return b.Ratio
-}
-
-func (b *Breaker) minRequests() int {
 	switch {
 	case b.MinRequests < 0:
-		return 1
+		c.MinRequests = 1
 	case b.MinRequests == 0:
-		return 20
+		c.MinRequests = 20
 	}
-	return b.MinRequests
-}
-
-// Unlike elsewhere a negative value means zero here: a circuit without an open
-// time or a probe is no circuit.
-
-func (b *Breaker) window() time.Duration     { return orDefault(max(b.Window, 0), 30*time.Second) }
-func (b *Breaker) maxOpenFor() time.Duration { return orDefault(max(b.MaxOpenFor, 0), 60*time.Second) }
-func (b *Breaker) openFor() time.Duration {
-	return min(orDefault(max(b.OpenFor, 0), 5*time.Second), b.maxOpenFor())
-}
-
-func (b *Breaker) probes() int {
 	if b.Probes <= 0 {
-		return 2
+		c.Probes = 2
 	}
-	return b.Probes
+	return c
+}
+
+// circuitResult is what the end of an attempt of the class says about the
+// service. A rate limit proves it alive, but it is no success that would end a
+// row of failures.
+func (c Class) circuitResult() breaker.Result {
+	switch {
+	case c.failure():
+		return breaker.Failed
+	case c.alive():
+		return breaker.Alive
+	case c == RateLimited:
+		return breaker.Limited
+	}
+	return breaker.Neutral
 }

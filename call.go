@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
@@ -314,7 +315,7 @@ func (c *call) failed(r *result, err error, now time.Time) {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.swallowed(mono.Of(now).Sub(a.watch.started))
+	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.started))
 	c.regulate(a, o, now)
 	a.conclude(o)
 	a.end(finished)
@@ -415,11 +416,11 @@ func (c *call) serviceKey() key {
 
 // concluded passes the final verdict on an attempt to everyone who counts.
 func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Time) {
-	seen := o
+	class, notBefore := o.Class, o.NotBefore
 	if a.swallowed {
-		seen = &Outcome{Class: TimedOut, Reason: "black_hole"}
+		class, notBefore = TimedOut, time.Time{}
 	}
-	c.shifted(a.lease.done(seen, now), now)
+	c.shifted(a.lease.Done(class.circuitResult(), notBefore, now), now)
 	if rt := c.t.Retry; rt != nil && o.Class == Success {
 		retried := a.how == paid || a.how == hedging || a.how == deferred && c.detours().owed
 		if retried || a.number == 1 && a.how == first {
@@ -476,11 +477,11 @@ func (c *call) limited(changes []limit.Change, now time.Time) {
 	}
 }
 
-func (c *call) shifted(s shift, now time.Time) {
-	if s.from != s.to && s.to == CircuitClosed && c.queue != nil {
+func (c *call) shifted(s breaker.Transition, now time.Time) {
+	if s.From != s.To && s.To == breaker.Closed && c.queue != nil {
 		c.queue.SlowStart(now) // who has just come up is not to meet all that waited
 	}
-	if s.from != s.to && c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: s.from, To: s.to, Until: s.until})
+	if s.From != s.To && c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: CircuitState(s.From), To: CircuitState(s.To), Until: s.Until})
 	}
 }

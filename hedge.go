@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/latency"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -169,7 +170,7 @@ func (c *call) hedge(p *latency.Tracker) *attempt {
 	if c.ctx().Err() != nil || !c.root().allows() {
 		return nil
 	}
-	if c.circuit != nil && c.circuit.snapshot(now).State != CircuitClosed {
+	if c.circuit != nil && c.circuit.Snapshot(now).State != breaker.Closed {
 		return nil
 	}
 	if !p.TakeHedge() {
@@ -195,7 +196,7 @@ func (c *call) hedge(p *latency.Tracker) *attempt {
 	a := c.newAttempt()
 	a.permit = place
 	if c.circuit != nil {
-		l, _, _, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
+		l, _, _, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
 		if !ok {
 			c.queue.cancel(place)
 			p.RefundHedge()

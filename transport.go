@@ -52,6 +52,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
@@ -235,7 +236,7 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	if b := t.Breaker; b != nil {
 		k := b.keyOf(req, asked.model)
 		if c, ok := b.circuits.find(k); ok {
-			if until, ok := c.look(now); !ok {
+			if until, ok := c.Check(now); !ok {
 				return time.Time{}, open(k, until, now)
 			}
 		}
@@ -415,7 +416,7 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 		return 0, stop
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
-		if at, ok := c.circuit.look(now); !ok {
+		if at, ok := c.circuit.Check(now); !ok {
 			if !at.IsZero() && !c.t.Fallback.accepts(c.view(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
 				c.root().readmit()
 				return 0, deferred
@@ -459,7 +460,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		defer func() {
 			if !admitted {
 				c.queue.cancel(a.permit)
-				a.lease.done(&Outcome{Class: Canceled}, time.Now())
+				a.lease.Done(breaker.Neutral, time.Time{}, time.Now())
 			}
 		}()
 	}
@@ -474,7 +475,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			if c.circuit == nil {
 				c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)
 			}
-			if at, ok := c.circuit.look(now); !ok {
+			if at, ok := c.circuit.Check(now); !ok {
 				if err := c.await(at, now, &giveUp, how, had); err != nil {
 					return nil, err
 				}
@@ -510,7 +511,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			}
 		}
 		if c.circuit != nil {
-			l, s, at, ok := c.circuit.admit(now, c.t.Timeout.probeTerm())
+			l, s, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
 			if !ok {
 				c.queue.cancel(a.permit)
 				a.permit = limit.Permit{}
@@ -546,8 +547,8 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) e
 	if at.After(*giveUp) || !c.inTime(at.Sub(now), now) {
 		return refusal
 	}
-	changed := c.circuit.wait()
-	if _, ok := c.circuit.look(now); ok {
+	changed := c.circuit.Changed()
+	if _, ok := c.circuit.Check(now); ok {
 		return nil // it changed before we listened
 	}
 	timer := time.NewTimer(at.Sub(now))

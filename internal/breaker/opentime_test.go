@@ -1,4 +1,4 @@
-package snubber
+package breaker
 
 import (
 	"testing"
@@ -17,13 +17,12 @@ func TestCircuitOpenTime(t *testing.T) {
 	}{
 		{0, 0, []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 60 * time.Second, 60 * time.Second}, 60 * time.Second},
 		{time.Second, 3 * time.Second, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}, 3 * time.Second},
-		{time.Hour, 0, []time.Duration{60 * time.Second}, 60 * time.Second},
-		{-1, -1, []time.Duration{5 * time.Second, 10 * time.Second}, 60 * time.Second},
-		{1 << 62, 1<<63 - 1, []time.Duration{mono.Forever, mono.Forever}, mono.Forever},
+		{time.Minute, 0, []time.Duration{60 * time.Second}, 60 * time.Second},
+		{mono.Forever, mono.Forever, []time.Duration{mono.Forever, mono.Forever}, mono.Forever},
 	} {
 		seen := make([]map[time.Duration]bool, len(tt.want))
 		for range 50 {
-			r := newRig(t, &Breaker{OpenFor: tt.openFor, MaxOpenFor: tt.maxOpenFor})
+			r := newRig(t, Config{OpenFor: tt.openFor, MaxOpenFor: tt.maxOpenFor})
 			r.run("ffffffffff")
 			for i, want := range tt.want {
 				got := r.refused()
@@ -37,7 +36,7 @@ func TestCircuitOpenTime(t *testing.T) {
 				if want == mono.Forever {
 					break // and no clock goes there
 				}
-				r.after(got - 1).is(CircuitOpen).after(1).run("f").is(CircuitOpen)
+				r.after(got - 1).is(Open).after(1).run("f").is(Open)
 			}
 		}
 		for i, s := range seen {
@@ -62,20 +61,20 @@ func TestCircuitOpenTimeDecays(t *testing.T) {
 		{24 * time.Hour, 5 * time.Second},
 		{200 * 365 * 24 * time.Hour, 5 * time.Second},
 	} {
-		r := newRig(t, &Breaker{}).halfOpen()
+		r := newRig(t, Config{}).halfOpen()
 		for range 2 {
 			r.run("f").after(r.refused())
 		}
-		r.run("ss").is(CircuitClosed).after(tt.healthy).run("ffffffffff").is(CircuitOpen)
+		r.run("ss").is(Closed).after(tt.healthy).run("ffffffffff").is(Open)
 		if got := r.refused(); got < tt.want*4/5 || got > tt.want*6/5 {
 			t.Errorf("after three openings and %v of health: open for %v, want %v and a fifth", tt.healthy, got, tt.want)
 		}
 	}
 }
 
-// A failing server's own time is a floor of the open time, up to MaxOpenFor;
-// an earlier and longer one is not forgotten for a later and shorter.
-func TestCircuitFloor(t *testing.T) {
+// The open time lasts until a failing server's own time at least, up to
+// MaxOpenFor. A later and shorter time does not replace an earlier and longer one.
+func TestCircuitServerRetryAt(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		hints  []time.Duration // of the last failures
@@ -89,9 +88,9 @@ func TestCircuitFloor(t *testing.T) {
 		{"the longest", []time.Duration{30 * time.Second, 10 * time.Second}, 30 * time.Second, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t, &Breaker{Failures: len(tt.hints)})
+			r := newRig(t, Config{Failures: len(tt.hints)})
 			for _, h := range tt.hints {
-				r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(h)}, r.now)
+				r.send().Done(Failed, r.now.Add(h), r.now)
 			}
 			if got := r.refused(); got < tt.lo || got > tt.hi {
 				t.Errorf("open for %v, want %v to %v", got, tt.lo, tt.hi)
@@ -99,16 +98,16 @@ func TestCircuitFloor(t *testing.T) {
 		})
 	}
 	t.Run("of a probe", func(t *testing.T) {
-		r := newRig(t, &Breaker{}).halfOpen()
-		r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(45 * time.Second)}, r.now)
+		r := newRig(t, Config{}).halfOpen()
+		r.send().Done(Failed, r.now.Add(45*time.Second), r.now)
 		if got := r.refused(); got != 45*time.Second {
 			t.Errorf("open for %v, want 45s", got)
 		}
 	})
 	t.Run("of a closed circuit's past", func(t *testing.T) {
-		r := newRig(t, &Breaker{Failures: 1})
-		r.send().done(&Outcome{Class: Overloaded, NotBefore: r.now.Add(50 * time.Second)}, r.now)
-		r.after(r.refused()).run("ss").is(CircuitClosed).after(time.Hour).run("f")
+		r := newRig(t, Config{Failures: 1})
+		r.send().Done(Failed, r.now.Add(50*time.Second), r.now)
+		r.after(r.refused()).run("ss").is(Closed).after(time.Hour).run("f")
 		if got := r.refused(); got > 6*time.Second {
 			t.Errorf("open for %v, want 5s and a fifth", got)
 		}

@@ -1,4 +1,6 @@
-package snubber
+// Package breaker is the circuit of one key: closed, open or half-open. It knows no
+// request and no response, only whether what it let through has failed.
+package breaker
 
 import (
 	"errors"
@@ -13,23 +15,56 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// circuit is one key's breaker. gobreaker's two-step breaker is its transition
+// State is the state of a Circuit.
+type State uint8
+
+const (
+	Closed   State = iota // requests pass
+	HalfOpen              // a few pass, to find out
+	Open                  // none passes
+)
+
+// Result is how an admitted request ended.
+type Result uint8
+
+const (
+	Neutral Result = iota
+	Alive
+	Failed
+	Limited // alive, but asked to stay away until a time
+)
+
+// Config has no zero values: the caller resolves them.
+type Config struct {
+	Failures, MinRequests, Probes int
+	Ratio                         float64
+	Window, OpenFor, MaxOpenFor   time.Duration
+}
+
+// Snapshot is the state at a time.
+type Snapshot struct {
+	State                           State
+	Until                           time.Time
+	Forced                          bool
+	Requests, Failures, Consecutive int
+}
+
+// Circuit is one key's breaker. gobreaker's two-step breaker is its transition
 // table and nothing else: it is told of an outcome in one step, under our lock,
 // when the outcome is known. Its own windows count by the start of a call, so
 // that calls longer than the window would never count; its half-open places
 // have no expiry, so that one hung probe would reject for ever; its open time
 // is a constant. All three are kept here instead.
-type circuit struct {
-	b    *Breaker
-	key  key
-	open atomic.Bool // whether anything but closed: lets the look before the queue pass without the lock
+type Circuit struct {
+	config Config
+	open   atomic.Bool // whether anything but closed: lets the look before the queue pass without the lock
 
 	slowest atomic.Int64 // longest wait for a response's header seen, in ns
 
 	mu          sync.Mutex
 	table       *gobreaker.TwoStepCircuitBreaker[struct{}]
-	state       CircuitState // the table's, as it last reported it
-	epoch       uint32       // grows with each transition; outcomes of an older one change nothing
+	state       State  // the table's, as it last reported it
+	epoch       uint32 // grows with each transition; outcomes of an older one change nothing
 	counts      window
 	consecutive int
 	openings    int       // since it was last healthy: the exponent of the open time
@@ -49,30 +84,30 @@ type probe struct {
 	expires time.Time
 }
 
-// lease is the right to send one request.
-type lease struct {
-	c     *circuit
+// Permit is the right to send one request.
+type Permit struct {
+	c     *Circuit
 	epoch uint32
 	probe uint32 // 0: admitted by a closed circuit
 }
 
-// shift is a transition that took place, for the observer. The zero shift is none.
-type shift struct {
-	from, to CircuitState
-	until    time.Time
+// Transition is a change of state. The zero Transition is none.
+type Transition struct {
+	From, To State
+	Until    time.Time
 }
 
 var errFailed = errors.New("failed")
 
-func (b *Breaker) newCircuit(k key) *circuit {
-	c := &circuit{b: b, key: k}
+// Init makes c a closed circuit. It must not be copied after.
+func (c *Circuit) Init(config Config) {
+	c.config = config
 	c.table = c.newTable()
-	return c
 }
 
-func (c *circuit) newTable() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+func (c *Circuit) newTable() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: uint32(min(c.b.probes(), math.MaxUint32)),
+		MaxRequests: uint32(min(c.config.Probes, math.MaxUint32)),
 		// The open time is until; the table's own, which zero would make a
 		// minute, only has to have passed by then.
 		Timeout: 1,
@@ -82,22 +117,22 @@ func (c *circuit) newTable() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateClosed:
-				c.state = CircuitClosed
+				c.state = Closed
 			case gobreaker.StateHalfOpen:
-				c.state = CircuitHalfOpen
+				c.state = HalfOpen
 			default:
-				c.state = CircuitOpen
+				c.state = Open
 			}
 		},
 	})
 }
 
 // evictable: an open circuit is knowledge, a closed one can be made again.
-func (c *circuit) evictable(time.Time) bool { return !c.open.Load() }
+func (c *Circuit) Evictable(time.Time) bool { return !c.open.Load() }
 
 // look reports whether a request would be admitted, and if not, when to come
 // back; at is zero where nobody can say. It takes nothing.
-func (c *circuit) look(now time.Time) (at time.Time, ok bool) {
+func (c *Circuit) Check(now time.Time) (at time.Time, ok bool) {
 	if !c.open.Load() {
 		return time.Time{}, true
 	}
@@ -106,7 +141,7 @@ func (c *circuit) look(now time.Time) (at time.Time, ok bool) {
 	return c.lookLocked(now)
 }
 
-func (c *circuit) lookLocked(now time.Time) (time.Time, bool) {
+func (c *Circuit) lookLocked(now time.Time) (time.Time, bool) {
 	switch {
 	case c.byHand:
 		return time.Time{}, false
@@ -116,7 +151,7 @@ func (c *circuit) lookLocked(now time.Time) (time.Time, bool) {
 		return c.until, false
 	}
 	c.expireLocked(now)
-	if len(c.leases) < c.b.probes() {
+	if len(c.leases) < c.config.Probes {
 		return time.Time{}, true
 	}
 	at := c.leases[0].expires
@@ -128,7 +163,7 @@ func (c *circuit) lookLocked(now time.Time) (time.Time, bool) {
 	return at, false
 }
 
-func (c *circuit) expireLocked(now time.Time) {
+func (c *Circuit) expireLocked(now time.Time) {
 	live := c.leases[:0]
 	for _, p := range c.leases {
 		if now.Before(p.expires) {
@@ -139,23 +174,23 @@ func (c *circuit) expireLocked(now time.Time) {
 }
 
 // admit takes a place; term is how long a probe may keep it.
-func (c *circuit) admit(now time.Time, term time.Duration) (l lease, s shift, at time.Time, ok bool) {
+func (c *Circuit) Acquire(now time.Time, term time.Duration) (l Permit, s Transition, at time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if at, ok = c.lookLocked(now); !ok {
 		return l, s, at, false
 	}
-	l = lease{c: c, epoch: c.epoch}
+	l = Permit{c: c, epoch: c.epoch}
 	if !c.open.Load() {
 		return l, s, at, true
 	}
-	if c.state == CircuitOpen {
+	if c.state == Open {
 		// The table leaves open when its state is read. Reading it any earlier
 		// than here would do so too.
-		if c.table.State(); c.state == CircuitOpen {
-			return lease{}, s, c.until, false
+		if c.table.State(); c.state == Open {
+			return Permit{}, s, c.until, false
 		}
-		s = c.shiftedLocked(CircuitOpen, now)
+		s = c.shiftedLocked(Open, now)
 		l.epoch = c.epoch
 	}
 	c.nextProbe++
@@ -165,7 +200,7 @@ func (c *circuit) admit(now time.Time, term time.Duration) (l lease, s shift, at
 }
 
 // header notes how long a response's header took.
-func (l lease) header(took time.Duration) {
+func (l Permit) Header(took time.Duration) {
 	if l.c == nil {
 		return
 	}
@@ -177,12 +212,12 @@ func (l lease) header(took time.Duration) {
 // swallowed reports whether a caller's own deadline, passed after so long
 // without a response header, says that the service hangs. Callers with short
 // deadlines would otherwise hide a black hole for ever.
-func (l lease) swallowed(ran time.Duration) bool {
+func (l Permit) BlackHole(ran time.Duration) bool {
 	return l.c != nil && ran >= 10*time.Second && int64(ran/2) > l.c.slowest.Load()
 }
 
 // done reports how the admitted request ended, once.
-func (l lease) done(o *Outcome, now time.Time) (s shift) {
+func (l Permit) Done(r Result, notBefore, now time.Time) (s Transition) {
 	c := l.c
 	if c == nil {
 		return s
@@ -200,26 +235,26 @@ func (l lease) done(o *Outcome, now time.Time) (s shift) {
 	}
 	was := c.state
 	switch {
-	case o.Class.failure():
+	case r == Failed:
 		c.consecutive++
-		if o.NotBefore.After(c.floor) {
-			c.floor = o.NotBefore
+		if notBefore.After(c.floor) {
+			c.floor = notBefore
 		}
-		c.counts.add(now, c.b.window(), true)
+		c.counts.add(now, c.config.Window, true)
 		c.tellLocked(errFailed)
-	case o.Class.alive():
+	case r == Alive:
 		c.consecutive = 0
-		c.counts.add(now, c.b.window(), false)
-		if was != CircuitClosed {
+		c.counts.add(now, c.config.Window, false)
+		if was != Closed {
 			c.tellLocked(nil)
 		}
-	case was == CircuitHalfOpen && o.Class == RateLimited && o.NotBefore.After(now):
+	case was == HalfOpen && r == Limited && notBefore.After(now):
 		// Alive, but probing before the server's time would be refused again.
-		c.until = mono.Earlier(o.NotBefore, now.Add(c.b.maxOpenFor()))
+		c.until = mono.Earlier(notBefore, now.Add(c.config.MaxOpenFor))
 	}
 	if c.state != was {
 		s = c.shiftedLocked(was, now)
-	} else if was == CircuitHalfOpen {
+	} else if was == HalfOpen {
 		c.wakeLocked() // a place is free
 	}
 	return s
@@ -227,42 +262,42 @@ func (l lease) done(o *Outcome, now time.Time) (s shift) {
 
 // tellLocked feeds one outcome to the transition table. A closed circuit's
 // successes are not told: they change nothing there, and every call would pay.
-func (c *circuit) tellLocked(err error) {
+func (c *Circuit) tellLocked(err error) {
 	if done, refused := c.table.Allow(); refused == nil {
 		done(err)
 	}
 }
 
-func (c *circuit) tripsLocked() bool {
-	if c.consecutive >= c.b.failures() {
+func (c *Circuit) tripsLocked() bool {
+	if c.consecutive >= c.config.Failures {
 		return true
 	}
-	ok, failed := c.counts.sums(c.counts.last, c.b.window())
+	ok, failed := c.counts.sums(c.counts.last, c.config.Window)
 	n := ok + failed
-	return n >= c.b.minRequests() && float64(failed) >= c.b.ratio()*float64(n)
+	return n >= c.config.MinRequests && float64(failed) >= c.config.Ratio*float64(n)
 }
 
 // shiftedLocked settles a transition that the table has made.
-func (c *circuit) shiftedLocked(from CircuitState, now time.Time) shift {
+func (c *Circuit) shiftedLocked(from State, now time.Time) Transition {
 	c.epoch++
 	c.leases = c.leases[:0]
 	switch c.state {
-	case CircuitOpen:
+	case Open:
 		c.until = now.Add(c.openTimeLocked(from, now))
 		c.openings++
 		c.open.Store(true)
-	case CircuitClosed:
+	case Closed:
 		c.resetLocked(now)
 	}
 	c.wakeLocked()
-	s := shift{from: from, to: c.state}
-	if s.to == CircuitOpen {
-		s.until = c.until
+	s := Transition{From: from, To: c.state}
+	if s.To == Open {
+		s.Until = c.until
 	}
 	return s
 }
 
-func (c *circuit) resetLocked(now time.Time) {
+func (c *Circuit) resetLocked(now time.Time) {
 	c.counts, c.consecutive = window{}, 0
 	c.until, c.floor, c.closedAt = time.Time{}, time.Time{}, now
 	c.open.Store(false)
@@ -270,12 +305,12 @@ func (c *circuit) resetLocked(now time.Time) {
 
 // openTimeLocked is the exponential open time, at least what the server asked
 // for, at most MaxOpenFor.
-func (c *circuit) openTimeLocked(from CircuitState, now time.Time) time.Duration {
-	if from == CircuitClosed && !c.closedAt.IsZero() {
+func (c *Circuit) openTimeLocked(from State, now time.Time) time.Duration {
+	if from == Closed && !c.closedAt.IsZero() {
 		c.openings = max(0, c.openings-int(min(now.Sub(c.closedAt)/time.Minute, math.MaxInt32)))
 	}
-	limit := c.b.maxOpenFor()
-	d := c.b.openFor()
+	limit := c.config.MaxOpenFor
+	d := c.config.OpenFor
 	for range min(c.openings, 64) {
 		if d = 2 * d; d >= limit {
 			d = limit
@@ -288,7 +323,7 @@ func (c *circuit) openTimeLocked(from CircuitState, now time.Time) time.Duration
 
 // wait returns a channel that is closed at the next transition or when a
 // probe's place becomes free.
-func (c *circuit) wait() <-chan struct{} {
+func (c *Circuit) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changed == nil {
@@ -297,7 +332,7 @@ func (c *circuit) wait() <-chan struct{} {
 	return c.changed
 }
 
-func (c *circuit) wakeLocked() {
+func (c *Circuit) wakeLocked() {
 	if c.changed != nil {
 		close(c.changed)
 		c.changed = nil // made anew by the next waiter: a kept channel would outlive a synctest bubble
@@ -306,31 +341,31 @@ func (c *circuit) wakeLocked() {
 
 // force opens or closes by hand. A fresh table is the only way to a chosen
 // state: gobreaker has none of its own.
-func (c *circuit) force(open bool, now time.Time) {
+func (c *Circuit) Force(open bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch++
 	c.leases, c.openings = nil, 0
-	c.table, c.state = c.newTable(), CircuitClosed
+	c.table, c.state = c.newTable(), Closed
 	c.resetLocked(now)
 	c.byHand = open
 	c.open.Store(open)
 	c.wakeLocked()
 }
 
-func (c *circuit) snapshot(now time.Time) Circuit {
+func (c *Circuit) Snapshot(now time.Time) Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Circuit{Key: c.key.String(), ByHand: c.byHand, Consecutive: c.consecutive}
-	ok, failed := c.counts.sums(now, c.b.window())
+	s := Snapshot{Forced: c.byHand, Consecutive: c.consecutive}
+	ok, failed := c.counts.sums(now, c.config.Window)
 	s.Requests, s.Failures = ok+failed, failed
 	switch {
 	case c.byHand, c.open.Load() && now.Before(c.until):
-		if s.State = CircuitOpen; !c.until.IsZero() {
+		if s.State = Open; !c.until.IsZero() {
 			s.Until = now.Add(c.until.Sub(now)) // on today's wall clock
 		}
 	case c.open.Load():
-		s.State = CircuitHalfOpen
+		s.State = HalfOpen
 	}
 	return s
 }

@@ -1,0 +1,67 @@
+package snubber
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
+	"github.com/seed-9e4f5248/snubber/internal/mono"
+)
+
+// A circuit counts each class as the table of classes says: as a failure, as a
+// sign of life, or not at all.
+func TestBreakerClasses(t *testing.T) {
+	for class, want := range map[Class]breaker.Result{
+		Success: breaker.Alive, TooLong: breaker.Alive, Filtered: breaker.Alive, Invalid: breaker.Alive,
+		QuotaExhausted: breaker.Neutral, Transient: breaker.Neutral, Canceled: breaker.Neutral, Rejected: breaker.Neutral,
+		RateLimited: breaker.Limited,
+		Overloaded:  breaker.Failed, ServerError: breaker.Failed, Unreachable: breaker.Failed, TimedOut: breaker.Failed,
+	} {
+		t.Run(class.String(), func(t *testing.T) {
+			if got := class.circuitResult(); got != want {
+				t.Errorf("%v counts as %v, want %v", class, got, want)
+			}
+		})
+	}
+}
+
+// Zero values are the documented policy, and negative ones what the fields say.
+func TestBreakerDefaults(t *testing.T) {
+	usual := breaker.Config{
+		Failures: 10, Ratio: 0.5, MinRequests: 20, Probes: 2,
+		Window: 30 * time.Second, OpenFor: 5 * time.Second, MaxOpenFor: time.Minute,
+	}
+	with := func(change func(c *breaker.Config)) breaker.Config {
+		c := usual
+		change(&c)
+		return c
+	}
+	for name, tt := range map[string]struct {
+		b    *Breaker
+		want breaker.Config
+	}{
+		"zero":              {&Breaker{}, usual},
+		"failures":          {&Breaker{Failures: 3}, with(func(c *breaker.Config) { c.Failures = 3 })},
+		"no failures":       {&Breaker{Failures: -1}, with(func(c *breaker.Config) { c.Failures = math.MaxInt })},
+		"ratio":             {&Breaker{Ratio: 0.1}, with(func(c *breaker.Config) { c.Ratio = 0.1 })},
+		"no ratio":          {&Breaker{Ratio: -1}, with(func(c *breaker.Config) { c.Ratio = math.Inf(1) })},
+		"ratio NaN":         {&Breaker{Ratio: math.NaN()}, usual},
+		"requests":          {&Breaker{MinRequests: 5}, with(func(c *breaker.Config) { c.MinRequests = 5 })},
+		"no minimum":        {&Breaker{MinRequests: -1}, with(func(c *breaker.Config) { c.MinRequests = 1 })},
+		"probes":            {&Breaker{Probes: 7}, with(func(c *breaker.Config) { c.Probes = 7 })},
+		"negative probes":   {&Breaker{Probes: -1}, usual},
+		"window":            {&Breaker{Window: time.Hour}, with(func(c *breaker.Config) { c.Window = time.Hour })},
+		"negative window":   {&Breaker{Window: -1}, usual},
+		"open time":         {&Breaker{OpenFor: time.Second}, with(func(c *breaker.Config) { c.OpenFor = time.Second })},
+		"open time beyond":  {&Breaker{OpenFor: time.Hour}, with(func(c *breaker.Config) { c.OpenFor = time.Minute })},
+		"negative times":    {&Breaker{OpenFor: -1, MaxOpenFor: -1}, usual},
+		"endless open time": {&Breaker{OpenFor: 1 << 62, MaxOpenFor: 1<<63 - 1}, with(func(c *breaker.Config) { c.OpenFor, c.MaxOpenFor = mono.Forever, mono.Forever })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := tt.b.config(); got != tt.want {
+				t.Errorf("config = %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
