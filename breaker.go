@@ -60,15 +60,7 @@ const (
 )
 
 // String is "closed", "half-open" or "open".
-func (s CircuitState) String() string {
-	switch s {
-	case CircuitClosed:
-		return "closed"
-	case CircuitHalfOpen:
-		return "half-open"
-	}
-	return "open"
-}
+func (s CircuitState) String() string { return breaker.State(s).String() }
 
 // Circuit is a snapshot of one circuit.
 type Circuit struct {

@@ -1,5 +1,6 @@
-// Package breaker is the circuit of one key: closed, open or half-open. It knows no
-// request and no response, only whether what it let through has failed.
+// Package breaker is the circuit breaker of one key: closed, open or half-open.
+// It knows how the requests that it admitted ended and how long they took. It
+// does not know what a request is, which key it is for, or what failed.
 package breaker
 
 import (
@@ -13,106 +14,131 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/seed-9e4f5248/snubber/internal/mono"
+	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
-// State is the state of a Circuit.
+// State is the state of a [Circuit].
 type State uint8
 
 const (
 	Closed   State = iota // requests pass
-	HalfOpen              // a few pass, to find out
-	Open                  // none passes
+	HalfOpen              // a few requests pass, to find out
+	Open                  // no request passes
 )
 
-// Result is how an admitted request ended.
+// String is "closed", "half-open" or "open".
+func (s State) String() string {
+	switch s {
+	case Closed:
+		return "closed"
+	case HalfOpen:
+		return "half-open"
+	}
+	return "open"
+}
+
+// Result is what the end of an admitted request says about the service.
 type Result uint8
 
 const (
-	Neutral Result = iota
-	Alive
-	Failed
-	Limited // alive, but asked to stay away until a time
+	Neutral Result = iota // nothing: the circuit counts neither a success nor a failure
+	Alive                 // the service works
+	Failed                // the service does not work
+	Limited               // neutral, and a half-open circuit admits no probe before the server's time
 )
 
-// Config has no zero values: the caller resolves them.
+// Config is the policy of a [Circuit]. All of its values count as they are: zero
+// stands for no default.
 type Config struct {
-	Failures, MinRequests, Probes int
-	Ratio                         float64
-	Window, OpenFor, MaxOpenFor   time.Duration
+	Failures    int           // so many failures in a row open the circuit
+	Ratio       float64       // so large a share of the results in Window opens it
+	MinRequests int           // Ratio applies from so many results on
+	Probes      int           // requests at a time while half-open, and successes that close the circuit
+	Window      time.Duration // the time over which results are counted
+	OpenFor     time.Duration // the first open time, which doubles with each further opening
+	MaxOpenFor  time.Duration // the longest open time
 }
 
-// Snapshot is the state at a time.
-type Snapshot struct {
-	State                           State
-	Until                           time.Time
-	Forced                          bool
-	Requests, Failures, Consecutive int
-}
-
-// Circuit is one key's breaker. gobreaker's two-step breaker is its transition
-// table and nothing else: it is told of an outcome in one step, under our lock,
-// when the outcome is known. Its own windows count by the start of a call, so
-// that calls longer than the window would never count; its half-open places
-// have no expiry, so that one hung probe would reject for ever; its open time
-// is a constant. All three are kept here instead.
+// Circuit is the circuit breaker of one key. [Circuit.Init] makes it ready. It is
+// safe for concurrent use and must not be copied.
+//
+// gobreaker's two-step breaker is its transition table and nothing else: it
+// gets a result in one step, under our lock, when the result is known. Its own
+// windows count by the start of a request, so requests longer than the window
+// would never count. Its half-open places do not expire, so one hung probe would
+// reject for ever. Its open time is a constant. All three are kept here instead.
 type Circuit struct {
 	config Config
-	open   atomic.Bool // whether anything but closed: lets the look before the queue pass without the lock
+	// notClosed is whether the state is any but closed. It lets Check and
+	// Evictable answer without the lock.
+	notClosed atomic.Bool
+	// slowest is the longest time that a response's header took so far, in ns.
+	slowest atomic.Int64
 
-	slowest atomic.Int64 // longest wait for a response's header seen, in ns
-
-	mu          sync.Mutex
-	table       *gobreaker.TwoStepCircuitBreaker[struct{}]
-	state       State  // the table's, as it last reported it
-	epoch       uint32 // grows with each transition; outcomes of an older one change nothing
-	counts      window
-	consecutive int
-	openings    int       // since it was last healthy: the exponent of the open time
-	until       time.Time // no request before
-	closedAt    time.Time
-	floor       time.Time // the latest time a failing server asked for
-	byHand      bool
-	leases      []probe
-	nextProbe   uint32
-	changed     chan struct{} // closed at the next transition; nil while nobody waits
+	mu            sync.Mutex
+	gobreaker     *gobreaker.TwoStepCircuitBreaker[struct{}]
+	state         State  // gobreaker's, as it last reported it
+	epoch         uint32 // grows with each transition; results of an older epoch change nothing
+	counts        window
+	consecutive   int
+	openings      int       // since the circuit was last healthy: the exponent of the open time
+	until         time.Time // no request passes before
+	closedAt      time.Time
+	serverRetryAt time.Time // the latest time that a failing server asked for
+	forced        bool      // opened by Force
+	probes        []probe
+	lastProbe     uint32
+	changed       notify.Broadcast
 }
 
-// probe is a place of a half-open circuit. It is a lease: a request that hangs
-// or is abandoned gives its place back when the time is over.
+// probe is a taken place of a half-open circuit. The place is free again when
+// the request ends or at expires, whichever is first: a request that hangs must
+// not keep it for ever.
 type probe struct {
 	id      uint32
 	expires time.Time
 }
 
-// Permit is the right to send one request.
+// Permit is the right to send one request. The zero Permit is of no circuit: its
+// methods do nothing.
 type Permit struct {
 	c     *Circuit
 	epoch uint32
 	probe uint32 // 0: admitted by a closed circuit
 }
 
-// Transition is a change of state. The zero Transition is none.
+// Transition is a change of state. The zero Transition is none: From equals To.
 type Transition struct {
 	From, To State
-	Until    time.Time
+	Until    time.Time // of a circuit that opened: when it will admit probes
+}
+
+// Snapshot is the state of a circuit at one time.
+type Snapshot struct {
+	State       State
+	Until       time.Time // of an open circuit: when it will admit probes; zero if Forced
+	Forced      bool      // opened by [Circuit.Force]
+	Requests    int       // results in the window, without the neutral ones
+	Failures    int       // those that failed
+	Consecutive int       // failures in a row up to now
 }
 
 var errFailed = errors.New("failed")
 
-// Init makes c a closed circuit. It must not be copied after.
+// Init makes c a closed circuit. Call it once, before any other method.
 func (c *Circuit) Init(config Config) {
 	c.config = config
-	c.table = c.newTable()
+	c.gobreaker = c.newGobreaker()
 }
 
-func (c *Circuit) newTable() *gobreaker.TwoStepCircuitBreaker[struct{}] {
+func (c *Circuit) newGobreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: uint32(min(c.config.Probes, math.MaxUint32)),
-		// The open time is until; the table's own, which zero would make a
-		// minute, only has to have passed by then.
+		// The open time is until. gobreaker's own only has to have passed by
+		// then; zero would make it a minute.
 		Timeout: 1,
-		// Both are called under gobreaker's lock: calling the table from them
-		// would deadlock.
+		// gobreaker calls both under its lock: calling it from them would
+		// deadlock.
 		ReadyToTrip: func(gobreaker.Counts) bool { return c.tripsLocked() },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
@@ -127,35 +153,36 @@ func (c *Circuit) newTable() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	})
 }
 
-// evictable: an open circuit is knowledge, a closed one can be made again.
-func (c *Circuit) Evictable(time.Time) bool { return !c.open.Load() }
+// Evictable reports whether c may be forgotten. A closed circuit can be made
+// again; an open one is knowledge.
+func (c *Circuit) Evictable(time.Time) bool { return !c.notClosed.Load() }
 
-// look reports whether a request would be admitted, and if not, when to come
-// back; at is zero where nobody can say. It takes nothing.
-func (c *Circuit) Check(now time.Time) (at time.Time, ok bool) {
-	if !c.open.Load() {
+// Check reports whether [Circuit.Acquire] would admit a request now. If not,
+// retryAt is when it may be admitted, zero if nobody can say. Check takes nothing.
+func (c *Circuit) Check(now time.Time) (retryAt time.Time, ok bool) {
+	if !c.notClosed.Load() {
 		return time.Time{}, true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lookLocked(now)
+	return c.checkLocked(now)
 }
 
-func (c *Circuit) lookLocked(now time.Time) (time.Time, bool) {
+func (c *Circuit) checkLocked(now time.Time) (time.Time, bool) {
 	switch {
-	case c.byHand:
+	case c.forced:
 		return time.Time{}, false
-	case !c.open.Load():
+	case !c.notClosed.Load():
 		return time.Time{}, true
 	case now.Before(c.until):
 		return c.until, false
 	}
 	c.expireLocked(now)
-	if len(c.leases) < c.config.Probes {
+	if len(c.probes) < c.config.Probes {
 		return time.Time{}, true
 	}
-	at := c.leases[0].expires
-	for _, p := range c.leases[1:] {
+	at := c.probes[0].expires
+	for _, p := range c.probes[1:] {
 		if p.expires.Before(at) {
 			at = p.expires
 		}
@@ -164,106 +191,111 @@ func (c *Circuit) lookLocked(now time.Time) (time.Time, bool) {
 }
 
 func (c *Circuit) expireLocked(now time.Time) {
-	live := c.leases[:0]
-	for _, p := range c.leases {
+	live := c.probes[:0]
+	for _, p := range c.probes {
 		if now.Before(p.expires) {
 			live = append(live, p)
 		}
 	}
-	c.leases = live
+	c.probes = live
 }
 
-// admit takes a place; term is how long a probe may keep it.
-func (c *Circuit) Acquire(now time.Time, term time.Duration) (l Permit, s Transition, at time.Time, ok bool) {
+// Acquire admits a request, or reports when it may be admitted, as
+// [Circuit.Check] does. While the circuit is half-open, the request takes one of
+// the places of probes until its [Permit.Done], for ttl at most. t is the
+// transition that the request has caused.
+func (c *Circuit) Acquire(now time.Time, ttl time.Duration) (p Permit, t Transition, retryAt time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if at, ok = c.lookLocked(now); !ok {
-		return l, s, at, false
+	if retryAt, ok = c.checkLocked(now); !ok {
+		return p, t, retryAt, false
 	}
-	l = Permit{c: c, epoch: c.epoch}
-	if !c.open.Load() {
-		return l, s, at, true
+	p = Permit{c: c, epoch: c.epoch}
+	if !c.notClosed.Load() {
+		return p, t, retryAt, true
 	}
 	if c.state == Open {
-		// The table leaves open when its state is read. Reading it any earlier
-		// than here would do so too.
-		if c.table.State(); c.state == Open {
-			return Permit{}, s, c.until, false
+		// gobreaker leaves the open state when its state is read. Reading it any
+		// earlier than here would do so too.
+		if c.gobreaker.State(); c.state == Open {
+			return Permit{}, t, c.until, false
 		}
-		s = c.shiftedLocked(Open, now)
-		l.epoch = c.epoch
+		t = c.transitionLocked(Open, now)
+		p.epoch = c.epoch
 	}
-	c.nextProbe++
-	l.probe = c.nextProbe
-	c.leases = append(c.leases, probe{id: l.probe, expires: now.Add(term)})
-	return l, s, at, true
+	c.lastProbe++
+	p.probe = c.lastProbe
+	c.probes = append(c.probes, probe{id: p.probe, expires: now.Add(ttl)})
+	return p, t, retryAt, true
 }
 
-// header notes how long a response's header took.
-func (l Permit) Header(took time.Duration) {
-	if l.c == nil {
+// Header notes how long the response's header took.
+func (p Permit) Header(took time.Duration) {
+	if p.c == nil {
 		return
 	}
-	for seen := l.c.slowest.Load(); int64(took) > seen && !l.c.slowest.CompareAndSwap(seen, int64(took)); {
-		seen = l.c.slowest.Load()
+	for seen := p.c.slowest.Load(); int64(took) > seen && !p.c.slowest.CompareAndSwap(seen, int64(took)); {
+		seen = p.c.slowest.Load()
 	}
 }
 
-// swallowed reports whether a caller's own deadline, passed after so long
-// without a response header, says that the service hangs. Callers with short
-// deadlines would otherwise hide a black hole for ever.
-func (l Permit) BlackHole(ran time.Duration) bool {
-	return l.c != nil && ran >= 10*time.Second && int64(ran/2) > l.c.slowest.Load()
+// BlackHole reports whether a caller's own deadline, passed after so long
+// without a response's header, means that the service hangs: 10 s at least, and
+// twice as long as any header took so far. Callers with short deadlines would
+// otherwise hide a hanging service for ever.
+func (p Permit) BlackHole(ran time.Duration) bool {
+	return p.c != nil && ran >= 10*time.Second && int64(ran/2) > p.c.slowest.Load()
 }
 
-// done reports how the admitted request ended, once.
-func (l Permit) Done(r Result, notBefore, now time.Time) (s Transition) {
-	c := l.c
+// Done reports how the admitted request ended. Call it once. notBefore is the
+// server's own time for the next request, zero if it gave none.
+func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
+	c := p.c
 	if c == nil {
-		return s
+		return t
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if l.epoch != c.epoch {
-		return s
+	if p.epoch != c.epoch {
+		return t
 	}
-	for i, p := range c.leases {
-		if p.id == l.probe {
-			c.leases = append(c.leases[:i], c.leases[i+1:]...)
+	for i := range c.probes {
+		if c.probes[i].id == p.probe {
+			c.probes = append(c.probes[:i], c.probes[i+1:]...)
 			break
 		}
 	}
-	was := c.state
+	from := c.state
 	switch {
 	case r == Failed:
 		c.consecutive++
-		if notBefore.After(c.floor) {
-			c.floor = notBefore
+		if notBefore.After(c.serverRetryAt) {
+			c.serverRetryAt = notBefore
 		}
 		c.counts.add(now, c.config.Window, true)
-		c.tellLocked(errFailed)
+		c.recordLocked(errFailed)
 	case r == Alive:
 		c.consecutive = 0
 		c.counts.add(now, c.config.Window, false)
-		if was != Closed {
-			c.tellLocked(nil)
+		if from != Closed {
+			c.recordLocked(nil)
 		}
-	case was == HalfOpen && r == Limited && notBefore.After(now):
-		// Alive, but probing before the server's time would be refused again.
+	case r == Limited && from == HalfOpen && notBefore.After(now):
+		// The server would refuse another probe before its time.
 		c.until = mono.Earlier(notBefore, now.Add(c.config.MaxOpenFor))
 	}
-	if c.state != was {
-		s = c.shiftedLocked(was, now)
-	} else if was == HalfOpen {
-		c.wakeLocked() // a place is free
+	if c.state != from {
+		t = c.transitionLocked(from, now)
+	} else if from == HalfOpen {
+		c.changed.Wake() // a place is free
 	}
-	return s
+	return t
 }
 
-// tellLocked feeds one outcome to the transition table. A closed circuit's
-// successes are not told: they change nothing there, and every call would pay.
-func (c *Circuit) tellLocked(err error) {
-	if done, refused := c.table.Allow(); refused == nil {
+// recordLocked gives one result to gobreaker. The successes of a closed circuit
+// are left out: they change nothing there, and every request would pay.
+func (c *Circuit) recordLocked(err error) {
+	if done, refused := c.gobreaker.Allow(); refused == nil {
 		done(err)
 	}
 }
@@ -277,34 +309,34 @@ func (c *Circuit) tripsLocked() bool {
 	return n >= c.config.MinRequests && float64(failed) >= c.config.Ratio*float64(n)
 }
 
-// shiftedLocked settles a transition that the table has made.
-func (c *Circuit) shiftedLocked(from State, now time.Time) Transition {
+// transitionLocked completes the transition that gobreaker has made.
+func (c *Circuit) transitionLocked(from State, now time.Time) Transition {
 	c.epoch++
-	c.leases = c.leases[:0]
+	c.probes = c.probes[:0]
 	switch c.state {
 	case Open:
 		c.until = now.Add(c.openTimeLocked(from, now))
 		c.openings++
-		c.open.Store(true)
+		c.notClosed.Store(true)
 	case Closed:
 		c.resetLocked(now)
 	}
-	c.wakeLocked()
-	s := Transition{From: from, To: c.state}
-	if s.To == Open {
-		s.Until = c.until
+	c.changed.Wake()
+	t := Transition{From: from, To: c.state}
+	if t.To == Open {
+		t.Until = c.until
 	}
-	return s
+	return t
 }
 
 func (c *Circuit) resetLocked(now time.Time) {
 	c.counts, c.consecutive = window{}, 0
-	c.until, c.floor, c.closedAt = time.Time{}, time.Time{}, now
-	c.open.Store(false)
+	c.until, c.serverRetryAt, c.closedAt = time.Time{}, time.Time{}, now
+	c.notClosed.Store(false)
 }
 
-// openTimeLocked is the exponential open time, at least what the server asked
-// for, at most MaxOpenFor.
+// openTimeLocked is the exponential open time with its jitter. It is at least
+// what the server asked for and at most MaxOpenFor.
 func (c *Circuit) openTimeLocked(from State, now time.Time) time.Duration {
 	if from == Closed && !c.closedAt.IsZero() {
 		c.openings = max(0, c.openings-int(min(now.Sub(c.closedAt)/time.Minute, math.MaxInt32)))
@@ -318,91 +350,47 @@ func (c *Circuit) openTimeLocked(from State, now time.Time) time.Duration {
 		}
 	}
 	d = d*4/5 + rand.N(d*2/5+1)
-	return min(max(d, c.floor.Sub(now)), limit)
+	return min(max(d, c.serverRetryAt.Sub(now)), limit)
 }
 
-// wait returns a channel that is closed at the next transition or when a
-// probe's place becomes free.
+// Changed returns a channel that is closed at the next transition, or when the
+// place of a probe becomes free because its request has ended.
 func (c *Circuit) Changed() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.changed == nil {
-		c.changed = make(chan struct{})
-	}
-	return c.changed
+	return c.changed.Wait()
 }
 
-func (c *Circuit) wakeLocked() {
-	if c.changed != nil {
-		close(c.changed)
-		c.changed = nil // made anew by the next waiter: a kept channel would outlive a synctest bubble
-	}
-}
-
-// force opens or closes by hand. A fresh table is the only way to a chosen
-// state: gobreaker has none of its own.
+// Force opens the circuit until it is forced closed, or closes it and forgets
+// what it counted. Results of requests that were admitted before do not count
+// any more.
 func (c *Circuit) Force(open bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch++
-	c.leases, c.openings = nil, 0
-	c.table, c.state = c.newTable(), Closed
+	c.probes, c.openings = nil, 0
+	c.gobreaker, c.state = c.newGobreaker(), Closed // gobreaker has no other way to a chosen state
 	c.resetLocked(now)
-	c.byHand = open
-	c.open.Store(open)
-	c.wakeLocked()
+	c.forced = open
+	c.notClosed.Store(open)
+	c.changed.Wake()
 }
 
+// Snapshot returns the state now. A circuit whose open time has passed is
+// half-open, although no request has asked yet.
 func (c *Circuit) Snapshot(now time.Time) Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Snapshot{Forced: c.byHand, Consecutive: c.consecutive}
+	s := Snapshot{Forced: c.forced, Consecutive: c.consecutive}
 	ok, failed := c.counts.sums(now, c.config.Window)
 	s.Requests, s.Failures = ok+failed, failed
 	switch {
-	case c.byHand, c.open.Load() && now.Before(c.until):
+	case c.forced, c.notClosed.Load() && now.Before(c.until):
 		if s.State = Open; !c.until.IsZero() {
 			s.Until = now.Add(c.until.Sub(now)) // on today's wall clock
 		}
-	case c.open.Load():
+	case c.notClosed.Load():
 		s.State = HalfOpen
 	}
 	return s
-}
-
-// window counts outcomes over time in ten exact buckets.
-type window struct {
-	buckets [10]struct {
-		slot       int64
-		ok, failed uint32
-	}
-	last time.Time // of the latest outcome
-}
-
-func (w *window) slot(now time.Time, width time.Duration) int64 {
-	return int64(mono.Of(now)) / int64(max(width/time.Duration(len(w.buckets)), 1))
-}
-
-func (w *window) add(now time.Time, width time.Duration, failed bool) {
-	slot := w.slot(now, width)
-	b := &w.buckets[uint64(slot)%uint64(len(w.buckets))]
-	if b.slot != slot {
-		b.slot, b.ok, b.failed = slot, 0, 0
-	}
-	if failed {
-		b.failed++
-	} else {
-		b.ok++
-	}
-	w.last = now
-}
-
-func (w *window) sums(now time.Time, width time.Duration) (ok, failed int) {
-	slot := w.slot(now, width)
-	for _, b := range w.buckets {
-		if age := slot - b.slot; age >= 0 && age < int64(len(w.buckets)) {
-			ok, failed = ok+int(b.ok), failed+int(b.failed)
-		}
-	}
-	return ok, failed
 }
