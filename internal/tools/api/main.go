@@ -12,6 +12,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+
+	"github.com/seed-9e4f5248/snubber/internal/tools/source"
 )
 
 func main() {
@@ -24,13 +26,15 @@ func main() {
 }
 
 func run(write bool) error {
-	pkg, err := load(".")
+	pkgs, err := source.Load(".", ".")
 	if err != nil {
 		return err
 	}
 	var out bytes.Buffer
-	for _, line := range surface(pkg) {
-		out.WriteString(line + "\n")
+	for _, pkg := range pkgs {
+		for _, line := range surface(pkg.Types) {
+			out.WriteString(line + "\n")
+		}
 	}
 	if write {
 		return os.WriteFile("api.txt", out.Bytes(), 0o666)
