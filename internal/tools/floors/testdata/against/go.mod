@@ -1,0 +1,3 @@
+module example/against
+
+go 1.25.0

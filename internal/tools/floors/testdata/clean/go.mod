@@ -1,0 +1,3 @@
+module example/clean
+
+go 1.25.0

@@ -1,0 +1,5 @@
+package clean
+
+type pair struct{ other *other }
+
+func (p *pair) swap() *other { return p.other }
