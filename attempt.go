@@ -404,8 +404,8 @@ func (a *attempt) win() {
 	}
 }
 
-// outrun reports whether another attempt of the call has won.
-func (a *attempt) outrun() bool {
+// hasLostRace reports whether another attempt of the call has won.
+func (a *attempt) hasLostRace() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ended == overtaken

@@ -61,7 +61,7 @@ func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) 
 	return k.deliver(&r)
 }
 
-func (c *cacheCall) Account(x httpcache.Exchange) { c.call().absorb(&x.(*exchange).call) }
+func (c *cacheCall) Account(x httpcache.Exchange) { c.call().addCosts(&x.(*exchange).call) }
 
 func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchange) (*http.Response, error) {
 	k := c.call()
@@ -69,7 +69,7 @@ func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchan
 	case from != nil:
 		x := from.(*exchange)
 		if k.tried = x.call.tried; k.tried > 0 {
-			o := x.verdict()
+			o := x.call.tally.final()
 			k.recordOutcome(&o)
 		}
 		return k.deliver(&result{res: res, err: err, o: x.r.o})
@@ -90,7 +90,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	o := Outcome{Class: Success}
 	switch {
 	case from != nil:
-		o = from.(*exchange).verdict()
+		o = from.(*exchange).call.tally.final()
 	case err == httpcache.ErrStalled:
 		o = Outcome{Class: Canceled, Reason: "stalled"}
 	case err != nil:
@@ -102,11 +102,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 func (c *cacheCall) Abandon() { c.replay.end(c.in.Body) }
 
 func (c *cacheCall) Status(how, why string) {
-	root := c.call().root()
-	root.mu.Lock()
-	d := root.detours()
-	d.cache, d.why = how, why
-	root.mu.Unlock()
+	c.call().root().setCacheStatus(how, why)
 	c.observe(how, why)
 }
 
@@ -125,7 +121,7 @@ type keptValues call
 
 func (c *keptValues) Value(key any) any {
 	switch key.(type) {
-	case attemptKey, ledgerKey, reportKey:
+	case attemptKey, reportSinkKey, reportedKey:
 		return nil
 	}
 	return c.in.Context().Value(key)
@@ -148,15 +144,12 @@ func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *exchang
 	}
 	c.replay = replay{}
 	if c.t.Retry != nil {
-		if d.limit = c.t.Retry.attempts(); c.outer != nil {
-			root := c.root()
-			root.mu.Lock()
-			d.limit = min(d.limit, root.limit-root.sent+int32(root.free)+1) // the first is the enclosing attempt itself
-			root.mu.Unlock()
+		if d.tally.limit = c.t.Retry.attempts(); c.outer != nil {
+			d.tally.limit = min(d.tally.limit, c.root().remaining())
 		}
 	}
 	d.first.prepare(d)
-	d.detours().stale = stale
+	d.extra().stale = stale
 	return x
 }
 
@@ -165,14 +158,14 @@ func (x *exchange) Request() *http.Request { return x.call.in }
 func (x *exchange) Send() httpcache.Answer {
 	x.call.ask(&x.r)
 	x.call.replay.end(x.call.in.Body)
-	return x.r.answer(&x.call)
+	return x.r.answer(&x.call.tally)
 }
 
 func (x *exchange) Discard() { x.r.drop() }
 
 func (x *exchange) Again(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
 	again := x.call.detach(ctx, stale)
-	again.call.absorb(&x.call)
+	again.call.addCosts(&x.call)
 	return again
 }
 
@@ -180,31 +173,18 @@ func (x *exchange) Waiting() bool {
 	if x.call.t.Limiter == nil {
 		return false
 	}
-	x.call.mu.Lock()
-	defer x.call.mu.Unlock()
-	return x.call.sent == 0
+	return x.call.tally.requests() == 0
 }
 
 func (x *exchange) Complete() bool { return x.r.a.judgedWhole() }
 
-// verdict is the latest one on the exchange.
-func (x *exchange) verdict() Outcome {
-	f := &x.call
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.final != nil {
-		return *f.final
-	}
-	return Outcome{Class: Success}
-}
-
-func (r *result) answer(root *call) httpcache.Answer {
+func (r *result) answer(root *tally) httpcache.Answer {
 	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.cut}
 }
 
 // stale is the stored answer to the request whose exchange the call is.
 func (c *call) stale(now time.Time) (*http.Response, bool) {
-	d := c.detour.Load()
+	d := c.lazy.Load()
 	if d == nil || d.stale == nil {
 		return nil, false
 	}
@@ -212,32 +192,11 @@ func (c *call) stale(now time.Time) (*http.Response, bool) {
 	return res, res != nil
 }
 
-// absorb books what another call, made for this one, has come to.
-func (c *call) absorb(f *call) {
-	f.mu.Lock()
-	sent, free, readmitted, judged, unsafe := f.sent, f.free, f.readmitted, f.judged, f.unsafe
-	var d detour
-	if p := f.detour.Load(); p != nil {
-		d.queued, d.waited, d.hops, d.answered, d.strayed = p.queued, p.waited, p.hops, p.answered, p.strayed
-	}
-	f.mu.Unlock()
-	if c.outer != nil && sent > 0 && c.outer.claim() {
-		sent--
-	}
-	root := c.root()
-	root.mu.Lock()
-	root.sent += sent
-	root.free += free
-	root.readmitted += readmitted
-	root.judged, root.unsafe = root.judged || judged, root.unsafe || unsafe
-	if d.queued|d.waited != 0 || d.strayed {
-		rd := root.detours()
-		rd.queued += d.queued
-		rd.waited += d.waited
-		rd.strayed = rd.strayed || d.strayed
-	}
-	root.mu.Unlock()
-	if d.hops != nil || d.answered != 0 || c.outer != nil {
-		c.recordRoutes(d.hops, d.answered)
+// addCosts books what another call, made for this one, has come to.
+func (c *call) addCosts(of *call) {
+	claimed := c.outer != nil && of.tally.requests() > 0 && c.outer.claim()
+	c.root().addCosts(&of.tally, claimed)
+	if results, answeredBy := of.tally.routes(); results != nil || answeredBy != 0 || c.outer != nil {
+		c.recordRoutes(results, answeredBy)
 	}
 }

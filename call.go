@@ -20,7 +20,7 @@ import (
 
 // call is one round trip of one Transport: the caller's request, what was read
 // of it, and its first attempt, in one allocation. Its size is most of what a
-// call costs; what only failing calls need is in detour.
+// call costs; what only failing calls need is in callExtra.
 type call struct {
 	t      *Transport
 	in     *http.Request // the caller's, never written to
@@ -30,41 +30,24 @@ type call struct {
 
 	circuit *circuit
 	queue   *keyQueue
-	detour  atomic.Pointer[detour]
+	lazy    atomic.Pointer[callExtra]
 	tried   int32 // attempts of this Transport
-
-	// Of the root, for all Transports of the call.
-	limit      int32 // of attempts that count
-	sent       int32 // attempts on the wire
-	free       uint8 // those of them that do not count
-	readmitted uint8
-	judged     bool // a Retry had the verdict on the failure
-	unsafe     bool // and declined because repeating was not safe
-	mu         sync.Mutex
-	ledger     *ledger
-	final      *Outcome // nil: none yet, or a plain success
+	tally   tally // of the outermost call
 
 	first attempt
 }
 
-// detour is what a call needs only when it does not go straight through. The
-// first part is the call's own; the second is the root's, which calls below may
-// write to at the same time, under its mu.
-type detour struct {
+// callExtra is what a call needs only when it does not go straight through.
+type callExtra struct {
+	owed   bool                  // a retry that the budget paid for was sent back by a limit
+	stale  httpcache.StaleSource // of the cache, whose exchange this call is
+	route  int                   // that is tried, from 1
+	below  bool                  // and has this Transport's layers
+	router router                // of a Spread's call
+
+	mu    sync.Mutex // attempts that race may be here at once
 	pause *pause
-	gated time.Time             // until when this call's own 429 has shut the gate
-	owed  bool                  // a retry that the budget paid for was sent back by a limit
-	stale httpcache.StaleSource // of the cache, whose exchange this call is
-	route int                   // that is asked, from 1
-	below bool                  // and has this Transport's layers
-
-	router router // of a Spread's call
-
-	queued, waited time.Duration
-	answered       int   // the route that did
-	hops           []Hop // append to a copy: Reports share it
-	strayed        bool  // the answer is a fallback's: to another request than the caller's
-	cache, why     string
+	gated time.Time // until when this call's own 429 has shut the gate
 }
 
 var (
@@ -93,10 +76,10 @@ func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	}
 	c := &call{t: t, in: req, outer: outer}
 	if routes.balanced() {
-		c.detours().router = routes
+		c.extra().router = routes
 	}
 	if t.parent != nil {
-		c.relay()
+		c.markLayersObserve()
 	}
 	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
 	var err error
@@ -113,27 +96,15 @@ func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 		return nil, err
 	}
 	if t.Retry != nil {
-		if c.outer == nil {
-			c.limit = t.Retry.attempts() // nobody else has c yet
-		} else {
-			c.root().bound(t)
-		}
+		c.root().setLimit(t.Retry.attempts())
 	}
 	if c.outer == nil {
-		if c.ledger, _ = ctx.Value(ledgerKey{}).(*ledger); c.ledger != nil {
-			c.ledger.begin(c)
+		if sink, _ := ctx.Value(reportSinkKey{}).(*reportSink); sink != nil {
+			c.tally.startReport(sink)
 		}
 	}
 	c.first.prepare(c)
 	return c, nil
-}
-
-// root is the call of the outermost Transport.
-func (c *call) root() *call {
-	for c.outer != nil {
-		c = c.outer.call
-	}
-	return c
 }
 
 func (c *call) ctx() context.Context { return c.in.Context() }
@@ -305,7 +276,7 @@ func bodiless(req *http.Request, res *http.Response) bool {
 func (c *call) failed(r *result, err error, now time.Time) {
 	a, o := r.a, Outcome{}
 	err = a.translate(err)
-	if a.outrun() {
+	if a.hasLostRace() {
 		o = Outcome{Class: Canceled, Reason: overtakenReason}
 	} else if c.t.Classify != nil {
 		o = c.t.Classify(&a.req, nil, err)
@@ -329,27 +300,15 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 	if !a.permit.Held() {
 		return
 	}
-	var d *detour
 	var gated time.Time
 	switch o.Class {
 	case RateLimited:
-		d = c.detours()
-		c.mu.Lock() // a hedge may be here too
-		if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
-			d.gated = o.NotBefore.Add(jitterAfter(hint))
-		} else {
-			d.gated = now.Add(c.pauses().next(o, now)) // without a hint one backoff step gates the key
-		}
-		gated = d.gated
-		c.mu.Unlock()
+		gated = c.gateUntil(o, now)
 		c.limited(c.t.Limiter.report(a.permit, &o, gated, now), now)
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	case QuotaExhausted:
-		d = c.detours()
 		gated = a.permit.Exhausted(o.NotBefore, now)
-		c.mu.Lock()
-		d.gated = gated
-		c.mu.Unlock()
+		c.extra().setGatedUntil(gated)
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	default:
 		c.limited(c.t.Limiter.report(a.permit, &o, time.Time{}, now), now)
@@ -363,24 +322,52 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 	}
 }
 
-func (c *call) detours() *detour {
-	if d := c.detour.Load(); d != nil {
-		return d
+// gateUntil is how long a 429 gates the key: until the server's time, with jitter
+// after it, or without a hint for one step of the call's backoff.
+func (c *call) gateUntil(o Outcome, now time.Time) time.Time {
+	e := c.extra()
+	if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
+		return e.setGatedUntil(o.NotBefore.Add(jitterAfter(hint)))
 	}
-	c.detour.CompareAndSwap(nil, new(detour)) // a Transport below may be as far
-	return c.detour.Load()
+	return e.setGatedUntil(now.Add(c.nextPause(o, now)))
 }
 
-func (c *call) pauses() *pause {
-	d := c.detours()
-	if d.pause == nil {
+func (e *callExtra) setGatedUntil(t time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gated = t
+	return t
+}
+
+func (e *callExtra) gatedUntil() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.gated
+}
+
+// extra is the call's callExtra, made when it is first needed. A Transport below
+// may need it at the same time.
+func (c *call) extra() *callExtra {
+	if e := c.lazy.Load(); e != nil {
+		return e
+	}
+	c.lazy.CompareAndSwap(nil, new(callExtra))
+	return c.lazy.Load()
+}
+
+// nextPause is the next wait of the call's backoff.
+func (c *call) nextPause(o Outcome, now time.Time) time.Duration {
+	e := c.extra()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.pause == nil {
 		rt := c.t.Retry
 		if rt == nil {
 			rt = &Retry{}
 		}
-		d.pause = rt.newPause()
+		e.pause = rt.newPause()
 	}
-	return d.pause
+	return e.pause.next(o, now)
 }
 
 // pauseFor waits between two attempts. It reports false if the caller's
@@ -394,7 +381,7 @@ func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
 		return ctx.Err() == nil
 	}
 	began := time.Now()
-	defer func() { c.root().delayed(0, time.Since(began)) }()
+	defer func() { c.root().addWait(0, time.Since(began)) }()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -422,7 +409,7 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 	}
 	c.shifted(a.lease.Done(class.circuitResult(), notBefore, now), now)
 	if rt := c.t.Retry; rt != nil && o.Class == Success {
-		retried := a.how == paid || a.how == hedging || a.how == deferred && c.detours().owed
+		retried := a.how == paid || a.how == hedging || a.how == deferred && c.extra().owed
 		if retried || a.number == 1 && a.how == first {
 			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
 		}
@@ -432,7 +419,7 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 	}
 	e := Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
 	if a.how == rerouted {
-		d := c.detours()
+		d := c.extra()
 		if d.below {
 			return // the layers have told, and by the route's own key
 		}
@@ -441,26 +428,15 @@ func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Ti
 	c.t.Observe(e)
 }
 
-// relay notes for the Transport whose layers these are that they tell of what
-// they send.
-func (c *call) relay() {
-	for a := c.outer; a != nil; a = a.call.outer {
-		if a.how == rerouted && a.call.balance() == nil {
-			a.call.detours().below = true
-			return
-		}
-	}
-}
-
 // onFallback notes that a route is tried. Of a Spread's the Transport around it
 // tells.
 func (c *call) onFallback(route int, o Outcome, now time.Time) {
-	c.root().extend()
+	c.root().allowRoute()
 	observe := c.t.Observe
 	if c.balance() != nil && c.outer != nil {
 		observe = c.outer.call.t.Observe
 	}
-	d := c.detours()
+	d := c.extra()
 	d.route, d.below = route, false
 	if observe != nil {
 		observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})

@@ -61,7 +61,7 @@ func (rt *router) accepts(route *Route, req *http.Request, o Outcome) bool {
 
 // balance is the router of a Spread's call; nil for any other.
 func (c *call) balance() *router {
-	if d := c.detour.Load(); d != nil && d.router.balanced() {
+	if d := c.lazy.Load(); d != nil && d.router.balanced() {
 		return &d.router
 	}
 	return nil
@@ -218,7 +218,7 @@ func (f *failover) try(i int) {
 	if !f.bodyFor(route) {
 		return
 	}
-	before, now := c.wired(), time.Now()
+	before, now := c.wireAttempts(), time.Now()
 	c.onFallback(number, f.last, now)
 	if f.router.balanced() {
 		f.router.candidates[i+1].tried = true
@@ -273,5 +273,5 @@ func (f *failover) decide(alt result, number int) {
 
 // record notes what a route came to.
 func (f *failover) record(number int, o Outcome, before int) {
-	f.results = append(f.results, Hop{Route: number, Attempts: f.call.wired() - before, Outcome: o})
+	f.results = append(f.results, Hop{Route: number, Attempts: f.call.wireAttempts() - before, Outcome: o})
 }

@@ -167,7 +167,7 @@ func (c *call) mayHedge() bool {
 // a queue, without touching a circuit that is not closed, paid for.
 func (c *call) hedge(p *latency.Tracker) *attempt {
 	now := mono.Now().Time()
-	if c.ctx().Err() != nil || !c.root().allows() {
+	if c.ctx().Err() != nil || !c.root().attemptLeft() {
 		return nil
 	}
 	if c.circuit != nil && c.circuit.Snapshot(now).State != breaker.Closed {

@@ -28,11 +28,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	if c.outer != nil {
 		return r.res, r.err
 	}
-	c.mu.Lock()
-	if c.ledger != nil {
-		c.ledger.write(c, c.reportLocked())
-	}
-	c.mu.Unlock()
+	c.tally.report()
 	if r.err == nil {
 		if c.stops(r.o) {
 			r.res.Header = r.res.Header.Clone()
@@ -62,30 +58,37 @@ func refusalIn(err error) (refusal *RejectedError) {
 // and a Retry of ours had the verdict. Where repeating was only not safe, that
 // is for the SDK to decide, which may know better.
 func (c *call) stops(o Outcome) bool {
-	c.mu.Lock()
-	decided := c.judged && !c.unsafe
-	c.mu.Unlock()
-	return decided && o.Class != Success && retriesErrors(c.in.Header)
+	return c.tally.repeatingDecided() && o.Class != Success && retriesErrors(c.in.Header)
 }
 
 // adopt makes res the answer to the caller's request, and says which way it
 // came if it was not the usual one.
 func (c *call) adopt(res *http.Response) {
-	res.Request = c.in.WithContext(reported{c})
-	d := c.detour.Load()
-	if d == nil {
-		return
-	}
-	c.mu.Lock()
-	hops, route := d.hops, d.answered
-	c.mu.Unlock()
-	if len(hops) > 1 {
+	res.Request = c.in.WithContext((*reported)(c))
+	if hops, route := c.tally.routes(); len(hops) > 1 {
 		res.Header = res.Header.Clone()
 		if res.Header == nil { // of a Reject hook's response
 			res.Header = http.Header{}
 		}
 		res.Header.Set("Snubber-Route", provenance(hops, route))
 	}
+}
+
+// reported is a call as the context of [http.Response.Request]: the caller's
+// context with the call's tally in it. It does not carry the mark of nesting, so
+// that a request made with it is a call of its own. The conversion of a pointer
+// allocates nothing.
+type reported call
+
+func (r *reported) Deadline() (time.Time, bool) { return r.in.Context().Deadline() }
+func (r *reported) Done() <-chan struct{}       { return r.in.Context().Done() }
+func (r *reported) Err() error                  { return r.in.Context().Err() }
+
+func (r *reported) Value(key any) any {
+	if key == (reportedKey{}) {
+		return &r.tally
+	}
+	return r.in.Context().Value(key)
 }
 
 // retriesErrors reports whether the SDK above retries every Go error and can

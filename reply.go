@@ -44,7 +44,7 @@ func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, errNoURL
 	}
-	offWire(req)
+	uncountLocal(req)
 	status := r.Status
 	if status == 0 {
 		status = http.StatusOK

@@ -27,7 +27,7 @@ func (stale) RoundTrip(req *http.Request) (*http.Response, error) {
 	now := time.Now()
 	for a := enclosing(req.Context()); a != nil; a = a.call.outer {
 		if res, ok := a.call.stale(now); ok {
-			offWire(req)
+			uncountLocal(req)
 			return res, nil
 		}
 	}

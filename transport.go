@@ -165,7 +165,7 @@ func (c *call) ask(r *result) {
 			c.replay.end(c.in.Body)
 		}
 	}()
-	before := c.wired()
+	before := c.wireAttempts()
 	c.send(r)
 	c.failover(r, before)
 	decided = true
@@ -389,42 +389,42 @@ func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
 	}
 	now := time.Now()
 	if !rt.wants(c.view(), r.o) {
-		c.root().verdict(rt.If == nil && repeatable(r.o))
+		c.root().noteRetryDecision(rt.If == nil && repeatable(r.o))
 		return 0, stop
 	}
-	c.root().verdict(false)
+	c.root().noteRetryDecision(false)
 	if sdkRetry(c.in.Header) || c.replay.lost() {
 		return 0, stop
 	}
-	if r.o.Class == RateLimited && c.queue != nil && c.root().mayReadmit() {
+	if r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
 		if c.otherRouteReady() {
 			return 0, stop
 		}
-		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.detours().gated.Sub(now), now) {
-			c.root().readmit()
-			c.detours().owed = c.detours().owed || r.a.how == paid
+		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.extra().gatedUntil().Sub(now), now) {
+			c.root().requeue()
+			c.extra().owed = c.extra().owed || r.a.how == paid
 			return 0, deferred
 		}
 		return 0, stop
 	}
 	switch {
-	case attempts >= rt.maxAttempts(), !c.root().allows():
+	case attempts >= rt.maxAttempts(), !c.root().attemptLeft():
 		return 0, stop
 	case r.o.Class == TimedOut && timeouts > 1:
 		return 0, stop
 	}
-	if c.circuit != nil && r.o.Class.failure() && c.root().mayReadmit() {
+	if c.circuit != nil && r.o.Class.failure() && c.root().mayRequeue() {
 		if at, ok := c.circuit.Check(now); !ok {
 			if !at.IsZero() && !c.t.Fallback.accepts(c.view(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
-				c.root().readmit()
+				c.root().requeue()
 				return 0, deferred
 			}
 			return 0, stop
 		}
 	}
-	wait := c.pauses().next(r.o, now)
+	wait := c.nextPause(r.o, now)
 	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
 		return 0, stop
 	}
@@ -538,10 +538,10 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) e
 	if giveUp.IsZero() {
 		*giveUp = now.Add(c.t.Retry.maxWait())
 		if how == paid {
-			if !c.root().mayReadmit() {
+			if !c.root().mayRequeue() {
 				return refusal
 			}
-			c.root().readmit()
+			c.root().requeue()
 		}
 	}
 	if at.After(*giveUp) || !c.inTime(at.Sub(now), now) {
@@ -559,13 +559,13 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) e
 	case <-c.ctx().Done():
 		return c.ctx().Err()
 	}
-	c.root().delayed(0, time.Since(now))
+	c.root().addWait(0, time.Since(now))
 	return nil
 }
 
 // queued notes a wait in the queue.
 func (c *call) queued(d time.Duration, now time.Time) {
-	c.root().delayed(d, 0)
+	c.root().addWait(d, 0)
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventQueued, Time: now, Key: c.queue.key.String(), Wait: d})
 	}

@@ -72,7 +72,7 @@ func TestRouteAllocations(t *testing.T) {
 		max float64
 	}{
 		"reroute": {rerouting(), 109},
-		"balance": {balancing(), 68},
+		"balance": {balancing(), 69},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := testing.AllocsPerRun(200, func() { routed(t, c.rt) }); got > c.max {

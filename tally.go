@@ -1,0 +1,291 @@
+package snubber
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// tally is what a whole call has come to, over all of its Transports: the counters
+// that bound it, and what its Report says. Only that of the outermost call is in
+// use; nested calls and their attempts write to it through [call.root], from
+// several goroutines.
+//
+// mu guards all of it. It is taken last but for the mutexes of the report's sinks,
+// and nothing is called under it that takes another one.
+type tally struct {
+	mu    sync.Mutex
+	extra *tallyExtra // what most calls do without
+
+	limit      int32 // of attempts that count; 0: no Retry has set one
+	sent       int32 // requests on the wire
+	uncounted  uint8 // those of them that count as no attempt: they were requeued
+	requeued   uint8 // how often the call was put off instead of failed
+	decided    bool  // a Retry had the verdict on the failure
+	onlyUnsafe bool  // and declined because repeating was not safe
+}
+
+// tallyExtra is made when a call first needs it.
+type tallyExtra struct {
+	sink     *reportSink
+	final    Outcome
+	hasFinal bool // else there is none yet, or a plain success
+
+	queueTime, waitTime time.Duration
+	results             []Hop // of the routes; append to a copy: Reports share it
+	answeredBy          int   // the route whose answer it is
+	rerouted            bool  // the answer is to another request than the caller's
+	cache, cacheDetail  string
+}
+
+// maxRequeues bounds how often a call may be put off instead of failed.
+const maxRequeues = 8
+
+func (t *tally) extraLocked() *tallyExtra {
+	if t.extra == nil {
+		t.extra = new(tallyExtra)
+	}
+	return t.extra
+}
+
+// add counts a request that is sent. A requeued one counts as no attempt.
+func (t *tally) add(requeued bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent++
+	if requeued {
+		t.uncounted++
+	}
+}
+
+// remove takes back what add counted: nothing was sent.
+func (t *tally) remove(requeued bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent--
+	if requeued {
+		t.uncounted--
+	}
+}
+
+// requests is the number of requests on the wire so far.
+func (t *tally) requests() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.sent)
+}
+
+// attemptLeft reports whether the attempts of all Transports together leave
+// another one.
+func (t *tally) attemptLeft() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sent-int32(t.uncounted) < t.limit
+}
+
+// setLimit sets the limit where no Transport further out has a Retry. What was
+// sent before was sent once for each route, but for the attempt that this
+// Transport has been given.
+func (t *tally) setLimit(attempts int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limit == 0 {
+		t.limit = attempts + max(0, t.sent-int32(t.uncounted)-1)
+	}
+}
+
+// allowRoute adds the attempt of another route to the limit. Each route adds its
+// own when it is tried and not before: else the routes before it could use it up.
+func (t *tally) allowRoute() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limit > 0 && t.limit < math.MaxInt32 {
+		t.limit++
+	}
+}
+
+// mayRequeue reports whether the call may be put off once more.
+func (t *tally) mayRequeue() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.requeued < maxRequeues
+}
+
+func (t *tally) requeue() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requeued++
+}
+
+// noteRetryDecision notes that a Retry has decided about a failure, and whether
+// it declined only because repeating was not safe.
+func (t *tally) noteRetryDecision(unsafe bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.decided, t.onlyUnsafe = true, unsafe
+}
+
+// repeatingDecided reports whether a Retry has decided that the failure is final.
+// Where repeating was only not safe, the SDK above may know better.
+func (t *tally) repeatingDecided() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.decided && !t.onlyUnsafe
+}
+
+// addWait adds to the times that the call has waited.
+func (t *tally) addWait(queued, waited time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.extraLocked()
+	e.queueTime += queued
+	e.waitTime += waited
+}
+
+// setRoutes notes the way through the routes, and which one answered.
+func (t *tally) setRoutes(results []Hop, answeredBy int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if results != nil || answeredBy != 0 || t.extra != nil {
+		e := t.extraLocked()
+		e.results, e.answeredBy = results, answeredBy
+	}
+}
+
+// routes is what setRoutes was told last.
+func (t *tally) routes() (results []Hop, answeredBy int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.extra == nil {
+		return nil, 0
+	}
+	return t.extra.results, t.extra.answeredBy
+}
+
+// markRerouted notes that the answer is to another request than the caller's: the
+// cache must not store it. All routes of a Spread give the answer that was asked for.
+func (t *tally) markRerouted() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.extraLocked().rerouted = true
+}
+
+func (t *tally) rerouted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.extra != nil && t.extra.rerouted
+}
+
+// setCacheStatus notes how the cache took part.
+func (t *tally) setCacheStatus(status, detail string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.extraLocked()
+	e.cache, e.cacheDetail = status, detail
+}
+
+// setFinal makes o the call's outcome and reports it.
+func (t *tally) setFinal(o *Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.extra != nil {
+		t.extra.hasFinal = false
+	}
+	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
+		e := t.extraLocked()
+		e.final, e.hasFinal = *o, true
+	}
+	t.reportLocked()
+}
+
+// final is the call's latest outcome.
+func (t *tally) final() Outcome {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.finalLocked()
+}
+
+func (t *tally) finalLocked() Outcome {
+	if t.extra != nil && t.extra.hasFinal {
+		return t.extra.final
+	}
+	return Outcome{Class: Success}
+}
+
+// addCosts books what another call, made for this one, has come to. claimed says
+// that its first request is one that this call has counted already.
+func (t *tally) addCosts(other *tally, claimed bool) {
+	other.mu.Lock()
+	sent, uncounted, requeued, decided, unsafe := other.sent, other.uncounted, other.requeued, other.decided, other.onlyUnsafe
+	var queueTime, waitTime time.Duration
+	rerouted := false
+	if e := other.extra; e != nil {
+		queueTime, waitTime, rerouted = e.queueTime, e.waitTime, e.rerouted
+	}
+	other.mu.Unlock()
+
+	if claimed {
+		sent--
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent += sent
+	t.uncounted += uncounted
+	t.requeued += requeued
+	t.decided, t.onlyUnsafe = t.decided || decided, t.onlyUnsafe || unsafe
+	if queueTime|waitTime != 0 || rerouted {
+		e := t.extraLocked()
+		e.queueTime += queueTime
+		e.waitTime += waitTime
+		e.rerouted = e.rerouted || rerouted
+	}
+}
+
+// remaining is the limit for a call that is made for this one by an attempt of a
+// Transport around it: that attempt is the other call's first.
+func (t *tally) remaining() int32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limit - t.sent + int32(t.uncounted) + 1
+}
+
+// report writes the Report to the sinks that want it.
+func (t *tally) report() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reportLocked()
+}
+
+func (t *tally) reportLocked() {
+	if t.extra != nil && t.extra.sink != nil {
+		t.extra.sink.write(t, t.snapshotLocked())
+	}
+}
+
+func (t *tally) snapshotLocked() Report {
+	r := Report{Attempts: int(t.sent), Readmitted: int(t.requeued), Outcome: t.finalLocked()}
+	if e := t.extra; e != nil {
+		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = e.queueTime, e.waitTime, e.answeredBy, e.results, e.cache, e.cacheDetail
+	}
+	return r
+}
+
+// startReport makes the call the one that a context's sink is about.
+func (t *tally) startReport(sink *reportSink) {
+	sink.begin(t)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.extraLocked().sink = sink
+}
+
+// ownReport is the call's own sink, filled from now on where it was not before.
+func (t *tally) ownReport() *reportSink {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.extraLocked()
+	if s := e.sink; s == nil || !s.own {
+		e.sink = &reportSink{own: true, latest: t, report: Report{Calls: 1}, shared: s}
+		e.sink.write(t, t.snapshotLocked())
+	}
+	return e.sink
+}
