@@ -16,7 +16,7 @@ func checked(t *testing.T, dir string, p plan, limit int) (out string, ok bool) 
 	t.Helper()
 	t.Setenv("GOWORK", "off")
 	var b bytes.Buffer
-	ok, err := run(&b, dir, p, limit, false)
+	ok, err := run(&b, dir, p, options{max: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestReferencesAgainstTheOrder(t *testing.T) {
 		t.Errorf("run with -max %d = true, want false", n-1)
 	}
 	var count bytes.Buffer
-	if ok, err := run(&count, "testdata/against", against, 0, true); count.String() != fmt.Sprintln(n) || !ok || err != nil {
+	if ok, err := run(&count, "testdata/against", against, options{count: true}); count.String() != fmt.Sprintln(n) || !ok || err != nil {
 		t.Errorf("run with -count prints %q, %v, %v, want %d, true", count.String(), ok, err, n)
 	}
 }
@@ -204,7 +204,7 @@ func TestUnreadableModule(t *testing.T) {
 			texts["go.mod"] = "module example\n\ngo 1.25.0\n"
 			var b bytes.Buffer
 			p := plan{order: [][]string{{"a.go"}}, today: &transition{below: []string{"a_plan9.go"}}}
-			if ok, err := run(&b, write(t, texts), p, 0, false); ok || err == nil {
+			if ok, err := run(&b, write(t, texts), p, options{}); ok || err == nil {
 				t.Errorf("run = %v, %v, printed %q, want an error", ok, err, &b)
 			}
 		})

@@ -13,6 +13,8 @@
 //
 //	-count   print only the number of references against the order
 //	-max N   allow N references against the order
+//	-v       list places to look at too: what is long, has many methods, or
+//	         may be an indirection without need. None of it fails.
 package main
 
 import (
@@ -31,8 +33,9 @@ import (
 func main() {
 	count := flag.Bool("count", false, "print only the number of references against the order")
 	limit := flag.Int("max", 0, "allow `N` references against the order")
+	verbose := flag.Bool("v", false, "list places to look at too")
 	flag.Parse()
-	ok, err := run(os.Stdout, ".", house, *limit, *count)
+	ok, err := run(os.Stdout, ".", house, options{*limit, *count, *verbose})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "floors:", err)
 	}
@@ -41,14 +44,19 @@ func main() {
 	}
 }
 
+type options struct {
+	max            int
+	count, verbose bool
+}
+
 // run checks the module in dir and reports whether it keeps the plan.
-func run(w io.Writer, dir string, p plan, limit int, count bool) (ok bool, err error) {
+func run(w io.Writer, dir string, p plan, opt options) (ok bool, err error) {
 	m, err := load(dir)
 	if err != nil {
 		return false, err
 	}
 	against := p.against(references(m.root))
-	if count {
+	if opt.count {
 		fmt.Fprintln(w, len(against))
 		return true, nil
 	}
@@ -58,16 +66,21 @@ func run(w io.Writer, dir string, p plan, limit int, count bool) (ok bool, err e
 		found = append(found, p.overgrown(m.rel(pkg), cycles(references(pkg)))...)
 	}
 	switch n := len(against); {
-	case n > limit:
+	case n > opt.max:
 		for _, r := range against {
 			found = append(found, fmt.Sprintf("%s:%d: %s is declared in %s, which is higher", r.from, r.pos.Line, r.name, r.to))
 		}
-		found = append(found, fmt.Sprintf("%d references run against the order, want at most %d", n, limit))
-	case limit > 0:
-		fmt.Fprintf(w, "%d references run against the order, at most %d may\n", n, limit)
+		found = append(found, fmt.Sprintf("%d references run against the order, want at most %d", n, opt.max))
+	case opt.max > 0:
+		fmt.Fprintf(w, "%d references run against the order, at most %d may\n", n, opt.max)
 	}
 	for _, line := range found {
 		fmt.Fprintln(w, line)
+	}
+	if opt.verbose {
+		if err := look(w, m); err != nil {
+			return false, err
+		}
 	}
 	return len(found) == 0, nil
 }
@@ -76,6 +89,7 @@ func run(w io.Writer, dir string, p plan, limit int, count bool) (ok bool, err e
 type module struct {
 	root  *source.Package
 	pkgs  []*source.Package // the root and all under internal, each after those that it imports
+	all   []*source.Package // these and all others
 	files []string          // the root's files, without tests
 }
 
@@ -84,7 +98,7 @@ func load(dir string) (*module, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &module{}
+	m := &module{all: all}
 	here, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
