@@ -35,7 +35,7 @@ func (c *Cache) init() {
 			rand.Read(c.secret)
 		}
 		c.keyers.New = func() any { return &keyer{mac: hmac.New(sha256.New, c.secret)} }
-		c.shelf.memory.max, c.shelf.memory.maxEntry = c.maxBytes(), c.maxBytes()
+		c.shelf.memory.Init(c.maxBytes(), c.maxBytes())
 	})
 }
 

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
+	"github.com/seed-9e4f5248/snubber/internal/sieve"
 )
 
 // shelf is where answers are kept: in memory or, sealed, in the user's store. The
 // cache does not depend on it: a store that fails has nothing, and one that is
 // slow is left alone for a while.
 type shelf struct {
-	memory memory[cacheKey, *cached]
+	memory sieve.Cache[cacheKey, *cached]
 	puts   atomic.Uint64 // how often something was stored
 	index  sync.Mutex    // held while the index of a URL's variants is changed
 	seal   seal
@@ -50,7 +51,7 @@ var errStoreBusy = errors.New("the store is too slow")
 func (s *shelf) get(v *visit, key cacheKey) *cached {
 	c := v.cache
 	if c.Store == nil {
-		e, _ := s.memory.get(key, v.now)
+		e, _ := s.memory.Get(key, v.now)
 		return e
 	}
 	var e *cached
@@ -163,8 +164,8 @@ func (s *shelf) put(v *visit, e *cached) {
 		return
 	}
 	if c.Store == nil {
-		if !s.memory.put(e.key, e, e.weight(), until, now) {
-			s.memory.delete(e.key)
+		if !s.memory.Put(e.key, e, e.weight(), until, now) {
+			s.memory.Delete(e.key)
 		}
 		return
 	}
@@ -247,7 +248,7 @@ func (s *shelf) forget(v *visit, key cacheKey) {
 // drop deletes an entry that is of no use.
 func (s *shelf) drop(v *visit, key cacheKey) error {
 	if v.cache.Store == nil {
-		s.memory.delete(key)
+		s.memory.Delete(key)
 		return nil
 	}
 	return s.ask(v, "delete", func(ctx context.Context, _ func(int)) error {
@@ -370,14 +371,14 @@ func (s *shelf) purge(c *Cache, forget func(Stored) bool) (n int, err error) {
 	if c.Store != nil {
 		return s.purgeStore(c, forget)
 	}
-	for key, e := range s.memory.all(time.Now()) {
+	for key, e := range s.memory.All(time.Now()) {
 		switch {
 		case e.variants != nil:
 			if forget == nil {
-				s.memory.delete(key)
+				s.memory.Delete(key)
 			}
 		case forget == nil || forget(e.public()):
-			s.memory.delete(key)
+			s.memory.Delete(key)
 			n++
 		}
 	}
