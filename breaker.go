@@ -3,10 +3,10 @@ package snubber
 import (
 	"math"
 	"net/http"
-	"sort"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 // Breaker stops sending to a service that fails. Each origin and model has its
@@ -47,7 +47,7 @@ type Breaker struct {
 	// Key names the circuit of a request. If nil, origin and model.
 	Key func(*http.Request) string
 
-	circuits registry[*circuit]
+	circuits keyed.Map[*circuit]
 }
 
 // CircuitState is the state of one circuit.
@@ -76,16 +76,14 @@ type Circuit struct {
 // Circuits returns a snapshot of all circuits, ordered by key.
 func (b *Breaker) Circuits() []Circuit {
 	now := time.Now()
-	all := b.circuits.all()
-	cs := make([]Circuit, len(all))
-	for i, c := range all {
+	cs := []Circuit{}
+	for key, c := range b.circuits.All() {
 		s := c.Snapshot(now)
-		cs[i] = Circuit{
-			Key: c.key.String(), State: CircuitState(s.State), Until: s.Until, ByHand: s.Forced,
+		cs = append(cs, Circuit{
+			Key: key, State: CircuitState(s.State), Until: s.Until, ByHand: s.Forced,
 			Requests: s.Requests, Failures: s.Failures, Consecutive: s.Consecutive,
-		}
+		})
 	}
-	sort.Slice(cs, func(i, j int) bool { return cs[i].Key < cs[j].Key })
 	return cs
 }
 
@@ -98,38 +96,36 @@ func (b *Breaker) Open(key string) { b.byName(key).Force(true, time.Now()) }
 func (b *Breaker) Close(key string) { b.byName(key).Force(false, time.Now()) }
 
 func (b *Breaker) byName(name string) *circuit {
-	for _, c := range b.circuits.all() {
-		if c.key.String() == name {
+	for key, c := range b.circuits.All() {
+		if key == name {
 			return c
 		}
 	}
-	k := parseKey(name)
+	k := keyed.Parse(name)
 	if b.Key != nil {
-		k = key{custom: name}
+		k = keyed.Key{Custom: name}
 	}
 	return b.circuit(k, time.Now())
 }
 
-func (b *Breaker) keyOf(req *http.Request, model string) key {
+func (b *Breaker) keyOf(req *http.Request, model string) keyed.Key {
 	if b.Key != nil {
-		return key{custom: b.Key(req)}
+		return keyed.Key{Custom: b.Key(req)}
 	}
-	return originKey(req, model)
+	return keyed.Origin(req.URL, model)
 }
 
 // circuit is the circuit of one key.
 type circuit struct {
-	key key
+	key keyed.Key
 	breaker.Circuit
 }
 
-func (c *circuit) evictable(now time.Time) bool { return c.Evictable(now) }
-
-func (b *Breaker) circuit(k key, now time.Time) *circuit {
-	return b.circuits.get(k, now, b.newCircuit)
+func (b *Breaker) circuit(k keyed.Key, now time.Time) *circuit {
+	return b.circuits.Get(k, now, b.newCircuit)
 }
 
-func (b *Breaker) newCircuit(k key) *circuit {
+func (b *Breaker) newCircuit(k keyed.Key) *circuit {
 	c := &circuit{key: k}
 	c.Init(b.config())
 	return c

@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 // cacheStore is a CacheStore as the engine takes it.
@@ -111,7 +112,7 @@ func (c *cacheCall) StoreFault(op string) { c.observe("store", op) }
 
 func (c *cacheCall) observe(cache, detail string) {
 	if o := c.t.Observe; o != nil {
-		o(Event{Kind: EventCache, Time: time.Now(), Key: originKey(c.call().view(), c.asked.model).String(), Cache: cache, Detail: detail})
+		o(Event{Kind: EventCache, Time: time.Now(), Key: keyed.Origin(c.call().view().URL, c.asked.model).String(), Cache: cache, Detail: detail})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
@@ -394,11 +395,11 @@ func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
 
 // serviceKey names what the call goes to: its circuit's key, which the retry
 // budget shares.
-func (c *call) serviceKey() key {
+func (c *call) serviceKey() keyed.Key {
 	if c.circuit != nil {
 		return c.circuit.key
 	}
-	return originKey(c.view(), c.asked.model)
+	return keyed.Origin(c.view().URL, c.asked.model)
 }
 
 // concluded passes the final verdict on an attempt to everyone who counts.

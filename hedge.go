@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/latency"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -13,14 +14,9 @@ import (
 // hedgePause is the least time before a hedge that was denied is tried again.
 const hedgePause = 10 * time.Millisecond
 
-// keyLatency is the latency of one key: the time to the header of a whole
-// response, or to the first content of a stream.
-type keyLatency struct{ *latency.Tracker }
-
-func (k keyLatency) evictable(now time.Time) bool { return k.Evictable(now) }
-
-// latencyOf returns the latencies that the call is compared with. They are nil
-// where nobody hedges. Streams and whole responses begin at very different times.
+// latencyOf returns the latencies that the call is compared with: the times to the
+// header of a whole response, or to the first content of a stream, which are very
+// different. They are nil where nobody hedges.
 func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	rt := c.t.Retry
 	if rt == nil || !rt.Hedge || !c.asked.inference {
@@ -30,7 +26,7 @@ func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	if c.asked.stream {
 		latencies = &rt.streamLatencies
 	}
-	return latencies.get(c.serviceKey(), now, func(key) keyLatency { return keyLatency{latency.NewTracker(now)} }).Tracker
+	return latencies.Get(c.serviceKey(), now, func(keyed.Key) *latency.Tracker { return latency.NewTracker(now) })
 }
 
 // lane is one of the attempts that race.

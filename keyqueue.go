@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
@@ -14,16 +15,16 @@ import (
 // keyQueue is the queue of one key of a [Limiter]. Its methods translate between
 // requests, outcomes and errors and what package limit knows.
 type keyQueue struct {
-	key key
+	key keyed.Key
 	limit.Queue
 	corrections storeCorrections
 }
 
-func (l *Limiter) queue(k key, now time.Time) *keyQueue {
-	return l.queues.get(k, now, l.newQueue)
+func (l *Limiter) queue(k keyed.Key, now time.Time) *keyQueue {
+	return l.queues.Get(k, now, l.newQueue)
 }
 
-func (l *Limiter) newQueue(k key) *keyQueue {
+func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.Tokens == nil}
 	c.MaxWait, c.MaxGate = l.longestWait()
 	c.Concurrent = l.Concurrent
@@ -41,8 +42,6 @@ func (l *Limiter) newQueue(k key) *keyQueue {
 	q.Init(c)
 	return q
 }
-
-func (q *keyQueue) evictable(now time.Time) bool { return q.Evictable(now) }
 
 // cost is what a request is expected to be charged in tokens.
 func (l *Limiter) cost(q *keyQueue, req *http.Request, asked asked, r *replay) (c quota.Cost) {

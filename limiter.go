@@ -4,10 +4,10 @@ import (
 	"context"
 	"math"
 	"net/http"
-	"sort"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -66,7 +66,7 @@ type Limiter struct {
 	// each has what it learns by itself.
 	Store LimitStore
 
-	queues   registry[*keyQueue]
+	queues   keyed.Map[*keyQueue]
 	hasher   hasher
 	counting atomic.Bool  // some key's tokens are limited
 	resting  atomic.Int64 // the instant until which a Store that failed is left alone
@@ -96,12 +96,10 @@ type Limit struct {
 // Quotas returns a snapshot of all keys, ordered by key.
 func (l *Limiter) Quotas() []Queue {
 	now := time.Now()
-	all := l.queues.all()
-	qs := make([]Queue, len(all))
-	for i, q := range all {
-		qs[i] = q.snapshot(now)
+	qs := []Queue{}
+	for _, q := range l.queues.All() {
+		qs = append(qs, q.snapshot(now))
 	}
-	sort.Slice(qs, func(i, j int) bool { return qs[i].Key < qs[j].Key })
 	return qs
 }
 
@@ -119,12 +117,12 @@ func priorityOf(ctx context.Context) int {
 	return p
 }
 
-func (l *Limiter) keyOf(req *http.Request, model string) key {
+func (l *Limiter) keyOf(req *http.Request, model string) keyed.Key {
 	if l.Key != nil {
-		return key{custom: l.Key(req)}
+		return keyed.Key{Custom: l.Key(req)}
 	}
-	k := originKey(req, model)
-	k.credential = l.hasher.credential(req, l.Secret)
+	k := keyed.Origin(req.URL, model)
+	k.Credential = l.hasher.credential(req, l.Secret)
 	return k
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/quota"
@@ -69,7 +70,7 @@ func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(
 // callStore asks the store about a request, unless the store failed lately. It
 // reports whether the store answered. Where it fails many calls at once, one of them
 // tells observe, which may be nil.
-func (l *Limiter) callStore(ctx context.Context, k key, observe func(Event), f func(context.Context) error) bool {
+func (l *Limiter) callStore(ctx context.Context, k keyed.Key, observe func(Event), f func(context.Context) error) bool {
 	began, resting := mono.Now(), l.resting.Load()
 	if until := mono.Time(resting); until != 0 && began < until && until-began <= mono.Time(limitStoreRest) {
 		return false

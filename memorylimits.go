@@ -101,7 +101,7 @@ func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Shar
 			m.keys = make(map[string]*sharedKey)
 		}
 		for range 2 { // so that it shrinks again after it had to grow
-			if len(m.keys) >= maxKeys {
+			if len(m.keys) >= maxSharedKeys {
 				m.forgetLocked(now)
 			}
 		}
@@ -139,6 +139,9 @@ func (k *sharedKey) book(s Share, now time.Time) {
 	}
 	b.ReserveN(now, s.Amount)
 }
+
+// maxSharedKeys bounds a MemoryLimits. Keys come from requests.
+const maxSharedKeys = 10_000
 
 // forgetLocked drops a key that holds nothing, of the first that it meets.
 func (m *MemoryLimits) forgetLocked(now time.Time) {

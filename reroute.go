@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 // Reroute sends a request somewhere else, in the same wire format: to another
@@ -267,7 +268,7 @@ func (r Reroute) readdress(req, to *http.Request) error {
 // unroutable is the refusal of a request that a route cannot take. It has the
 // class Rejected, so that the next route is asked.
 func unroutable(req *http.Request, reason string) error {
-	return &RejectedError{Err: ErrRoute, Key: originKey(req, "").String(), Reason: reason}
+	return &RejectedError{Err: ErrRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
 }
 
 func sameOrigin(a, b *url.URL) bool {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
+	"github.com/seed-9e4f5248/snubber/internal/latency"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -52,7 +54,7 @@ type Retry struct {
 	Hedge bool
 
 	budget                     Budget // where Budget is nil
-	latencies, streamLatencies registry[keyLatency]
+	latencies, streamLatencies keyed.Map[*latency.Tracker]
 }
 
 func (r *Retry) maxAttempts() int {
@@ -227,7 +229,7 @@ type Budget struct {
 	// PerSecond is added with time. If zero, 0.1; if negative, none.
 	PerSecond float64
 
-	accounts registry[*account]
+	accounts keyed.Map[*account]
 }
 
 // account is one key's share. A key without one has a full budget.
@@ -238,7 +240,7 @@ type account struct {
 	rate  float64
 }
 
-func (a *account) evictable(now time.Time) bool {
+func (a *account) Evictable(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.settledLocked(now) <= 0
@@ -263,11 +265,11 @@ func rateOrDefault(v, def float64) float64 {
 }
 
 // withdraw pays for one retry, or reports that the budget is empty.
-func (b *Budget) withdraw(k key, now time.Time) bool {
+func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	if b.Capacity < 0 {
 		return true
 	}
-	a := b.accounts.get(k, now, func(key) *account {
+	a := b.accounts.Get(k, now, func(keyed.Key) *account {
 		return &account{at: now, rate: rateOrDefault(b.PerSecond, 0.1)}
 	})
 	a.mu.Lock()
@@ -281,8 +283,8 @@ func (b *Budget) withdraw(k key, now time.Time) bool {
 
 // succeeded books a success: of a first attempt a deposit, of a retry the
 // refund of what that retry had cost.
-func (b *Budget) succeeded(k key, retried bool, now time.Time) {
-	a, ok := b.accounts.find(k)
+func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
+	a, ok := b.accounts.Find(k)
 	if !ok {
 		return // never drawn on: full
 	}

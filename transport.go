@@ -53,6 +53,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
@@ -235,7 +236,7 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	asked := askedBy(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
 		k := b.keyOf(req, asked.model)
-		if c, ok := b.circuits.find(k); ok {
+		if c, ok := b.circuits.Find(k); ok {
 			if until, ok := c.Check(now); !ok {
 				return time.Time{}, open(k, until, now)
 			}
@@ -571,7 +572,7 @@ func (c *call) queued(d time.Duration, now time.Time) {
 	}
 }
 
-func open(k key, until, now time.Time) *RejectedError {
+func open(k keyed.Key, until, now time.Time) *RejectedError {
 	e := &RejectedError{Err: ErrOpen, Key: k.String()}
 	if until.After(now) {
 		e.RetryAfter = until.Sub(now)
