@@ -133,37 +133,18 @@ func (b *Breaker) newCircuit(k keyed.Key) *circuit {
 
 // config is the policy with every zero and negative value resolved.
 func (b *Breaker) config() breaker.Config {
-	c := breaker.Config{
-		Failures: b.Failures, Ratio: b.Ratio, MinRequests: b.MinRequests, Probes: b.Probes,
-		// Unlike elsewhere a negative value means zero: a circuit without an open
-		// time or a probe is no circuit.
-		Window:     orDefault(max(b.Window, 0), 30*time.Second),
-		OpenFor:    orDefault(max(b.OpenFor, 0), 5*time.Second),
-		MaxOpenFor: orDefault(max(b.MaxOpenFor, 0), 60*time.Second),
+	// Unlike elsewhere a negative value of the last four means zero: a circuit
+	// without an open time or a probe is no circuit.
+	maxOpenFor := timeOrDefault(max(b.MaxOpenFor, 0), 60*time.Second)
+	return breaker.Config{
+		Failures:    orDefault(b.Failures, 10, math.MaxInt),
+		Ratio:       orDefault(b.Ratio, 0.5, math.Inf(1)),
+		MinRequests: orDefault(b.MinRequests, 20, 1),
+		Probes:      orDefault(b.Probes, 2, 2),
+		Window:      timeOrDefault(max(b.Window, 0), 30*time.Second),
+		OpenFor:     min(timeOrDefault(max(b.OpenFor, 0), 5*time.Second), maxOpenFor),
+		MaxOpenFor:  maxOpenFor,
 	}
-	c.OpenFor = min(c.OpenFor, c.MaxOpenFor)
-	switch {
-	case b.Failures < 0:
-		c.Failures = math.MaxInt
-	case b.Failures == 0:
-		c.Failures = 10
-	}
-	switch {
-	case b.Ratio < 0:
-		c.Ratio = math.Inf(1)
-	case b.Ratio == 0 || math.IsNaN(b.Ratio):
-		c.Ratio = 0.5
-	}
-	switch {
-	case b.MinRequests < 0:
-		c.MinRequests = 1
-	case b.MinRequests == 0:
-		c.MinRequests = 20
-	}
-	if b.Probes <= 0 {
-		c.Probes = 2
-	}
-	return c
 }
 
 // circuitResult is what the end of an attempt of the class says about the

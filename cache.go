@@ -103,24 +103,11 @@ func WithNoCache(ctx context.Context) context.Context {
 	return context.WithValue(ctx, noCacheKey{}, true)
 }
 
-func (c *Cache) maxBytes() int64 {
-	switch {
-	case c.MaxBytes < 0:
-		return 1 << 62
-	case c.MaxBytes == 0:
-		return 64 << 20
-	}
-	return c.MaxBytes
-}
+func (c *Cache) maxBytes() int64 { return orDefault(c.MaxBytes, 64<<20, 1<<62) }
 
 func (c *Cache) maxEntry() int64 {
-	switch {
-	case c.MaxEntryBytes < 0:
-		return c.maxBytes()
-	case c.MaxEntryBytes == 0:
-		return c.maxBytes() / 8
-	}
-	return min(c.MaxEntryBytes, c.maxBytes())
+	all := c.maxBytes()
+	return min(orDefault(c.MaxEntryBytes, all/8, all), all)
 }
 
 // cache is the engine, made of the fields at first use.

@@ -139,15 +139,7 @@ func (l *Limiter) burst(perMinute, unitPerMinute int) int {
 	return int(max(1, min(n, float64(perMinute))))
 }
 
-func (l *Limiter) maxQueue() int {
-	switch {
-	case l.MaxQueue < 0:
-		return math.MaxInt
-	case l.MaxQueue == 0:
-		return 10_000
-	}
-	return l.MaxQueue
-}
+func (l *Limiter) maxQueue() int { return orDefault(l.MaxQueue, 10_000, math.MaxInt) }
 
 // longestWait is MaxWait, and the gate beyond which a request is refused. The
 // usual Retry-After of a minute's quota is 60, and jitter comes after it.

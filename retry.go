@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/latency"
-	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
 // Retry sends a failed request again. The zero value is a good policy: four
@@ -57,17 +56,8 @@ type Retry struct {
 	latencies, streamLatencies keyed.Map[*latency.Tracker]
 }
 
-func (r *Retry) maxAttempts() int {
-	switch {
-	case r.MaxAttempts < 0:
-		return math.MaxInt
-	case r.MaxAttempts == 0:
-		return 4
-	}
-	return r.MaxAttempts
-}
-
-func (r *Retry) maxWait() time.Duration { return orDefault(r.MaxWait, 60*time.Second) }
+func (r *Retry) maxAttempts() int       { return orDefault(r.MaxAttempts, 4, math.MaxInt) }
+func (r *Retry) maxWait() time.Duration { return timeOrDefault(r.MaxWait, 60*time.Second) }
 
 func (r *Retry) budgetInUse() *Budget {
 	if r.Budget != nil {
@@ -83,18 +73,6 @@ func (r *Retry) wants(req *http.Request, o Outcome) bool {
 	return Retryable(req, o)
 }
 
-// orDefault is the rule of every duration in this package: zero is the
-// default, negative is no bound.
-func orDefault(d, def time.Duration) time.Duration {
-	switch {
-	case d < 0:
-		return mono.Forever
-	case d == 0:
-		return def
-	}
-	return min(d, mono.Forever)
-}
-
 // pause is the sequence of waits of one call. It is made after the first
 // failure: a call that succeeds pays nothing for it.
 type pause struct {
@@ -107,11 +85,11 @@ type pause struct {
 // simplification here: it lets one call in seven spend all its attempts inside
 // a one-second outage.
 func (r *Retry) newPause() *pause {
-	p := &pause{ceiling: orDefault(r.MaxBackoff, 8*time.Second)}
+	p := &pause{ceiling: timeOrDefault(r.MaxBackoff, 8*time.Second)}
 	if r.MinBackoff < 0 {
 		return p
 	}
-	base := min(orDefault(r.MinBackoff, 500*time.Millisecond), p.ceiling)
+	base := min(timeOrDefault(r.MinBackoff, 500*time.Millisecond), p.ceiling)
 	p.steps = backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(base*3/4),
 		backoff.WithMaxInterval(p.ceiling*3/4),
@@ -254,27 +232,17 @@ func (a *account) settledLocked(now time.Time) float64 {
 	return a.spent
 }
 
-func rateOrDefault(v, def float64) float64 {
-	switch {
-	case v == 0 || math.IsNaN(v):
-		return def
-	case v < 0:
-		return 0
-	}
-	return v
-}
-
 // withdraw pays for one retry, or reports that the budget is empty.
 func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	if b.Capacity < 0 {
 		return true
 	}
 	a := b.accounts.Get(k, now, func(keyed.Key) *account {
-		return &account{at: now, rate: rateOrDefault(b.PerSecond, 0.1)}
+		return &account{at: now, rate: orDefault(b.PerSecond, 0.1, 0)}
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.settledLocked(now)+1 > rateOrDefault(b.Capacity, 10) {
+	if a.settledLocked(now)+1 > orDefault(b.Capacity, 10, 0) {
 		return false
 	}
 	a.spent++
@@ -290,7 +258,7 @@ func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
 	}
 	amount := 1.0
 	if !retried {
-		amount = rateOrDefault(b.Deposit, 0.2)
+		amount = orDefault(b.Deposit, 0.2, 0)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -33,10 +33,10 @@ type Timeout struct {
 	Attempt time.Duration
 }
 
-func (t *Timeout) headers() time.Duration    { return orDefault(t.Headers, 10*time.Minute) }
-func (t *Timeout) firstEvent() time.Duration { return orDefault(t.FirstEvent, 5*time.Minute) }
-func (t *Timeout) idle() time.Duration       { return orDefault(t.Idle, 2*time.Minute) }
-func (t *Timeout) attempt() time.Duration    { return orDefault(t.Attempt, mono.Forever) }
+func (t *Timeout) headers() time.Duration    { return timeOrDefault(t.Headers, 10*time.Minute) }
+func (t *Timeout) firstEvent() time.Duration { return timeOrDefault(t.FirstEvent, 5*time.Minute) }
+func (t *Timeout) idle() time.Duration       { return timeOrDefault(t.Idle, 2*time.Minute) }
+func (t *Timeout) attempt() time.Duration    { return timeOrDefault(t.Attempt, mono.Forever) }
 
 // probeTerm is how long a half-open circuit's place stays taken by an attempt
 // that does not end.

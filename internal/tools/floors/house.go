@@ -14,6 +14,7 @@ var order = [][]string{
 	{"request.go"},
 
 	// The configuration of one layer each, and its translation for the engine.
+	{"defaults.go"},
 	{"timeout.go"},
 	{"retry.go"},
 	{"budget.go"},
