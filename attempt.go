@@ -50,6 +50,18 @@ type attempt struct {
 	body    body
 }
 
+// turn is how an attempt came by its turn.
+type turn uint8
+
+const (
+	first    turn = iota
+	paid          // from the retry budget
+	deferred      // by a server's limit or an open circuit: it counts as no attempt
+	hedging       // from the retry budget, beside another one
+	rerouted      // to a fallback's route, past all layers of this Transport
+	stop          // there is none
+)
+
 // ending is why an attempt's context has ended.
 type ending uint8
 

@@ -10,13 +10,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
-// cacheStore is a CacheStore as the engine takes it.
-type cacheStore struct{ CacheStore }
-
-func (s cacheStore) Put(ctx context.Context, key string, ttl time.Duration) (httpcache.Writer, error) {
-	return s.CacheStore.Put(ctx, key, ttl)
-}
-
 // cacheCall is a call as the cache sees it.
 type cacheCall call
 

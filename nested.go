@@ -105,3 +105,14 @@ func (c *call) markLayersObserve() {
 		}
 	}
 }
+
+// reroutes reports whether a is inside of one of t's own routes: t is a route of
+// itself, or part of one.
+func (t *Transport) reroutes(a *attempt) bool {
+	for ; a != nil; a = a.call.outer {
+		if a.how == rerouted && a.call.t == t {
+			return true
+		}
+	}
+	return false
+}

@@ -237,3 +237,8 @@ type streamError struct {
 const refusedStream = 0x7 // RFC 9113 §7
 
 func (streamError) Error() string { return "http2 stream error" }
+
+// actionable reports whether an outcome is one that Retry or a route may act on.
+func (c Class) actionable() bool {
+	return c != Success && c != Unclassified && c != Canceled && c != Rejected
+}

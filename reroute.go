@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
@@ -134,41 +133,6 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 		break
 	}
 	return defaultBase
-}
-
-// lowerLayers is a Transport's layers from Retry to Base, made when a route first
-// needs them.
-type lowerLayers struct {
-	once sync.Once
-	t    *Transport
-}
-
-// layers is t without what is outside its Retry. t itself has the last word about
-// a stream that breaks off. They use t's timers.
-func (t *Transport) layers() *Transport {
-	t.lower.once.Do(func() {
-		t.lower.t = &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1, parent: t}
-	})
-	return t.lower.t
-}
-
-// timers is the pool that t's attempts take their timers from.
-func (t *Transport) timers() *alarms {
-	if t.parent != nil {
-		return &t.parent.alarms
-	}
-	return &t.alarms
-}
-
-// reroutes reports whether a is inside of one of t's own routes: t is a route of
-// itself, or part of one.
-func (t *Transport) reroutes(a *attempt) bool {
-	for ; a != nil; a = a.call.outer {
-		if a.how == rerouted && a.call.t == t {
-			return true
-		}
-	}
-	return false
 }
 
 // rewrite is the request at its new place, the body still the old one.

@@ -158,9 +158,3 @@ func (s *Spread) take(candidates []candidate) {
 	copy(candidates[1:best+1], candidates[:best])
 	candidates[0] = first
 }
-
-// worthAnotherRoute reports whether another key or deployment of the same model
-// may do better. A prompt that is too long is too long for all.
-func worthAnotherRoute(req *http.Request, o Outcome) bool {
-	return o.Misdirected || o.Class != TooLong && (&Route{}).accepts(req, o)
-}

@@ -10,19 +10,20 @@ var order = [][]string{
 	{"errors.go"},
 	{"outcome.go"},
 	{"event.go"},
+	{"defaults.go"},
 	{"credential.go"},
 	{"request.go"},
 
 	// The configuration of one layer each, and its translation for the engine.
-	{"defaults.go"},
 	{"timeout.go"},
-	{"retry.go"},
 	{"budget.go"},
+	{"retry.go"},
 	{"breaker.go"},
 	{"limiter.go"},
 	{"limitstore.go"},
+	{"keyqueue.go"},
 	{"memorylimits.go"},
-	{"route.go"},
+	{"fallback.go"},
 	{"cachestore.go"},
 	{"diskstore.go"},
 	{"cache.go"},
@@ -35,11 +36,12 @@ var order = [][]string{
 	{"tally.go"},
 
 	// One attempt: one type in three files, which refer to each other.
-	{"attempt.go", "response.go", "lookahead.go"},
+	{"exchange.go", "attempt.go", "response.go"},
 
 	// One call, up to its loop.
 	{"call.go"},
 	{"nested.go"},
+	{"router.go"},
 	{"attemptrun.go"},
 	{"admit.go"},
 	{"hedge.go"},
@@ -47,15 +49,14 @@ var order = [][]string{
 
 	// Other routes.
 	{"failover.go"},
-	{"fallback.go"},
-	{"spread.go"},
+	{"balancer.go"},
 	{"reroute.go"},
-	{"reply.go"},
-	{"stale.go"},
 
 	// Delivery and the entrances.
 	{"deliver.go"},
 	{"cachecall.go"},
+	{"reply.go"},
+	{"stale.go"},
 	{"roundtrip.go"},
 	{"ready.go"},
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 )
 
 // CacheStore keeps the entries of a [Cache] outside its memory: on a disk, or
@@ -53,4 +55,11 @@ type CacheWriter interface {
 	// Abort drops what was written. After Commit it does nothing, so that it may
 	// be deferred.
 	Abort() error
+}
+
+// cacheStore is a CacheStore as the engine takes it.
+type cacheStore struct{ CacheStore }
+
+func (s cacheStore) Put(ctx context.Context, key string, ttl time.Duration) (httpcache.Writer, error) {
+	return s.CacheStore.Put(ctx, key, ttl)
 }

@@ -1,0 +1,74 @@
+package snubber
+
+import (
+	"net/http"
+	"time"
+)
+
+// Ready predicts what RoundTrip would do with req now: at is the earliest time
+// it would be sent, zero for at once, and err the [*RejectedError] that it
+// would return. It takes nothing, and reads the body only through GetBody.
+func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
+	if req.URL == nil {
+		return at, errNoURL
+	}
+	if t.Limiter.unshareable() {
+		return at, errNoSecret
+	}
+	outer := enclosing(req.Context())
+	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(outer) {
+		return at, err
+	}
+	o := classifyError(req, err)
+	if o.Class != Rejected {
+		return at, err
+	}
+	c := &call{t: t, in: req, outer: outer, replay: replay{again: req.GetBody}}
+	c.first.prepare(c)
+	c.first.how = rerouted
+	for i := range t.Fallback.Routes { // where RoundTrip would go then
+		route := &t.Fallback.Routes[i]
+		if !route.accepts(req, o) {
+			continue
+		}
+		b, ok := route.Transport.(readier)
+		if !ok {
+			return time.Time{}, nil
+		}
+		if then, none := b.Ready(c.view()); none == nil && (err != nil || then.Before(at)) {
+			at, err = then, nil
+		}
+	}
+	return at, err
+}
+
+// ready is Ready without the routes.
+func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
+	now := time.Now()
+	asked := askedBy(req, t.Limiter.counts())
+	if b := t.Breaker; b != nil {
+		k := b.keyOf(req, asked.model)
+		if c, ok := b.circuits.Find(k); ok {
+			if until, ok := c.Check(now); !ok {
+				return time.Time{}, open(k, until, now)
+			}
+		}
+	}
+	if l := t.Limiter; l != nil {
+		q := l.queue(l.keyOf(req, asked.model), now)
+		var refusal *RejectedError
+		if at, refusal = q.ready(req.Context(), l.cost(q, req, asked, &replay{again: req.GetBody}), now); refusal != nil {
+			return time.Time{}, refusal
+		}
+	}
+	if b, ok := t.base().(readier); ok {
+		below, err := b.Ready(req)
+		if err != nil {
+			return time.Time{}, err
+		}
+		if below.After(at) {
+			at = below
+		}
+	}
+	return at, nil
+}

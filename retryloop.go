@@ -1,0 +1,149 @@
+package snubber
+
+import "time"
+
+// send is the loop that all layers are called from.
+func (c *call) send(r *result) {
+	var (
+		last     result
+		attempts int  // that counted
+		timeouts int  // attempts that our own timers ended
+		next     turn // how the coming attempt was come by
+	)
+	for {
+		a, err := c.admit(next, last.some())
+		if err != nil {
+			c.unsent(next)
+			if last.some() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
+				*r = last
+			} else {
+				*r = result{err: err, o: classifyError(c.in, err)}
+			}
+			return
+		}
+		if next != deferred {
+			attempts++
+		}
+		attempts += c.hedged(a, next, r) - 1
+		if r.o.Class == Rejected && last.some() {
+			if r.res != nil { // only a Classify of the user's calls a response that
+				r.res.Body.Close()
+			}
+			*r = last // a Transport below refused what we would send again
+			return
+		}
+		if !r.o.Class.actionable() {
+			return
+		}
+		if r.o.Class == TimedOut {
+			timeouts++
+		}
+		wait, how := c.again(r, attempts, timeouts)
+		if how == stop {
+			return
+		}
+		r.keep()
+		last, next = *r, how
+		if how == paid && !c.pauseFor(wait, r.o, attempts) {
+			c.unsent(how)
+			if err := c.ctx().Err(); !isDeadline(c.ctx()) {
+				*r = result{err: err, o: classifyError(c.in, err)}
+			}
+			return
+		}
+		if !c.replay.ready(c.ctx()) {
+			c.unsent(how)
+			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
+				*r = result{err: err, o: classifyError(c.in, err)}
+			}
+			return
+		}
+	}
+}
+
+// unsent pays back a retry that was paid for and is not sent after all.
+func (c *call) unsent(how turn) {
+	if how == paid {
+		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, time.Now())
+	}
+}
+
+// again decides whether and when a failed attempt is followed by another.
+func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
+	rt := c.t.Retry
+	if rt == nil {
+		return 0, stop
+	}
+	now := time.Now()
+	if !rt.wants(c.view(), r.o) {
+		c.root().noteRetryDecision(rt.If == nil && repeatable(r.o))
+		return 0, stop
+	}
+	c.root().noteRetryDecision(false)
+	if sdkRetry(c.in.Header) || c.replay.lost() {
+		return 0, stop
+	}
+	if r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue() {
+		// The attempt was not spent, and the queue does the waiting: its gate is
+		// shut until the server's time.
+		if c.otherRouteReady() {
+			return 0, stop
+		}
+		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.extra().gatedUntil().Sub(now), now) {
+			c.root().requeue()
+			c.extra().owed = c.extra().owed || r.a.how == paid
+			return 0, deferred
+		}
+		return 0, stop
+	}
+	switch {
+	case attempts >= rt.maxAttempts(), !c.root().attemptLeft():
+		return 0, stop
+	case r.o.Class == TimedOut && timeouts > 1:
+		return 0, stop
+	}
+	if c.circuit != nil && r.o.Class.failure() && c.root().mayRequeue() {
+		if at, ok := c.circuit.Check(now); !ok {
+			if !at.IsZero() && !c.t.Fallback.accepts(c.view(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
+				c.root().requeue()
+				return 0, deferred
+			}
+			return 0, stop
+		}
+	}
+	wait := c.nextPause(r.o, now)
+	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
+		return 0, stop
+	}
+	if c.queue != nil { // a pause before a queue that is too long would be for nothing
+		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.view(), c.asked, &c.replay), now); refusal != nil && refusal.late {
+			return 0, stop
+		}
+	}
+	if !rt.budgetInUse().withdraw(c.serviceKey(), now) {
+		return 0, stop
+	}
+	return wait, paid
+}
+
+// pauseFor waits between two attempts. It reports false if the caller's
+// context ended first.
+func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
+	ctx := c.ctx()
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventRetry, Time: time.Now(), Key: c.serviceKey().String(), Attempt: attempts, Outcome: o, Wait: d})
+	}
+	if d <= 0 || ctx.Err() != nil {
+		return ctx.Err() == nil
+	}
+	began := time.Now()
+	defer func() { c.root().addWait(0, time.Since(began)) }()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,118 @@
+package snubber
+
+import (
+	"net/http"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
+)
+
+// RoundTrip implements [http.RoundTripper]. Attempts that ran out are not an
+// error: the last response is returned as it came. Errors are Base's own, the
+// context's, a [*TimeoutError] or a [*RejectedError].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	c, err := t.newCall(req, router{})
+	if err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, err
+	}
+	if c.t.Cache != nil {
+		return c.t.Cache.cache().RoundTrip((*cacheCall)(c))
+	}
+	return c.answer()
+}
+
+// answer is what the layers below the cache make of the call.
+func (c *call) answer() (*http.Response, error) {
+	var r result
+	c.ask(&r)
+	return c.deliver(&r)
+}
+
+// ask calls them and leaves the result undelivered.
+func (c *call) ask(r *result) {
+	decided := false
+	defer func() {
+		if !decided { // Retry.If or a Route's When panicked, with a response in hand
+			r.drop()
+			c.replay.end(c.in.Body)
+		}
+	}()
+	before := c.wireAttempts()
+	c.send(r)
+	c.failover(r, before)
+	decided = true
+}
+
+// CloseIdleConnections closes the idle connections of Base and of every route.
+// http.Client calls it on its Transport.
+func (t *Transport) CloseIdleConnections() {
+	if !t.closing.CompareAndSwap(false, true) {
+		return // it is a route of itself
+	}
+	defer t.closing.Store(false)
+	closeIdle(t.base())
+	if t.Fallback != nil {
+		for _, r := range t.Fallback.Routes {
+			closeIdle(r.Transport)
+		}
+	}
+}
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// newCall takes a request in. Its error leaves the body to the caller.
+func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
+	switch {
+	case req.URL == nil:
+		return nil, errNoURL
+	case req.Header == nil:
+		return nil, errNoHeader
+	case t.Limiter.unshareable():
+		return nil, errNoSecret
+	}
+	ctx := req.Context()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	outer := enclosing(ctx)
+	if outer != nil && t.Fallback != nil && t.reroutes(outer) {
+		t = t.layers() // else its routes would have it as a route, without end
+	}
+	c := &call{t: t, in: req, outer: outer}
+	if routes.balanced() {
+		c.extra().router = routes
+	}
+	if t.parent != nil {
+		c.markLayersObserve()
+	}
+	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
+	var err error
+	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {
+		c.asked = o.call.asked
+		c.replay, _, err = newReplay(req, dialect.Route{}, record, false)
+	} else {
+		var p dialect.Prompt
+		route := dialect.RouteOf(req.Method, req.URL)
+		c.replay, p, err = newReplay(req, route, record, count)
+		c.asked = newAsked(route, p, count)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if t.Retry != nil {
+		c.root().setLimit(t.Retry.attempts())
+	}
+	if c.outer == nil {
+		if sink, _ := ctx.Value(reportSinkKey{}).(*reportSink); sink != nil {
+			c.tally.startReport(sink)
+		}
+	}
+	c.first.prepare(c)
+	return c, nil
+}
