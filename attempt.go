@@ -24,9 +24,9 @@ import (
 // back. The attempt ends at EOF, error, Close or the end of the caller's
 // context, and only then lets go of the connection.
 type attempt struct {
-	call   *call
-	req    http.Request // what Base gets
-	number uint16       // of the call's, from 1
+	exchange *exchange
+	req      http.Request // what Base gets
+	number   uint16       // of the call's, from 1
 
 	how       turn // it was come by
 	counted   bool // in the root's number of attempts
@@ -85,13 +85,16 @@ func enclosing(ctx context.Context) *attempt {
 	return a
 }
 
-func (a *attempt) Deadline() (time.Time, bool) { return a.call.ctx().Deadline() }
+func (a *attempt) Deadline() (time.Time, bool) { return a.exchange.ctx().Deadline() }
 
 func (a *attempt) Value(key any) any {
-	if key == (attemptKey{}) {
+	switch key {
+	case attemptKey{}:
 		return a
+	case inboundKey{}:
+		return &a.exchange.inbound
 	}
-	return a.call.ctx().Value(key)
+	return a.exchange.ctx().Value(key)
 }
 
 func (a *attempt) Done() <-chan struct{} {
@@ -119,7 +122,7 @@ func (a *attempt) errLocked() error {
 	case timedOut:
 		return context.DeadlineExceeded
 	case callerLeft:
-		return a.call.ctx().Err()
+		return a.exchange.ctx().Err()
 	}
 	return context.Canceled
 }
@@ -148,10 +151,10 @@ func (a *attempt) start() {
 		// Set for the body's limits too, which are shorter and come next: an
 		// early ring costs less than setting the timer twice.
 		w.armed, w.ringing = min(at, now+mono.Time(limits.keep())), true
-		w.alarm = a.call.t.timers().set(a, w.armed.Sub(now))
+		w.alarm = a.exchange.t.timers().set(a, w.armed.Sub(now))
 	}
 	a.mu.Unlock()
-	if ctx := a.call.ctx(); ctx.Done() != nil {
+	if ctx := a.exchange.ctx(); ctx.Done() != nil {
 		unhook := context.AfterFunc(ctx, func() { a.abort(callerLeft, nil) })
 		a.mu.Lock()
 		if a.ended <= leaving {
@@ -166,7 +169,7 @@ func (a *attempt) limits() *Timeout {
 	if a.how == rerouted {
 		return nil
 	}
-	return a.call.t.Timeout
+	return a.exchange.t.Timeout
 }
 
 // rearmLocked sees that the timer fires no later than the nearest limit.
@@ -180,7 +183,7 @@ func (a *attempt) rearmLocked(now mono.Time) {
 	case at == mono.Never:
 		return
 	case w.alarm == nil:
-		w.alarm = a.call.t.timers().set(a, at.Sub(now))
+		w.alarm = a.exchange.t.timers().set(a, at.Sub(now))
 	case !w.ringing || at < w.armed:
 		w.alarm.timer.Reset(at.Sub(now))
 	default:
@@ -247,7 +250,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 
 	// The verdict comes before the error: who reads the error may close at once,
 	// and Close has a verdict of its own.
-	o, err := Outcome{Class: Canceled, Reason: cancelReason(a.call.ctx())}, a.call.ctx().Err()
+	o, err := Outcome{Class: Canceled, Reason: cancelReason(a.exchange.ctx())}, a.exchange.ctx().Err()
 	switch {
 	case late != nil:
 		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
@@ -257,7 +260,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.conclude(o)
 	a.mu.Lock()
 	if a.body.err == nil {
-		a.body.breakOff(a.call, o, err)
+		a.body.breakOff(a.exchange, o, err)
 	}
 	a.mu.Unlock()
 	if a.end(why) {
@@ -286,7 +289,7 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 	}
 	if alarm := a.watch.alarm; alarm != nil {
 		a.watch.alarm = nil
-		a.call.t.timers().drop(alarm, a)
+		a.exchange.t.timers().drop(alarm, a)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
 		if a.body.err == nil || m.opening == nil { // with an opening, into which a Read may still be running
@@ -338,7 +341,7 @@ func (a *attempt) verdictLocked() Outcome {
 	}
 	if m := a.body.meter; m != nil && m.Phase() == dialect.Failed && o.Class == Success {
 		now := time.Now()
-		o = outcomeOf(dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, nil, m.Failure(), now), now)
+		o = outcomeOf(dialect.ClassifyEvent(a.exchange.asked.route(), a.req.URL.Host, nil, m.Failure(), now), now)
 	}
 	return o
 }
@@ -370,7 +373,7 @@ func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
-		a.call.recordOutcome(&o) // under mu: whoever finds the verdict given may read the Report
+		a.exchange.recordOutcome(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
 	took := at.Sub(a.watch.started)
@@ -378,11 +381,11 @@ func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 
 	now := at.Time()
 	if held && o.Unsent {
-		a.call.queue.cancel(a.permit)
+		a.exchange.queue.cancel(a.permit)
 	} else {
-		a.call.queue.settle(a.permit, &o, a.call.asked, held, now)
+		a.exchange.queue.settle(a.permit, &o, a.exchange.asked, held, now)
 	}
-	a.call.concluded(a, &o, took, now)
+	a.exchange.concluded(a, &o, took, now)
 }
 
 // translate says what an error of Base means: it is our timer's, or the
@@ -394,7 +397,7 @@ func (a *attempt) translate(err error) error {
 	if late != nil {
 		return late
 	}
-	if end := a.call.ctx().Err(); end != nil && !errors.Is(err, end) {
+	if end := a.exchange.ctx().Err(); end != nil && !errors.Is(err, end) {
 		return &endedError{end: end, err: err}
 	}
 	return err
@@ -412,7 +415,7 @@ func (a *attempt) win() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.watch.racing = false; a.concluded {
-		a.call.recordOutcome(a.outcome)
+		a.exchange.recordOutcome(a.outcome)
 	}
 }
 

@@ -26,8 +26,8 @@ func TestAttemptEndsWhileDerived(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &call{t: &Transport{}, in: req}
-	c.first.prepare(c)
+	c := new(call)
+	c.init(&Transport{}, inbound{in: req}, nil, replay{})
 	derived := make(chan context.Context)
 	go func() {
 		ctx, cancel := context.WithCancel(endsBetween{&c.first})

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
@@ -48,14 +47,6 @@ func (r *result) drop() {
 	if r.res != nil {
 		r.res.Body.Close()
 	}
-}
-
-// prepare makes the attempt's request: the caller's, with the attempt as its
-// context. The header map stays the caller's own; no layer writes to it.
-func (a *attempt) prepare(c *call) {
-	a.call = c
-	a.req = *c.in.WithContext(a)
-	a.req.GetBody = c.replay.again
 }
 
 // try sends one attempt and gives the provisional verdict.
@@ -259,33 +250,6 @@ func (c *call) gateUntil(o Outcome, now time.Time) time.Time {
 	return e.setGatedUntil(now.Add(c.nextPause(o, now)))
 }
 
-// concluded passes the final verdict on an attempt to everyone who counts.
-func (c *call) concluded(a *attempt, o *Outcome, took time.Duration, now time.Time) {
-	class, notBefore := o.Class, o.NotBefore
-	if a.swallowed {
-		class, notBefore = TimedOut, time.Time{}
-	}
-	c.shifted(a.lease.Done(class.circuitResult(), notBefore, now), now)
-	if rt := c.t.Retry; rt != nil && o.Class == Success {
-		retried := a.how == paid || a.how == hedging || a.how == deferred && c.extra().owed
-		if retried || a.number == 1 && a.how == first {
-			rt.budgetInUse().succeeded(c.serviceKey(), retried, now)
-		}
-	}
-	if c.t.Observe == nil || o.Class == Rejected { // which is no attempt
-		return
-	}
-	e := Event{Kind: EventAttempt, Time: now, Key: c.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
-	if a.how == rerouted {
-		d := c.extra()
-		if d.below {
-			return // the layers have told, and by the route's own key
-		}
-		e.Route = d.route
-	}
-	c.t.Observe(e)
-}
-
 // limited tells of limits that have changed.
 func (c *call) limited(changes []limit.Change, now time.Time) {
 	if c.t.Observe == nil {
@@ -293,14 +257,5 @@ func (c *call) limited(changes []limit.Change, now time.Time) {
 	}
 	for _, ch := range changes {
 		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.queue.key.String(), Limit: limitOf(ch.Limit), Was: perMinute(ch.Limit.Kind, ch.Previous)})
-	}
-}
-
-func (c *call) shifted(s breaker.Transition, now time.Time) {
-	if s.From != s.To && s.To == breaker.Closed && c.queue != nil {
-		c.queue.SlowStart(now) // who has just come up is not to meet all that waited
-	}
-	if s.From != s.To && c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventCircuit, Time: now, Key: c.circuit.key.String(), From: CircuitState(s.From), To: CircuitState(s.To), Until: s.Until})
 	}
 }

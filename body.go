@@ -25,8 +25,8 @@ type meter struct {
 // open prepares to watch the body of res. Upgrades and what is not an answer to
 // an inference request are never looked into, nor is an encoding that the
 // caller negotiated itself.
-func (b *body) open(c *call, res *http.Response) {
-	if !c.asked.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
+func (b *body) open(x *exchange, res *http.Response) {
+	if !x.asked.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
 	}
 	var media string
@@ -34,7 +34,7 @@ func (b *body) open(c *call, res *http.Response) {
 		media = v[0]
 	}
 	b.meter = new(meter)
-	b.meter.Start(c.asked.route(), media, c.asked.stream)
+	b.meter.Start(x.asked.route(), media, x.asked.stream)
 }
 
 func (b *body) opening() *opening {
@@ -56,7 +56,7 @@ func (b *body) truncated(err error) bool {
 
 // piecewise reports whether the answer is used before all of it is there: a
 // reader who gets no more must be told. Half a document tells its parser itself.
-func (a *attempt) piecewise() bool { return a.call.asked.stream || a.body.meter.Streaming() }
+func (a *attempt) piecewise() bool { return a.exchange.asked.stream || a.body.meter.Streaming() }
 
 func (b *body) usage() (dialect.Usage, bool) {
 	if b.meter == nil {
@@ -120,7 +120,7 @@ func (b answer) Read(p []byte) (int, error) {
 	final := true
 	switch {
 	case err != nil && err != io.EOF:
-		o = classifyError(a.call.in, err)
+		o = classifyError(a.exchange.in, err)
 	case err != nil && a.body.truncated(err):
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 		if a.piecewise() {
@@ -139,7 +139,7 @@ func (b answer) Read(p []byte) (int, error) {
 		n, err = a.body.parting(p)
 	case !ended && err != nil:
 		ended = true
-		if a.body.breakOff(a.call, o, err); n == 0 || a.body.opening() != nil {
+		if a.body.breakOff(a.exchange, o, err); n == 0 || a.body.opening() != nil {
 			var more int
 			more, err = a.body.parting(p[n:])
 			n += more
@@ -158,28 +158,28 @@ func (b answer) Read(p []byte) (int, error) {
 
 // breakOff ends the body in err, before which the caller may be told in the
 // format's own words.
-func (b *body) breakOff(c *call, o Outcome, err error) {
+func (b *body) breakOff(x *exchange, o Outcome, err error) {
 	b.err = err
 	if b.meter == nil {
 		return
 	}
 	b.meter.opening = nil
-	if event := b.lastWords(c, o, err); event != nil {
+	if event := b.lastWords(x, o, err); event != nil {
 		b.meter.opening = &opening{buf: event, ends: []uint16{uint16(len(event))}, err: err}
 	}
 }
 
 // lastWords is the error event of a stream that ends in err, if it gets one.
-func (b *body) lastWords(c *call, o Outcome, err error) []byte {
-	said := c.t.StreamErrors
-	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !c.asked.format.LosesErrors() {
+func (b *body) lastWords(x *exchange, o Outcome, err error) []byte {
+	said := x.t.StreamErrors
+	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !x.asked.format.LosesErrors() {
 		return nil
 	}
 	status, code := http.StatusBadGateway, "snubber_unreachable"
 	if o.Class == TimedOut {
 		status, code = http.StatusGatewayTimeout, "snubber_timeout"
 	}
-	return b.meter.BreakOff(c.asked.format, status, code, "the stream broke off ("+o.Reason+")")
+	return b.meter.BreakOff(x.asked.format, status, code, "the stream broke off ("+o.Reason+")")
 }
 
 // parting is the next Read of a body that has ended.
@@ -216,7 +216,7 @@ func (b answer) Close() error {
 		return a.body.rc.Close()
 	}
 	o := a.verdictLocked()
-	ctx := a.call.ctx()
+	ctx := a.exchange.ctx()
 	left := ctx.Err() != nil
 	if left {
 		o = Outcome{Class: Canceled, Reason: cancelReason(ctx)}

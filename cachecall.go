@@ -36,7 +36,9 @@ func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) http
 	return c.call().detach(ctx, stale)
 }
 
-func (c *cacheCall) Reclaim(x httpcache.Exchange) { c.replay = x.(*exchange).call.replay.returned() }
+func (c *cacheCall) Reclaim(x httpcache.Exchange) {
+	c.replay = x.(*cacheExchange).call.replay.returned()
+}
 
 func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) {
 	k := c.call()
@@ -55,13 +57,13 @@ func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) 
 	return k.deliver(&r)
 }
 
-func (c *cacheCall) Account(x httpcache.Exchange) { c.call().addCosts(&x.(*exchange).call) }
+func (c *cacheCall) Account(x httpcache.Exchange) { c.call().addCosts(&x.(*cacheExchange).call) }
 
 func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchange) (*http.Response, error) {
 	k := c.call()
 	switch {
 	case from != nil:
-		x := from.(*exchange)
+		x := from.(*cacheExchange)
 		if k.tried = x.call.tried; k.tried > 0 {
 			o := x.call.tally.final()
 			k.recordOutcome(&o)
@@ -75,7 +77,7 @@ func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchan
 }
 
 func (c *cacheCall) DeliverShared(res *http.Response, from httpcache.Exchange) (*http.Response, error) {
-	x := from.(*exchange)
+	x := from.(*cacheExchange)
 	c.call().recordOutcome(&x.r.o)
 	return c.call().deliver(&result{res: res, o: x.r.o})
 }
@@ -84,7 +86,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	o := Outcome{Class: Success}
 	switch {
 	case from != nil:
-		o = from.(*exchange).call.tally.final()
+		o = from.(*cacheExchange).call.tally.final()
 	case err == httpcache.ErrStalled:
 		o = Outcome{Class: Canceled, Reason: "stalled"}
 	case err != nil:
@@ -115,82 +117,82 @@ type keptValues call
 
 func (c *keptValues) Value(key any) any {
 	switch key.(type) {
-	case attemptKey, reportSinkKey, reportedKey:
+	case attemptKey, inboundKey, reportSinkKey, reportedKey:
 		return nil
 	}
 	return c.in.Context().Value(key)
 }
 
-// exchange is a call that the cache makes for others.
-type exchange struct {
+// cacheExchange is a call that the cache makes for others.
+type cacheExchange struct {
 	call call
 	r    result
 }
 
 // detach makes an exchange for the same request that does not end with this call.
-func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *exchange {
-	x := new(exchange)
-	d := &x.call
-	d.t, d.in, d.asked, d.replay = c.t, c.in.Clone(ctx), c.asked, c.replay
+func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *cacheExchange {
+	x := new(cacheExchange)
+	d, in := &x.call, inbound{in: c.in.Clone(ctx), asked: c.asked}
 	if _, ok := c.ctx().Deadline(); ok {
 		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the exchange's.
-		d.in.Cancel = nil
+		in.in.Cancel = nil
 	}
+	d.init(c.t, in, nil, c.replay)
 	c.replay = replay{}
 	if c.t.Retry != nil {
-		if d.tally.limit = c.t.Retry.attempts(); c.outer != nil {
+		if d.tally.limit = c.t.Retry.attempts(); c.parent != nil {
 			d.tally.limit = min(d.tally.limit, c.root().remaining())
 		}
 	}
-	d.first.prepare(d)
-	d.extra().stale = stale
+	e := d.extra()
+	e.stale, e.caller = stale, (*cacheCall)(d)
 	return x
 }
 
-func (x *exchange) Request() *http.Request { return x.call.in }
+func (x *cacheExchange) Request() *http.Request { return x.call.in }
 
-func (x *exchange) Send() httpcache.Answer {
+func (x *cacheExchange) Send() httpcache.Answer {
 	x.call.ask(&x.r)
 	x.call.replay.end(x.call.in.Body)
 	return x.r.answer(&x.call.tally)
 }
 
-func (x *exchange) Discard() { x.r.drop() }
+func (x *cacheExchange) Discard() { x.r.drop() }
 
-func (x *exchange) Again(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
+func (x *cacheExchange) Again(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
 	again := x.call.detach(ctx, stale)
 	again.call.addCosts(&x.call)
 	return again
 }
 
-func (x *exchange) Waiting() bool {
+func (x *cacheExchange) Waiting() bool {
 	if x.call.t.Limiter == nil {
 		return false
 	}
 	return x.call.tally.requests() == 0
 }
 
-func (x *exchange) Complete() bool { return x.r.a.judgedWhole() }
+func (x *cacheExchange) Complete() bool { return x.r.a.judgedWhole() }
 
 func (r *result) answer(root *tally) httpcache.Answer {
 	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.cut}
 }
 
-// stale is the stored answer to the request whose exchange the call is.
-func (c *call) stale(now time.Time) (*http.Response, bool) {
-	d := c.lazy.Load()
-	if d == nil || d.stale == nil {
+// staleResponse is the stored response to the request that the cache sends x for.
+func (x *exchange) staleResponse(now time.Time) (*http.Response, bool) {
+	e := x.lazy.Load()
+	if e == nil || e.stale == nil {
 		return nil, false
 	}
-	res := d.stale.Stale((*cacheCall)(c), now)
+	res := e.stale.Stale(e.caller, now)
 	return res, res != nil
 }
 
 // addCosts books what another call, made for this one, has come to.
 func (c *call) addCosts(of *call) {
-	claimed := c.outer != nil && of.tally.requests() > 0 && c.outer.claim()
+	claimed := c.parent != nil && of.tally.requests() > 0 && c.parent.claim()
 	c.root().addCosts(&of.tally, claimed)
-	if results, answeredBy := of.tally.routes(); results != nil || answeredBy != 0 || c.outer != nil {
+	if results, answeredBy := of.tally.routes(); results != nil || answeredBy != 0 || c.parent != nil {
 		c.recordRoutes(results, answeredBy)
 	}
 }

@@ -25,7 +25,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	if refusal != nil && c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventRefused, Time: time.Now(), Key: refusal.Key, Outcome: r.o})
 	}
-	if c.outer != nil {
+	if c.parent != nil {
 		return r.res, r.err
 	}
 	c.tally.report()

@@ -21,7 +21,7 @@ func (c *call) failover(r *result, before int) {
 	if !r.o.Class.actionable() && r.o.Class != Rejected {
 		if rt != nil {
 			c.recordRoutes(nil, rt.own())
-		} else if c.outer != nil {
+		} else if c.parent != nil {
 			c.recordRoutes(nil, 0) // an earlier attempt of a Transport further out may have gone another way
 		}
 		return
@@ -183,8 +183,8 @@ func (f *failover) record(number int, o Outcome, before int) {
 func (c *call) onFallback(route int, o Outcome, now time.Time) {
 	c.root().allowRoute()
 	observe := c.t.Observe
-	if c.balance() != nil && c.outer != nil {
-		observe = c.outer.call.t.Observe
+	if c.balance() != nil && c.parent != nil {
+		observe = c.parent.exchange.t.Observe
 	}
 	d := c.extra()
 	d.route, d.below = route, false

@@ -104,7 +104,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 		a.mu.Unlock()
 		return a.Err()
 	}
-	a.body.open(a.call, res)
+	a.body.open(a.exchange, res)
 	m := a.body.meter
 	a.watch.first = m != nil && m.Streaming()
 	if m == nil || m.Opaque() {
@@ -154,18 +154,18 @@ func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []b
 	defer a.mu.Unlock()
 	op, m := a.body.opening(), a.body.meter
 	if op == nil {
-		return classifyResponse(a.call.asked.route(), a.call.in, res, nil, now), nil, false
+		return classifyResponse(a.exchange.asked.route(), a.exchange.in, res, nil, now), nil, false
 	}
 	held, over = op.buf, op.err != nil || m.Phase() >= dialect.Terminal && m.Streaming()
 	switch {
 	case m.Phase() == dialect.Failed:
-		o = outcomeOf(dialect.ClassifyEvent(a.call.asked.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
+		o = outcomeOf(dialect.ClassifyEvent(a.exchange.asked.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
 	case op.err == io.EOF && !m.End():
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 	case op.err != nil && op.err != io.EOF && m.Phase() != dialect.Terminal: // in one Read with content, as the half of a chunk comes
-		o = classifyError(a.call.in, op.err)
+		o = classifyError(a.exchange.in, op.err)
 	default:
-		o = classifyResponse(a.call.asked.route(), a.call.in, res, nil, now)
+		o = classifyResponse(a.exchange.asked.route(), a.exchange.in, res, nil, now)
 	}
 	return o, held, over
 }
@@ -188,7 +188,7 @@ func (a *attempt) keepOpening(res *http.Response, verdict Outcome) {
 		end = io.EOF
 		shorten(res, len(o.buf))
 	}
-	o.buf = append(o.buf, a.body.lastWords(a.call, verdict, end)...)
+	o.buf = append(o.buf, a.body.lastWords(a.exchange, verdict, end)...)
 	a.mu.Unlock()
 	a.body.rc.Close()
 	res.Body = &stored{rest: o.buf, err: end}

@@ -15,16 +15,16 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	if t.Limiter.unshareable() {
 		return at, errNoSecret
 	}
-	outer := enclosing(req.Context())
-	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(outer) {
+	parent := enclosing(req.Context())
+	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(parent) {
 		return at, err
 	}
 	o := classifyError(req, err)
 	if o.Class != Rejected {
 		return at, err
 	}
-	c := &call{t: t, in: req, outer: outer, replay: replay{again: req.GetBody}}
-	c.first.prepare(c)
+	c := new(call)
+	c.init(t, inbound{in: req}, parent, replay{again: req.GetBody})
 	c.first.how = rerouted
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]

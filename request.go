@@ -20,12 +20,31 @@ func (a asked) route() dialect.Route {
 	return dialect.Route{Format: a.format, Inference: a.inference, Model: a.model, Stream: a.stream}
 }
 
+// inbound is a caller's request and what was read of it. The context of each attempt
+// has it, so that what it asks for is known after its body was sent.
+type inbound struct {
+	in    *http.Request // the caller's, never written to
+	asked asked
+}
+
+type inboundKey struct{}
+
+// knownBy is what the attempt that req belongs to knows of it, nil if there is none
+// or, with count, if its tokens are not known.
+func knownBy(req *http.Request, count bool) *inbound {
+	in, _ := req.Context().Value(inboundKey{}).(*inbound)
+	if in == nil || in.in.URL != req.URL || count && !in.asked.counted {
+		return nil
+	}
+	return in
+}
+
 // askedBy reads what req wants: from the call that it belongs to, which works
 // after the body was sent, else from path and replayable body; with count, the
 // tokens too.
 func askedBy(req *http.Request, count bool) asked {
-	if a := enclosing(req.Context()); a != nil && a.req.URL == req.URL && (a.call.asked.counted || !count) {
-		return a.call.asked
+	if in := knownBy(req, count); in != nil {
+		return in.asked
 	}
 	if req.URL == nil {
 		return asked{}

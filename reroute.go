@@ -123,12 +123,12 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	if r.Transport != nil {
 		return r.Transport
 	}
-	for a := enclosing(ctx); a != nil; a = a.call.outer {
-		if a.call.balance() != nil {
+	for a := enclosing(ctx); a != nil; a = a.exchange.parent {
+		if a.exchange.balance() != nil {
 			continue // a Spread, which may be a route itself
 		}
 		if a.how == rerouted {
-			return a.call.t.layers()
+			return a.exchange.t.layers()
 		}
 		break
 	}

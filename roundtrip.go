@@ -10,7 +10,7 @@ import (
 // error: the last response is returned as it came. Errors are Base's own, the
 // context's, a [*TimeoutError] or a [*RejectedError].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.newCall(req, router{})
+	c, err := t.start(req, router{})
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -66,8 +66,8 @@ func closeIdle(rt http.RoundTripper) {
 	}
 }
 
-// newCall takes a request in. Its error leaves the body to the caller.
-func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
+// start makes a call of a caller's request. Its error leaves the body to the caller.
+func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	switch {
 	case req.URL == nil:
 		return nil, errNoURL
@@ -80,39 +80,43 @@ func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	outer := enclosing(ctx)
-	if outer != nil && t.Fallback != nil && t.reroutes(outer) {
+	parent := enclosing(ctx)
+	if parent != nil && t.Fallback != nil && t.reroutes(parent) {
 		t = t.layers() // else its routes would have it as a route, without end
 	}
-	c := &call{t: t, in: req, outer: outer}
+	c := new(call)
+	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
+	asked, body, err := readRequest(req, record, count)
+	if err != nil {
+		return nil, err
+	}
+	c.init(t, inbound{in: req, asked: asked}, parent, body)
 	if routes.balanced() {
+		routes.request = c.view()
 		c.extra().router = routes
 	}
 	if t.parent != nil {
 		c.markLayersObserve()
 	}
-	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
-	var err error
-	if o := c.outer; o != nil && o.req.URL == req.URL && (o.call.asked.counted || !count) {
-		c.asked = o.call.asked
-		c.replay, _, err = newReplay(req, dialect.Route{}, record, false)
-	} else {
-		var p dialect.Prompt
-		route := dialect.RouteOf(req.Method, req.URL)
-		c.replay, p, err = newReplay(req, route, record, count)
-		c.asked = newAsked(route, p, count)
-	}
-	if err != nil {
-		return nil, err
-	}
 	if t.Retry != nil {
 		c.root().setLimit(t.Retry.attempts())
 	}
-	if c.outer == nil {
+	if parent == nil {
 		if sink, _ := ctx.Value(reportSinkKey{}).(*reportSink); sink != nil {
 			c.tally.startReport(sink)
 		}
 	}
-	c.first.prepare(c)
 	return c, nil
+}
+
+// readRequest reads what a request asks for, unless a Transport around has read it
+// already, and makes its body one that can be sent again where that is possible.
+func readRequest(req *http.Request, record, count bool) (asked, replay, error) {
+	if in := knownBy(req, count); in != nil {
+		body, _, err := newReplay(req, dialect.Route{}, record, false)
+		return in.asked, body, err
+	}
+	route := dialect.RouteOf(req.Method, req.URL)
+	body, p, err := newReplay(req, route, record, count)
+	return newAsked(route, p, count), body, err
 }

@@ -9,7 +9,8 @@ import (
 // stand, or those of a Spread with the best one first, which is the call's own.
 type router struct {
 	routes     []Route
-	candidates []candidate // of a Spread, best first; nil for a Fallback
+	candidates []candidate   // of a Spread, best first; nil for a Fallback
+	request    *http.Request // of a Spread, as functions of the user get it
 }
 
 // candidate is a route of a Spread, and when it would send the request.
@@ -54,52 +55,6 @@ func (rt *router) accepts(route *Route, req *http.Request, o Outcome) bool {
 		return worthAnotherRoute(req, o)
 	}
 	return route.accepts(req, o)
-}
-
-// balance is the router of a Spread's call; nil for any other.
-func (c *call) balance() *router {
-	if d := c.lazy.Load(); d != nil && d.router.balanced() {
-		return &d.router
-	}
-	return nil
-}
-
-// routed reports whether the call has routes besides its own.
-func (c *call) routed() bool { return c.t.Fallback != nil || c.balance() != nil }
-
-// base sends what the call sends on its own route.
-func (c *call) base() http.RoundTripper {
-	rt := c.balance()
-	if rt == nil {
-		return c.t.base()
-	}
-	return rt.routes[rt.candidates[0].route].transport()
-}
-
-// otherRouteReady reports whether the Spread around this Transport has another
-// route that could send the request now. A call does not wait for a limit then.
-func (c *call) otherRouteReady() bool {
-	if c.outer == nil {
-		return false
-	}
-	up := c.outer.call
-	rt := up.balance()
-	if rt == nil {
-		return false
-	}
-	for _, other := range rt.candidates[1:] {
-		if other.tried {
-			continue
-		}
-		b, ok := rt.routes[other.route].Transport.(readier)
-		if !ok {
-			return true
-		}
-		if at, err := b.Ready(up.view()); err == nil && at.IsZero() {
-			return true
-		}
-	}
-	return false
 }
 
 // worthAnotherRoute reports whether another key or deployment of the same model

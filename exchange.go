@@ -1,0 +1,134 @@
+package snubber
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
+	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
+)
+
+// exchange is one request on its way through one Transport: what its attempts
+// share, and what a Transport below them may look at. It outlives RoundTrip, until
+// the body of the response has ended.
+type exchange struct {
+	inbound
+	t      *Transport
+	parent *attempt // of the Transport around this one; nil for the outermost
+
+	circuit *circuit
+	queue   *keyQueue
+	lazy    atomic.Pointer[exchangeExtra]
+	tally   tally // of the outermost exchange
+}
+
+// exchangeExtra is what an exchange needs only when it does not go straight through.
+type exchangeExtra struct {
+	owed   bool                  // a retry that the budget paid for was sent back by a limit
+	stale  httpcache.StaleSource // of the cache, which this exchange is for,
+	caller httpcache.Caller      // by this call
+	route  int                   // that is tried, from 1
+	below  bool                  // and has this Transport's layers
+	router router                // of a Spread's exchange
+
+	mu    sync.Mutex // attempts that race may be here at once
+	pause *pause
+	gated time.Time // until when this call's own 429 has shut the gate
+}
+
+func (x *exchange) ctx() context.Context { return x.in.Context() }
+
+func (e *exchangeExtra) setGatedUntil(t time.Time) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gated = t
+	return t
+}
+
+func (e *exchangeExtra) gatedUntil() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.gated
+}
+
+// extra is the exchange's exchangeExtra, made when it is first needed. A Transport below
+// may need it at the same time.
+func (x *exchange) extra() *exchangeExtra {
+	if e := x.lazy.Load(); e != nil {
+		return e
+	}
+	x.lazy.CompareAndSwap(nil, new(exchangeExtra))
+	return x.lazy.Load()
+}
+
+// serviceKey names what the call goes to: its circuit's key, which the retry
+// budget shares.
+func (x *exchange) serviceKey() keyed.Key {
+	if x.circuit != nil {
+		return x.circuit.key
+	}
+	return keyed.Origin(x.in.URL, x.asked.model)
+}
+
+// root is the tally of the whole call.
+func (x *exchange) root() *tally {
+	for x.parent != nil {
+		x = x.parent.exchange
+	}
+	return &x.tally
+}
+
+// recordOutcome books the latest verdict for the Report, which is that of the
+// outermost Transport. An attempt around the call that has a final outcome keeps
+// it: ending that attempt cancels the nested call, whose own outcome would only say
+// so, and too late. The same holds for an attempt that may lose a race.
+func (x *exchange) recordOutcome(o *Outcome) {
+	if a := x.parent; a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.concluded && !a.watch.racing { // which the loser of a race remains
+			a.exchange.recordOutcome(o)
+		}
+		return
+	}
+	x.tally.setFinal(o)
+}
+
+// concluded passes the final verdict on an attempt to everyone who counts.
+func (x *exchange) concluded(a *attempt, o *Outcome, took time.Duration, now time.Time) {
+	class, notBefore := o.Class, o.NotBefore
+	if a.swallowed {
+		class, notBefore = TimedOut, time.Time{}
+	}
+	x.shifted(a.lease.Done(class.circuitResult(), notBefore, now), now)
+	if rt := x.t.Retry; rt != nil && o.Class == Success {
+		retried := a.how == paid || a.how == hedging || a.how == deferred && x.extra().owed
+		if retried || a.number == 1 && a.how == first {
+			rt.budgetInUse().succeeded(x.serviceKey(), retried, now)
+		}
+	}
+	if x.t.Observe == nil || o.Class == Rejected { // which is no attempt
+		return
+	}
+	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
+	if a.how == rerouted {
+		d := x.extra()
+		if d.below {
+			return // the layers have told, and by the route's own key
+		}
+		e.Route = d.route
+	}
+	x.t.Observe(e)
+}
+
+func (x *exchange) shifted(s breaker.Transition, now time.Time) {
+	if s.From != s.To && s.To == breaker.Closed && x.queue != nil {
+		x.queue.SlowStart(now) // who has just come up is not to meet all that waited
+	}
+	if s.From != s.To && x.t.Observe != nil {
+		x.t.Observe(Event{Kind: EventCircuit, Time: now, Key: x.circuit.key.String(), From: CircuitState(s.From), To: CircuitState(s.To), Until: s.Until})
+	}
+}
