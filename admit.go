@@ -12,7 +12,7 @@ import (
 // admit waits for the circuit, the queue and the circuit again, and returns an
 // attempt that may be sent now. had says that the call has a response already,
 // so that an open circuit defers it; a call without is refused at once.
-func (c *call) admit(how turn, had bool) (*attempt, error) {
+func (c *call) admit(how admission, had bool) (*attempt, error) {
 	a := c.newAttempt()
 	admitted := false
 	if c.t.Observe != nil { // which may panic
@@ -24,7 +24,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		}()
 	}
 	var giveUp time.Time // of waiting for the circuit
-	front := how == deferred
+	front := how == requeued
 	for {
 		if err := c.ctx().Err(); err != nil {
 			return nil, err
@@ -32,10 +32,10 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		now := mono.Now().Time()
 		if b := c.t.Breaker; b != nil {
 			if c.circuit == nil {
-				c.circuit = b.circuit(b.keyOf(c.view(), c.asked.model), now)
+				c.circuit = b.circuit(b.keyOf(c.hookRequest(), c.info.model), now)
 			}
 			if at, ok := c.circuit.Check(now); !ok {
-				if err := c.await(at, now, &giveUp, how, had); err != nil {
+				if err := c.waitForCircuit(at, now, &giveUp, how, had); err != nil {
 					return nil, err
 				}
 				continue
@@ -43,9 +43,9 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 		}
 		if l := c.t.Limiter; l != nil {
 			if c.queue == nil {
-				c.queue = l.queue(l.keyOf(c.view(), c.asked.model), now)
+				c.queue = l.queue(l.keyOf(c.hookRequest(), c.info.model), now)
 			}
-			cost := l.cost(c.queue, c.view(), c.asked, &c.replay)
+			cost := l.cost(c.queue, c.hookRequest(), c.info, &c.replay)
 			if l.Tokens != nil {
 				now = time.Now() // counting may take its time
 			}
@@ -53,7 +53,7 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			a.permit = p
 			if waited > 0 {
 				now = now.Add(waited)
-				c.queued(waited, now)
+				c.onQueued(waited, now)
 				had = true // the circuit opened while it waited for us, as under a call in flight
 			}
 			if err != nil {
@@ -74,13 +74,13 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 			if !ok {
 				c.queue.cancel(a.permit)
 				a.permit = limit.Permit{}
-				if err := c.await(at, now, &giveUp, how, had); err != nil {
+				if err := c.waitForCircuit(at, now, &giveUp, how, had); err != nil {
 					return nil, err
 				}
 				continue
 			}
 			a.lease = l
-			c.shifted(s, now)
+			c.onTransition(s, now)
 		}
 		a.watch.started = mono.Of(now)
 		admitted = true
@@ -88,15 +88,15 @@ func (c *call) admit(how turn, had bool) (*attempt, error) {
 	}
 }
 
-// await waits for an open circuit, if the call may and the wait fits.
-func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) error {
-	refusal := open(c.circuit.key, at, now)
-	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.view(), Outcome{Class: Rejected}) || c.otherRouteReady() {
+// waitForCircuit waits for an open circuit, if the call may and the wait fits.
+func (c *call) waitForCircuit(at, now time.Time, giveUp *time.Time, how admission, had bool) error {
+	refusal := circuitOpen(c.circuit.key, at, now)
+	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
 		return refusal
 	}
 	if giveUp.IsZero() {
 		*giveUp = now.Add(c.t.Retry.maxWait())
-		if how == paid {
+		if how == budgeted {
 			if !c.root().mayRequeue() {
 				return refusal
 			}
@@ -122,15 +122,15 @@ func (c *call) await(at, now time.Time, giveUp *time.Time, how turn, had bool) e
 	return nil
 }
 
-// queued notes a wait in the queue.
-func (c *call) queued(d time.Duration, now time.Time) {
+// onQueued notes a wait in the queue.
+func (c *call) onQueued(d time.Duration, now time.Time) {
 	c.root().addWait(d, 0)
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventQueued, Time: now, Key: c.queue.key.String(), Wait: d})
 	}
 }
 
-func open(k keyed.Key, until, now time.Time) *RejectedError {
+func circuitOpen(k keyed.Key, until, now time.Time) *RejectedError {
 	e := &RejectedError{Err: ErrOpen, Key: k.String()}
 	if until.After(now) {
 		e.RetryAfter = until.Sub(now)

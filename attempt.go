@@ -28,59 +28,59 @@ type attempt struct {
 	req      http.Request // what Base gets
 	number   uint16       // of the call's, from 1
 
-	how       turn // it was come by
-	counted   bool // in the root's number of attempts
-	swallowed bool // it looks like a black hole
+	kind      admission // it was come by
+	counted   bool      // in the root's number of attempts
+	blackHole bool      // it looks like a black hole
 
 	// Under mu.
-	claimed   bool // by a nested Transport, as its own first
-	concluded bool
-	ended     ending
+	claimed  bool // by a nested Transport, as its own first
+	finished bool
+	ended    ending
 
 	lease  breaker.Permit
 	permit limit.Permit
 
-	mu      sync.Mutex
-	done    chan struct{}     // made when it is first asked for
-	late    *TimeoutError     // the timer that ended it
-	after   notify.AfterFuncs // to call at its end
-	unhook  func() bool       // stops watching the caller's context
-	outcome *Outcome          // the provisional verdict; nil: a plain success
-	watch   watch
-	body    body
+	mu           sync.Mutex
+	done         chan struct{}     // made when it is first asked for
+	timeoutErr   *TimeoutError     // the timer that ended it
+	after        notify.AfterFuncs // to call at its end
+	stopWatching func() bool       // stops watching the caller's context
+	outcome      *Outcome          // the provisional verdict; nil: a plain success
+	watch        watch
+	body         body
 }
 
-// turn is how an attempt came by its turn.
-type turn uint8
+// admission is how an attempt came by its turn.
+type admission uint8
 
 const (
-	first    turn = iota
-	paid          // from the retry budget
-	deferred      // by a server's limit or an open circuit: it counts as no attempt
-	hedging       // from the retry budget, beside another one
-	rerouted      // to a fallback's route, past all layers of this Transport
-	stop          // there is none
+	firstTry admission = iota
+	budgeted           // from the retry budget
+	requeued           // by a server's limit or an open circuit: it counts as no attempt
+	hedgeTry           // from the retry budget, beside another one
+	viaRoute           // to a fallback's route, past all layers of this Transport
+	noRetry            // there is none
 )
 
 // ending is why an attempt's context has ended.
 type ending uint8
 
 const (
-	running ending = iota
-	leaving        // aborted; its verdict is being given, and the context lives until then
-	finished
-	timedOut
-	callerLeft
-	overtaken // by another attempt of the same call
+	attemptRunning  ending = iota
+	attemptAborting        // aborted; its verdict is being given, and the context lives until then
+	attemptFinished
+	attemptTimedOut
+	attemptAbandoned
+	attemptLostRace // by another attempt of the same call
 )
 
-// overtakenReason is the Outcome's; the Report is about the other attempt.
-const overtakenReason = "overtaken"
+// lostRaceReason is the Outcome's; the Report is about the other attempt.
+const lostRaceReason = "overtaken"
 
 type attemptKey struct{}
 
-// enclosing is the attempt of the Transport around the one that got ctx.
-func enclosing(ctx context.Context) *attempt {
+// parentAttempt is the attempt of the Transport around the one that got ctx.
+func parentAttempt(ctx context.Context) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
 	return a
 }
@@ -102,7 +102,7 @@ func (a *attempt) Done() <-chan struct{} {
 	defer a.mu.Unlock()
 	if a.done == nil {
 		a.done = make(chan struct{})
-		if a.ended > leaving {
+		if a.ended > attemptAborting {
 			close(a.done)
 		}
 	}
@@ -117,11 +117,11 @@ func (a *attempt) Err() error {
 
 func (a *attempt) errLocked() error {
 	switch a.ended {
-	case running, leaving:
+	case attemptRunning, attemptAborting:
 		return nil
-	case timedOut:
+	case attemptTimedOut:
 		return context.DeadlineExceeded
-	case callerLeft:
+	case attemptAbandoned:
 		return a.exchange.ctx().Err()
 	}
 	return context.Canceled
@@ -132,7 +132,7 @@ func (a *attempt) errLocked() error {
 // and net/http derives one for each request.
 func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	a.mu.Lock()
-	if a.ended > leaving {
+	if a.ended > attemptAborting {
 		a.mu.Unlock()
 		go f() // and not f(): the context package holds a lock here that f takes
 		return func() bool { return false }
@@ -155,10 +155,10 @@ func (a *attempt) start() {
 	}
 	a.mu.Unlock()
 	if ctx := a.exchange.ctx(); ctx.Done() != nil {
-		unhook := context.AfterFunc(ctx, func() { a.abort(callerLeft, nil) })
+		unhook := context.AfterFunc(ctx, func() { a.abort(attemptAbandoned, nil) })
 		a.mu.Lock()
-		if a.ended <= leaving {
-			a.unhook = unhook
+		if a.ended <= attemptAborting {
+			a.stopWatching = unhook
 		}
 		a.mu.Unlock()
 	}
@@ -166,7 +166,7 @@ func (a *attempt) start() {
 
 // limits are those on an attempt of the call's own route; others bring theirs.
 func (a *attempt) limits() *Timeout {
-	if a.how == rerouted {
+	if a.kind == viaRoute {
 		return nil
 	}
 	return a.exchange.t.Timeout
@@ -174,7 +174,7 @@ func (a *attempt) limits() *Timeout {
 
 // rearmLocked sees that the timer fires no later than the nearest limit.
 func (a *attempt) rearmLocked(now mono.Time) {
-	if a.ended != running {
+	if a.ended != attemptRunning {
 		return
 	}
 	w := &a.watch
@@ -200,7 +200,7 @@ func (a *attempt) tick() {
 	w.ringing = false
 	at, phase, limit := w.nearest(a.limits())
 	switch {
-	case a.ended != running:
+	case a.ended != attemptRunning:
 		a.mu.Unlock()
 	case now < at:
 		a.rearmLocked(now)
@@ -214,7 +214,7 @@ func (a *attempt) tick() {
 		}
 	default:
 		a.mu.Unlock()
-		a.abort(timedOut, &TimeoutError{Phase: phase, After: limit})
+		a.abort(attemptTimedOut, &TimeoutError{Phase: phase, After: limit})
 	}
 }
 
@@ -230,22 +230,22 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 // the verdict; after it nobody may be reading, and the verdict is given here.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
-	if a.ended != running {
+	if a.ended != attemptRunning {
 		a.mu.Unlock()
 		return
 	}
-	a.late = late
+	a.timeoutErr = late
 	rc := a.body.rc
 	if o := a.body.opening(); rc == nil || o != nil && o.reading { // end it in the same step: serve must not come between
 		after, unhook := a.endLocked(why)
 		a.mu.Unlock()
-		tell(after, unhook)
+		runCallbacks(after, unhook)
 		if rc != nil {
 			rc.Close() // wakes the Read of the opening
 		}
 		return
 	}
-	a.ended = leaving
+	a.ended = attemptAborting
 	a.mu.Unlock()
 
 	// The verdict comes before the error: who reads the error may close at once,
@@ -254,10 +254,10 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	switch {
 	case late != nil:
 		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
-	case why == overtaken:
-		o, err = Outcome{Class: Canceled, Reason: overtakenReason}, context.Canceled
+	case why == attemptLostRace:
+		o, err = Outcome{Class: Canceled, Reason: lostRaceReason}, context.Canceled
 	}
-	a.conclude(o)
+	a.finish(o)
 	a.mu.Lock()
 	if a.body.err == nil {
 		a.body.breakOff(a.exchange, o, err)
@@ -271,13 +271,13 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 // end ends the attempt's context, once.
 func (a *attempt) end(why ending) bool {
 	a.mu.Lock()
-	if a.ended > leaving {
+	if a.ended > attemptAborting {
 		a.mu.Unlock()
 		return false
 	}
 	after, unhook := a.endLocked(why)
 	a.mu.Unlock()
-	tell(after, unhook)
+	runCallbacks(after, unhook)
 	return true
 }
 
@@ -297,12 +297,12 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 		}
 		m.Free()
 	}
-	after, unhook = a.after.Take(), a.unhook
-	a.unhook = nil
+	after, unhook = a.after.Take(), a.stopWatching
+	a.stopWatching = nil
 	return after, unhook
 }
 
-func tell(after notify.AfterFuncs, unhook func() bool) {
+func runCallbacks(after notify.AfterFuncs, unhook func() bool) {
 	after.Call()
 	if unhook != nil {
 		unhook()
@@ -341,28 +341,28 @@ func (a *attempt) verdictLocked() Outcome {
 	}
 	if m := a.body.meter; m != nil && m.Phase() == dialect.Failed && o.Class == Success {
 		now := time.Now()
-		o = outcomeOf(dialect.ClassifyEvent(a.exchange.asked.route(), a.req.URL.Host, nil, m.Failure(), now), now)
+		o = outcomeOf(dialect.ClassifyEvent(a.exchange.info.route(), a.req.URL.Host, nil, m.Failure(), now), now)
 	}
 	return o
 }
 
-// conclude gives the final verdict, once, to all who wait for it.
-func (a *attempt) conclude(o Outcome) {
+// finish gives the final verdict, once, to all who wait for it.
+func (a *attempt) finish(o Outcome) {
 	a.mu.Lock()
-	concluded := a.concluded
+	concluded := a.finished
 	a.mu.Unlock()
 	if !concluded {
-		a.concludeAt(o, mono.Now())
+		a.finishAt(o, mono.Now())
 	}
 }
 
-func (a *attempt) concludeAt(o Outcome, at mono.Time) {
+func (a *attempt) finishAt(o Outcome, at mono.Time) {
 	a.mu.Lock()
-	if a.concluded {
+	if a.finished {
 		a.mu.Unlock()
 		return
 	}
-	a.concluded = true
+	a.finished = true
 	if o.Quotas == nil && a.outcome != nil {
 		o.Quotas = a.outcome.Quotas
 	}
@@ -383,16 +383,16 @@ func (a *attempt) concludeAt(o Outcome, at mono.Time) {
 	if held && o.Unsent {
 		a.exchange.queue.cancel(a.permit)
 	} else {
-		a.exchange.queue.settle(a.permit, &o, a.exchange.asked, held, now)
+		a.exchange.queue.settle(a.permit, &o, a.exchange.info, held, now)
 	}
-	a.exchange.concluded(a, &o, took, now)
+	a.exchange.onFinish(a, &o, took, now)
 }
 
 // translate says what an error of Base means: it is our timer's, or the
 // caller's end, whatever words Base found for it.
 func (a *attempt) translate(err error) error {
 	a.mu.Lock()
-	late := a.late
+	late := a.timeoutErr
 	a.mu.Unlock()
 	if late != nil {
 		return late
@@ -409,12 +409,12 @@ type endedError struct{ end, err error }
 func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
 
-// win makes the verdict of an attempt that raced the call's, be it given already
+// wonRace makes the verdict of an attempt that raced the call's, be it given already
 // or not.
-func (a *attempt) win() {
+func (a *attempt) wonRace() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watch.racing = false; a.concluded {
+	if a.watch.racing = false; a.finished {
 		a.exchange.recordOutcome(a.outcome)
 	}
 }
@@ -423,22 +423,22 @@ func (a *attempt) win() {
 func (a *attempt) hasLostRace() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.ended == overtaken
+	return a.ended == attemptLostRace
 }
 
-// header notes that the response's header is there, unless the attempt has
+// headerSeen notes that the response's header is there, unless the attempt has
 // ended meanwhile.
-func (a *attempt) header(now mono.Time) bool {
+func (a *attempt) headerSeen(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.lease.Header(now.Sub(a.watch.started))
 	a.watch.header, a.watch.mark, a.watch.served = now, now, true
-	return a.ended == running
+	return a.ended == attemptRunning
 }
 
-// judgedWhole reports whether the answer is known to be complete and free of
+// complete reports whether the answer is known to be complete and free of
 // errors, which of a stream it is from its terminal event on.
-func (a *attempt) judgedWhole() bool {
+func (a *attempt) complete() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.watch.whole
@@ -448,7 +448,7 @@ func (a *attempt) judgedWhole() bool {
 func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended != running {
+	if a.ended != attemptRunning {
 		return false
 	}
 	if o.Class != Success || o.Quotas != nil || o.Reason != "" {

@@ -14,7 +14,7 @@ type endsBetween struct {
 }
 
 func (e endsBetween) Value(k any) any {
-	e.attempt.end(finished)
+	e.attempt.end(attemptFinished)
 	return e.attempt.Value(k)
 }
 

@@ -195,7 +195,7 @@ func TestTransportInManyBubbles(t *testing.T) {
 			}
 			answer = hang
 			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
-			timedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
+			attemptTimedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
 			tr.Breaker.Close(chatKey)
 		})
 	}

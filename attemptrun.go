@@ -13,59 +13,59 @@ import (
 
 // result is what one attempt, or a call, came to.
 type result struct {
-	a    *attempt // nil: none was sent
-	res  *http.Response
-	err  error
-	o    Outcome
-	rest *held // of an error body that has not been read to its end
-	cut  bool  // and was not, before it was let go
+	a          *attempt // nil: none was sent
+	res        *http.Response
+	err        error
+	o          Outcome
+	prefetched *held // of an error body that has not been read to its end
+	truncated  bool  // and was not, before it was let go
 }
 
-func (r *result) some() bool { return r.res != nil || r.err != nil }
+func (r *result) present() bool { return r.res != nil || r.err != nil }
 
-// keep lets go of the connection and keeps what was read of the response, so
+// buffer lets go of the connection and keeps what was read of the response, so
 // that whatever refuses the next attempt can hand it back.
-func (r *result) keep() {
-	if r.rest != nil {
-		r.cut = !r.rest.whole()
-		r.rest.keep(r.res)
-		r.rest = nil
+func (r *result) buffer() {
+	if r.prefetched != nil {
+		r.truncated = !r.prefetched.whole()
+		r.prefetched.keep(r.res)
+		r.prefetched = nil
 	}
 	if r.a != nil {
 		r.a.keepOpening(r.res, r.o)
-		r.a.conclude(r.o)
-		r.a.end(finished)
+		r.a.finish(r.o)
+		r.a.end(attemptFinished)
 	}
 }
 
-// drop closes a response that nobody will get.
-func (r *result) drop() {
+// discard closes a response that nobody will get.
+func (r *result) discard() {
 	if r.a != nil {
-		r.a.conclude(r.o)
-		r.a.end(finished)
+		r.a.finish(r.o)
+		r.a.end(attemptFinished)
 	}
 	if r.res != nil {
 		r.res.Body.Close()
 	}
 }
 
-// try sends one attempt and gives the provisional verdict.
-func (c *call) try(a *attempt, how turn, base http.RoundTripper, r *result) {
-	if *r = (result{a: a}); c.begin(a, how, r) {
-		c.run(a, base, r)
+// attemptOnce sends one attempt and gives the provisional verdict.
+func (c *call) attemptOnce(a *attempt, how admission, base http.RoundTripper, r *result) {
+	if *r = (result{a: a}); c.beginAttempt(a, how, r) {
+		c.runAttempt(a, base, r)
 	}
 }
 
-// begin numbers and counts an attempt and gives it the request's body. Where
+// beginAttempt numbers and counts an attempt and gives it the request's body. Where
 // there is none to be had, r says so.
-func (c *call) begin(a *attempt, how turn, r *result) bool {
+func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
 	c.tried++
-	a.number, a.how = uint16(min(c.tried, math.MaxUint16)), how
+	a.number, a.kind = uint16(min(c.tried, math.MaxUint16)), how
 	a.watch.holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
 	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
-		a.conclude(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
+		a.finish(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
 		r.err, r.o = err, classifyError(c.in, err)
 		return false
 	}
@@ -73,8 +73,8 @@ func (c *call) begin(a *attempt, how turn, r *result) bool {
 	return true
 }
 
-// run sends an attempt that has begun.
-func (c *call) run(a *attempt, base http.RoundTripper, r *result) {
+// runAttempt sends an attempt that has begun.
+func (c *call) runAttempt(a *attempt, base http.RoundTripper, r *result) {
 	var res *http.Response
 	done := false
 	defer func() {
@@ -82,19 +82,19 @@ func (c *call) run(a *attempt, base http.RoundTripper, r *result) {
 			if res != nil && res.Body != nil {
 				res.Body.Close()
 			}
-			a.conclude(Outcome{Class: Canceled, Reason: "panic"})
-			a.end(finished)
+			a.finish(Outcome{Class: Canceled, Reason: "panic"})
+			a.end(attemptFinished)
 			c.replay.end(c.in.Body)
 		}
 	}()
 	a.start()
 	res, err := base.RoundTrip(&a.req)
-	c.judge(r, res, err)
+	c.classifyAttempt(r, res, err)
 	done = true
 }
 
-// judge gives the provisional verdict on what Base returned.
-func (c *call) judge(r *result, res *http.Response, err error) {
+// classifyAttempt gives the provisional verdict on what Base returned.
+func (c *call) classifyAttempt(r *result, res *http.Response, err error) {
 	a, at := r.a, mono.Now()
 	now := at.Time()
 	if res != nil && err != nil { // which no RoundTripper may return
@@ -105,7 +105,7 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		err = errNothing
 	}
 	if err != nil {
-		c.failed(r, err, now)
+		c.attemptFailed(r, err, now)
 		return
 	}
 	if res.Body == nil {
@@ -118,12 +118,12 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		res.Body.Close() // nobody needs to read it to its end first
 		res.Body = http.NoBody
 	}
-	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.asked.inference && c.asked.stream {
+	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.info.inference && c.info.stream {
 		res.Body = &stored{err: io.EOF} // to be found an empty stream: no SDK takes it for an error by itself
 	}
-	if !a.header(at) {
+	if !a.headerSeen(at) {
 		res.Body.Close()
-		c.failed(r, a.Err(), now)
+		c.attemptFailed(r, a.Err(), now)
 		return
 	}
 
@@ -131,11 +131,11 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 	switch {
 	case res.Body == http.NoBody:
 	case res.StatusCode >= 400:
-		r.rest = hold(res.Body, maxHeld)
-		res.Body, prefix = r.rest, r.rest.prefix()
+		r.prefetched = hold(res.Body, maxHeld)
+		res.Body, prefix = r.prefetched, r.prefetched.prefix()
 		if err := a.Err(); err != nil {
 			res.Body.Close()
-			c.failed(r, err, now)
+			c.attemptFailed(r, err, now)
 			return
 		}
 	default:
@@ -143,14 +143,14 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		now = mono.Now().Time()
 		if err != nil {
 			res.Body.Close()
-			c.failed(r, err, now)
+			c.attemptFailed(r, err, now)
 			return
 		}
 	}
 	r.res = res
 	o, over := Outcome{}, false
-	if r.rest != nil {
-		o = classifyResponse(c.asked.route(), c.in, res, prefix, now)
+	if r.prefetched != nil {
+		o = classifyResponse(c.info.route(), c.in, res, prefix, now)
 	} else {
 		o, prefix, over = a.opened(res, now)
 	}
@@ -159,21 +159,21 @@ func (c *call) judge(r *result, res *http.Response, err error) {
 		seen.Body = &seenBody{*bytes.NewReader(prefix), o}
 		r.o = c.t.Classify(&a.req, &seen, nil)
 	}
-	if r.rest == nil && prefix == nil && r.o.Class.actionable() && res.Body != http.NoBody {
-		r.rest = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
-		res.Body = r.rest
+	if r.prefetched == nil && prefix == nil && r.o.Class.actionable() && res.Body != http.NoBody {
+		r.prefetched = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
+		res.Body = r.prefetched
 	}
-	c.regulate(a, r.o, now)
+	c.reportToLimiter(a, r.o, now)
 	switch {
-	case res.Body == http.NoBody, r.rest != nil && r.rest.whole():
-		r.keep()
+	case res.Body == http.NoBody, r.prefetched != nil && r.prefetched.whole():
+		r.buffer()
 	case !a.serve(res, r.o):
 		res.Body.Close()
-		c.failed(r, a.Err(), now)
+		c.attemptFailed(r, a.Err(), now)
 	case over && r.o.Class == Success:
-		a.conclude(o) // which can be worse
+		a.finish(o) // which can be worse
 	case over:
-		a.conclude(r.o)
+		a.finish(r.o)
 	}
 }
 
@@ -192,12 +192,12 @@ func bodiless(req *http.Request, res *http.Response) bool {
 	return req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 }
 
-// failed is the result of an attempt without a response.
-func (c *call) failed(r *result, err error, now time.Time) {
+// attemptFailed is the result of an attempt without a response.
+func (c *call) attemptFailed(r *result, err error, now time.Time) {
 	a, o := r.a, Outcome{}
 	err = a.translate(err)
 	if a.hasLostRace() {
-		o = Outcome{Class: Canceled, Reason: overtakenReason}
+		o = Outcome{Class: Canceled, Reason: lostRaceReason}
 	} else if c.t.Classify != nil {
 		o = c.t.Classify(&a.req, nil, err)
 	} else {
@@ -206,15 +206,15 @@ func (c *call) failed(r *result, err error, now time.Time) {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.swallowed = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.started))
-	c.regulate(a, o, now)
-	a.conclude(o)
-	a.end(finished)
+	a.blackHole = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.started))
+	c.reportToLimiter(a, o, now)
+	a.finish(o)
+	a.end(attemptFinished)
 	*r = result{a: a, err: err, o: o}
 }
 
-// regulate tells the key's queue what the server said about its quota.
-func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
+// reportToLimiter tells the key's queue what the server said about its quota.
+func (c *call) reportToLimiter(a *attempt, o Outcome, now time.Time) {
 	if !a.permit.Held() {
 		return
 	}
@@ -222,14 +222,14 @@ func (c *call) regulate(a *attempt, o Outcome, now time.Time) {
 	switch o.Class {
 	case RateLimited:
 		gated = c.gateUntil(o, now)
-		c.limited(c.t.Limiter.report(a.permit, &o, gated, now), now)
+		c.onLimits(c.t.Limiter.report(a.permit, &o, gated, now), now)
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	case QuotaExhausted:
 		gated = a.permit.Exhausted(o.NotBefore, now)
 		c.extra().setGatedUntil(gated)
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	default:
-		c.limited(c.t.Limiter.report(a.permit, &o, time.Time{}, now), now)
+		c.onLimits(c.t.Limiter.report(a.permit, &o, time.Time{}, now), now)
 		if o.Class == Success {
 			a.permit.ClearExhausted()
 		}
@@ -247,11 +247,11 @@ func (c *call) gateUntil(o Outcome, now time.Time) time.Time {
 	if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
 		return e.setGatedUntil(o.NotBefore.Add(jitterAfter(hint)))
 	}
-	return e.setGatedUntil(now.Add(c.nextPause(o, now)))
+	return e.setGatedUntil(now.Add(c.nextBackoff(o, now)))
 }
 
-// limited tells of limits that have changed.
-func (c *call) limited(changes []limit.Change, now time.Time) {
+// onLimits tells of limits that have changed.
+func (c *call) onLimits(changes []limit.Change, now time.Time) {
 	if c.t.Observe == nil {
 		return
 	}

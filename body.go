@@ -26,7 +26,7 @@ type meter struct {
 // an inference request are never looked into, nor is an encoding that the
 // caller negotiated itself.
 func (b *body) open(x *exchange, res *http.Response) {
-	if !x.asked.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
+	if !x.info.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
 	}
 	var media string
@@ -34,7 +34,7 @@ func (b *body) open(x *exchange, res *http.Response) {
 		media = v[0]
 	}
 	b.meter = new(meter)
-	b.meter.Start(x.asked.route(), media, x.asked.stream)
+	b.meter.Start(x.info.route(), media, x.info.stream)
 }
 
 func (b *body) opening() *opening {
@@ -56,7 +56,7 @@ func (b *body) truncated(err error) bool {
 
 // piecewise reports whether the answer is used before all of it is there: a
 // reader who gets no more must be told. Half a document tells its parser itself.
-func (a *attempt) piecewise() bool { return a.exchange.asked.stream || a.body.meter.Streaming() }
+func (a *attempt) piecewise() bool { return a.exchange.info.stream || a.body.meter.Streaming() }
 
 func (b *body) usage() (dialect.Usage, bool) {
 	if b.meter == nil {
@@ -148,10 +148,10 @@ func (b answer) Read(p []byte) (int, error) {
 	a.mu.Unlock()
 
 	if final {
-		a.concludeAt(o, now)
+		a.finishAt(o, now)
 	}
 	if ended {
-		a.end(finished)
+		a.end(attemptFinished)
 	}
 	return n, err
 }
@@ -172,14 +172,14 @@ func (b *body) breakOff(x *exchange, o Outcome, err error) {
 // lastWords is the error event of a stream that ends in err, if it gets one.
 func (b *body) lastWords(x *exchange, o Outcome, err error) []byte {
 	said := x.t.StreamErrors
-	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !x.asked.format.LosesErrors() {
+	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !x.info.format.LosesErrors() {
 		return nil
 	}
 	status, code := http.StatusBadGateway, "snubber_unreachable"
 	if o.Class == TimedOut {
 		status, code = http.StatusGatewayTimeout, "snubber_timeout"
 	}
-	return b.meter.BreakOff(x.asked.format, status, code, "the stream broke off ("+o.Reason+")")
+	return b.meter.BreakOff(x.info.format, status, code, "the stream broke off ("+o.Reason+")")
 }
 
 // parting is the next Read of a body that has ended.
@@ -211,7 +211,7 @@ func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
 func (b answer) Close() error {
 	a := b.a
 	a.mu.Lock()
-	if a.concluded && a.ended > leaving { // read to its end
+	if a.finished && a.ended > attemptAborting { // read to its end
 		a.mu.Unlock()
 		return a.body.rc.Close()
 	}
@@ -230,11 +230,11 @@ func (b answer) Close() error {
 		m.opening = nil
 	}
 	a.mu.Unlock()
-	a.conclude(o)
+	a.finish(o)
 	if left {
-		a.end(callerLeft) // before a Transport within is closed, which asks
+		a.end(attemptAbandoned) // before a Transport within is closed, which asks
 	}
 	err := a.body.rc.Close()
-	a.end(finished)
+	a.end(attemptFinished)
 	return err
 }

@@ -73,7 +73,7 @@ func TestStreamErrors(t *testing.T) {
 							t.Errorf("error %v, want %v", err, cause.is)
 						}
 						if cause.is == nil {
-							timedOut(t, err, snubber.PhaseIdle, time.Minute)
+							attemptTimedOut(t, err, snubber.PhaseIdle, time.Minute)
 						}
 						if n, again := res.Body.Read(p); n != 0 || again != err {
 							t.Errorf("the next Read = %d, %v, want the same error", n, again)
@@ -229,7 +229,7 @@ func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 					t.Fatal(err)
 				}
 				got, err := io.ReadAll(res.Body)
-				timedOut(t, err, snubber.PhaseIdle, time.Minute)
+				attemptTimedOut(t, err, snubber.PhaseIdle, time.Minute)
 				if !strings.HasPrefix(string(got), want) {
 					t.Errorf("late bytes and %v: read %q, want %q", end, got, want)
 				}

@@ -16,15 +16,15 @@ type cacheCall call
 func (c *cacheCall) call() *call { return (*call)(c) }
 
 func (c *cacheCall) Request() *http.Request     { return c.in }
-func (c *cacheCall) HookRequest() *http.Request { return c.call().view() }
+func (c *cacheCall) HookRequest() *http.Request { return c.call().hookRequest() }
 func (c *cacheCall) Values() httpcache.Values   { return (*keptValues)(c) }
 
 func (c *cacheCall) Facts() httpcache.Facts {
 	ctx := c.in.Context()
 	return httpcache.Facts{
 		NoCache: ctx.Value(noCacheKey{}) != nil, Priority: priorityOf(ctx),
-		Inference: c.asked.inference, Known: c.asked.format != dialect.Unknown, Stream: c.asked.stream,
-		Background: c.asked.background, Model: c.asked.model,
+		Inference: c.info.inference, Known: c.info.format != dialect.Unknown, Stream: c.info.stream,
+		Background: c.info.background, Model: c.info.model,
 	}
 }
 
@@ -33,7 +33,7 @@ func (c *cacheCall) WithBody(use func([]byte)) bool {
 }
 
 func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
-	return c.call().detach(ctx, stale)
+	return c.call().newCacheExchange(ctx, stale)
 }
 
 func (c *cacheCall) Reclaim(x httpcache.Exchange) {
@@ -43,11 +43,11 @@ func (c *cacheCall) Reclaim(x httpcache.Exchange) {
 func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) {
 	k := c.call()
 	var r result
-	k.ask(&r)
+	k.roundTripUncached(&r)
 	done := false
 	defer func() {
 		if !done { // a function of the user, or the store, panicked
-			r.drop()
+			r.discard()
 		}
 	}()
 	if r.res != nil {
@@ -107,7 +107,7 @@ func (c *cacheCall) StoreFault(op string) { c.observe("store", op) }
 
 func (c *cacheCall) observe(cache, detail string) {
 	if o := c.t.Observe; o != nil {
-		o(Event{Kind: EventCache, Time: time.Now(), Key: keyed.Origin(c.call().view().URL, c.asked.model).String(), Cache: cache, Detail: detail})
+		o(Event{Kind: EventCache, Time: time.Now(), Key: keyed.Origin(c.call().hookRequest().URL, c.info.model).String(), Cache: cache, Detail: detail})
 	}
 }
 
@@ -129,10 +129,10 @@ type cacheExchange struct {
 	r    result
 }
 
-// detach makes an exchange for the same request that does not end with this call.
-func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *cacheExchange {
+// newCacheExchange makes an exchange for the same request that does not end with this call.
+func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource) *cacheExchange {
 	x := new(cacheExchange)
-	d, in := &x.call, inbound{in: c.in.Clone(ctx), asked: c.asked}
+	d, in := &x.call, inbound{in: c.in.Clone(ctx), info: c.info}
 	if _, ok := c.ctx().Deadline(); ok {
 		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the exchange's.
 		in.in.Cancel = nil
@@ -152,15 +152,15 @@ func (c *call) detach(ctx context.Context, stale httpcache.StaleSource) *cacheEx
 func (x *cacheExchange) Request() *http.Request { return x.call.in }
 
 func (x *cacheExchange) Send() httpcache.Answer {
-	x.call.ask(&x.r)
+	x.call.roundTripUncached(&x.r)
 	x.call.replay.end(x.call.in.Body)
 	return x.r.answer(&x.call.tally)
 }
 
-func (x *cacheExchange) Discard() { x.r.drop() }
+func (x *cacheExchange) Discard() { x.r.discard() }
 
 func (x *cacheExchange) Again(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
-	again := x.call.detach(ctx, stale)
+	again := x.call.newCacheExchange(ctx, stale)
 	again.call.addCosts(&x.call)
 	return again
 }
@@ -172,10 +172,10 @@ func (x *cacheExchange) Waiting() bool {
 	return x.call.tally.requests() == 0
 }
 
-func (x *cacheExchange) Complete() bool { return x.r.a.judgedWhole() }
+func (x *cacheExchange) Complete() bool { return x.r.a.complete() }
 
 func (r *result) answer(root *tally) httpcache.Answer {
-	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.cut}
+	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.truncated}
 }
 
 // staleResponse is the stored response to the request that the cache sends x for.

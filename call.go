@@ -29,8 +29,8 @@ func (c *call) init(t *Transport, in inbound, parent *attempt, body replay) {
 	c.first.prepare(c)
 }
 
-// view is the request as the functions of the user get it: [Model] knows it.
-func (c *call) view() *http.Request { return &c.first.req }
+// hookRequest is the request as the functions of the user get it: [Model] knows it.
+func (c *call) hookRequest() *http.Request { return &c.first.req }
 
 func (c *call) newAttempt() *attempt {
 	if c.tried == 0 {
@@ -43,19 +43,19 @@ func (c *call) newAttempt() *attempt {
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-// nextPause is the next wait of the call's backoff.
-func (c *call) nextPause(o Outcome, now time.Time) time.Duration {
+// nextBackoff is the next wait of the call's backoff.
+func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 	e := c.extra()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.pause == nil {
+	if e.backoff == nil {
 		rt := c.t.Retry
 		if rt == nil {
 			rt = &Retry{}
 		}
-		e.pause = rt.newPause()
+		e.backoff = rt.newBackoff()
 	}
-	return e.pause.next(o, now)
+	return e.backoff.next(o, now)
 }
 
 // fits reports whether a wait may begin: it ends within MaxWait and before the

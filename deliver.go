@@ -30,21 +30,21 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	}
 	c.tally.report()
 	if r.err == nil {
-		if c.stops(r.o) {
+		if c.stopsSDKRetry(r.o) {
 			r.res.Header = r.res.Header.Clone()
 			r.res.Header.Set("X-Should-Retry", "false")
 		}
-		c.adopt(r.res)
+		c.attachReport(r.res)
 		return r.res, nil
 	}
 	if refusal != nil || c.tried == 0 {
 		c.recordOutcome(&r.o) // no attempt has
 	}
 	if refusal != nil {
-		return c.t.refuse(c, refusal)
+		return c.t.reject(c, refusal)
 	}
-	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stops(r.o) {
-		return c.unanswered(r.o), nil
+	if (r.o.Class == Unreachable || r.o.Class == TimedOut) && c.stopsSDKRetry(r.o) {
+		return c.failureResponse(r.o), nil
 	}
 	return nil, r.err
 }
@@ -54,16 +54,16 @@ func refusalIn(err error) (refusal *RejectedError) {
 	return refusal
 }
 
-// stops reports whether the SDK above must be told not to try again: it would,
+// stopsSDKRetry reports whether the SDK above must be told not to try again: it would,
 // and a Retry of ours had the verdict. Where repeating was only not safe, that
 // is for the SDK to decide, which may know better.
-func (c *call) stops(o Outcome) bool {
+func (c *call) stopsSDKRetry(o Outcome) bool {
 	return c.tally.repeatingDecided() && o.Class != Success && retriesErrors(c.in.Header)
 }
 
-// adopt makes res the answer to the caller's request, and says which way it
+// attachReport makes res the answer to the caller's request, and says which way it
 // came if it was not the usual one.
-func (c *call) adopt(res *http.Response) {
+func (c *call) attachReport(res *http.Response) {
 	res.Request = c.in.WithContext((*reported)(c))
 	if hops, route := c.tally.routes(); len(hops) > 1 {
 		res.Header = res.Header.Clone()
@@ -103,10 +103,10 @@ func retriesErrors(h http.Header) bool {
 	return false
 }
 
-// refuse gives the caller of the outermost Transport what stops it from trying
+// reject gives the caller of the outermost Transport what stops it from trying
 // again: an error, or to an SDK that retries errors a response in its own
 // provider's shape.
-func (t *Transport) refuse(c *call, e *RejectedError) (*http.Response, error) {
+func (t *Transport) reject(c *call, e *RejectedError) (*http.Response, error) {
 	if t.Reject != nil {
 		res, err := t.Reject(c.in, e)
 		switch {
@@ -119,7 +119,7 @@ func (t *Transport) refuse(c *call, e *RejectedError) (*http.Response, error) {
 			if res.Body == nil {
 				res.Body = http.NoBody
 			}
-			c.adopt(res)
+			c.attachReport(res)
 			return res, nil
 		}
 		return nil, e
@@ -127,21 +127,21 @@ func (t *Transport) refuse(c *call, e *RejectedError) (*http.Response, error) {
 	if !retriesErrors(c.in.Header) {
 		return nil, e
 	}
-	return c.response(e.status(), e.code(), e.Error(), e.RetryAfter), nil
+	return c.errorResponse(e.status(), e.code(), e.Error(), e.RetryAfter), nil
 }
 
-// unanswered is what an SDK that retries errors gets for a final failure
+// failureResponse is what an SDK that retries errors gets for a final failure
 // without a response. The error's own text may hold a URL with a key in it, so
 // the response has none of it.
-func (c *call) unanswered(o Outcome) *http.Response {
+func (c *call) failureResponse(o Outcome) *http.Response {
 	if o.Class == TimedOut {
-		return c.response(http.StatusGatewayTimeout, "snubber_timeout", "the API did not answer in time ("+o.Reason+")", 0)
+		return c.errorResponse(http.StatusGatewayTimeout, "snubber_timeout", "the API did not answer in time ("+o.Reason+")", 0)
 	}
-	return c.response(http.StatusBadGateway, "snubber_unreachable", "the API could not be reached ("+o.Reason+")", 0)
+	return c.errorResponse(http.StatusBadGateway, "snubber_unreachable", "the API could not be reached ("+o.Reason+")", 0)
 }
 
-func (c *call) response(status int, code, message string, retryAfter time.Duration) *http.Response {
-	body := dialect.Refusal(c.asked.format, status, code, message)
+func (c *call) errorResponse(status int, code, message string, retryAfter time.Duration) *http.Response {
+	body := dialect.Refusal(c.info.format, status, code, message)
 	h := http.Header{
 		"Content-Type":   {"application/json"},
 		"Content-Length": {strconv.Itoa(len(body))},
@@ -155,7 +155,7 @@ func (c *call) response(status int, code, message string, retryAfter time.Durati
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 	}
-	c.adopt(res)
+	c.attachReport(res)
 	return res
 }
 

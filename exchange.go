@@ -27,16 +27,16 @@ type exchange struct {
 
 // exchangeExtra is what an exchange needs only when it does not go straight through.
 type exchangeExtra struct {
-	owed   bool                  // a retry that the budget paid for was sent back by a limit
-	stale  httpcache.StaleSource // of the cache, which this exchange is for,
-	caller httpcache.Caller      // by this call
-	route  int                   // that is tried, from 1
-	below  bool                  // and has this Transport's layers
-	router router                // of a Spread's exchange
+	budgetOwed    bool                  // a retry that the budget paid for was sent back by a limit
+	stale         httpcache.StaleSource // of the cache, which this exchange is for,
+	caller        httpcache.Caller      // by this call
+	route         int                   // that is tried, from 1
+	layersObserve bool                  // and has this Transport's layers
+	router        router                // of a Spread's exchange
 
-	mu    sync.Mutex // attempts that race may be here at once
-	pause *pause
-	gated time.Time // until when this call's own 429 has shut the gate
+	mu      sync.Mutex // attempts that race may be here at once
+	backoff *backoffSteps
+	gated   time.Time // until when this call's own 429 has shut the gate
 }
 
 func (x *exchange) ctx() context.Context { return x.in.Context() }
@@ -70,7 +70,7 @@ func (x *exchange) serviceKey() keyed.Key {
 	if x.circuit != nil {
 		return x.circuit.key
 	}
-	return keyed.Origin(x.in.URL, x.asked.model)
+	return keyed.Origin(x.in.URL, x.info.model)
 }
 
 // root is the tally of the whole call.
@@ -89,7 +89,7 @@ func (x *exchange) recordOutcome(o *Outcome) {
 	if a := x.parent; a != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if !a.concluded && !a.watch.racing { // which the loser of a race remains
+		if !a.finished && !a.watch.racing { // which the loser of a race remains
 			a.exchange.recordOutcome(o)
 		}
 		return
@@ -98,15 +98,15 @@ func (x *exchange) recordOutcome(o *Outcome) {
 }
 
 // concluded passes the final verdict on an attempt to everyone who counts.
-func (x *exchange) concluded(a *attempt, o *Outcome, took time.Duration, now time.Time) {
+func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time.Time) {
 	class, notBefore := o.Class, o.NotBefore
-	if a.swallowed {
+	if a.blackHole {
 		class, notBefore = TimedOut, time.Time{}
 	}
-	x.shifted(a.lease.Done(class.circuitResult(), notBefore, now), now)
+	x.onTransition(a.lease.Done(class.circuitResult(), notBefore, now), now)
 	if rt := x.t.Retry; rt != nil && o.Class == Success {
-		retried := a.how == paid || a.how == hedging || a.how == deferred && x.extra().owed
-		if retried || a.number == 1 && a.how == first {
+		retried := a.kind == budgeted || a.kind == hedgeTry || a.kind == requeued && x.extra().budgetOwed
+		if retried || a.number == 1 && a.kind == firstTry {
 			rt.budgetInUse().succeeded(x.serviceKey(), retried, now)
 		}
 	}
@@ -114,9 +114,9 @@ func (x *exchange) concluded(a *attempt, o *Outcome, took time.Duration, now tim
 		return
 	}
 	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
-	if a.how == rerouted {
+	if a.kind == viaRoute {
 		d := x.extra()
-		if d.below {
+		if d.layersObserve {
 			return // the layers have told, and by the route's own key
 		}
 		e.Route = d.route
@@ -124,7 +124,7 @@ func (x *exchange) concluded(a *attempt, o *Outcome, took time.Duration, now tim
 	x.t.Observe(e)
 }
 
-func (x *exchange) shifted(s breaker.Transition, now time.Time) {
+func (x *exchange) onTransition(s breaker.Transition, now time.Time) {
 	if s.From != s.To && s.To == breaker.Closed && x.queue != nil {
 		x.queue.SlowStart(now) // who has just come up is not to meet all that waited
 	}

@@ -91,7 +91,7 @@ func (f *failover) tryRoutes(before int) {
 
 func (f *failover) accepts(i int) bool {
 	route, _ := f.router.alternative(i)
-	req := f.call.view()
+	req := f.call.hookRequest()
 	return f.router.accepts(route, req, f.last) || f.lastMisconfigured && f.router.accepts(route, req, f.lastUsable)
 }
 
@@ -104,7 +104,7 @@ func (f *failover) readyAt(i int) time.Time {
 		return time.Time{}
 	}
 	a := f.call.newAttempt()
-	a.how = rerouted
+	a.kind = viaRoute
 	at, err := b.Ready(&a.req)
 	if err != nil {
 		return time.Time{}
@@ -116,7 +116,7 @@ func (f *failover) readyAt(i int) time.Time {
 func (f *failover) try(i int) {
 	c := f.call
 	route, number := f.router.alternative(i)
-	f.result.keep()
+	f.result.buffer()
 	if !f.bodyFor(route) {
 		return
 	}
@@ -128,7 +128,7 @@ func (f *failover) try(i int) {
 	a := c.newAttempt()
 	a.watch.started = mono.Of(now)
 	var alt result
-	c.try(a, rerouted, route.transport(), &alt)
+	c.attemptOnce(a, viaRoute, route.transport(), &alt)
 	f.record(number, alt.o, before)
 	f.decide(alt, number)
 }
@@ -162,7 +162,7 @@ func (f *failover) decide(alt result, number int) {
 		f.result, f.answeredBy, f.failed, f.over = alt, number, false, true
 		return
 	}
-	alt.keep()
+	alt.buffer()
 	switch {
 	case alt.o.Class == Canceled:
 		if f.over = true; !isDeadline(f.call.ctx()) { // else the first failure says more
@@ -187,7 +187,7 @@ func (c *call) onFallback(route int, o Outcome, now time.Time) {
 		observe = c.parent.exchange.t.Observe
 	}
 	d := c.extra()
-	d.route, d.below = route, false
+	d.route, d.layersObserve = route, false
 	if observe != nil {
 		observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}

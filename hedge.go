@@ -19,11 +19,11 @@ const hedgePause = 10 * time.Millisecond
 // different. They are nil where nobody hedges.
 func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	rt := c.t.Retry
-	if rt == nil || !rt.Hedge || !c.asked.inference {
+	if rt == nil || !rt.Hedge || !c.info.inference {
 		return nil
 	}
 	latencies := &rt.latencies
-	if c.asked.stream {
+	if c.info.stream {
 		latencies = &rt.streamLatencies
 	}
 	return latencies.Get(c.serviceKey(), now, func(keyed.Key) *latency.Tracker { return latency.NewTracker(now) })
@@ -50,32 +50,32 @@ func (c *call) race(a *attempt, results chan<- *lane) {
 			}
 			results <- l
 		}()
-		c.run(a, c.base(), &l.r)
+		c.runAttempt(a, c.base(), &l.r)
 		l.took, l.whole = mono.Now().Sub(a.watch.started), true
 	}()
 }
 
 // hedged is try, with a second attempt beside the first if that takes longer
 // than 95 of 100. It returns the number of attempts that were made.
-func (c *call) hedged(a *attempt, how turn, r *result) int {
+func (c *call) hedged(a *attempt, how admission, r *result) int {
 	now := a.watch.started.Time()
 	p := c.latencyOf(now)
 	if p == nil {
-		c.try(a, how, c.base(), r)
+		c.attemptOnce(a, how, c.base(), r)
 		return 1
 	}
 	delay, ok := time.Duration(0), false
-	if how == first { // what is sent again is no call, and earns no hedge
+	if how == firstTry { // what is sent again is no call, and earns no hedge
 		delay, ok = p.Call(now)
 	}
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
-		c.try(a, how, c.base(), r)
+		c.attemptOnce(a, how, c.base(), r)
 		if r.o.Class == Success {
 			p.Add(mono.Now().Sub(a.watch.started))
 		}
 		return 1
 	}
-	if *r = (result{a: a}); !c.begin(a, how, r) {
+	if *r = (result{a: a}); !c.beginAttempt(a, how, r) {
 		return 1
 	}
 	a.watch.racing = true
@@ -85,7 +85,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	defer func() {
 		if !done { // a hook panicked, here or in a lane
 			for _, a := range attempts {
-				a.abort(overtaken, nil)
+				a.abort(attemptLostRace, nil)
 			}
 			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
 			c.recordOutcome(&Outcome{Class: Canceled, Reason: "panic"})
@@ -135,11 +135,11 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 	if len(lanes) == 2 && best.r.o.Class != Success && lanes[0].r.a == a {
 		best = lanes[0] // both have failed: the first failure is the call's
 	}
-	best.r.a.win()
+	best.r.a.wonRace()
 	*r, done = best.r, true
 	for _, l := range lanes {
 		if l != best {
-			l.r.drop()
+			l.r.discard()
 		}
 	}
 	if len(lanes) < len(attempts) {
@@ -148,7 +148,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 			loser = attempts[1]
 		}
 		p.Add(mono.Now().Sub(loser.watch.started))
-		loser.abort(overtaken, nil)
+		loser.abort(attemptLostRace, nil)
 	}
 	return len(attempts)
 }
@@ -156,7 +156,7 @@ func (c *call) hedged(a *attempt, how turn, r *result) int {
 // mayHedge reports whether a second attempt at the same time could do no harm.
 func (c *call) mayHedge() bool {
 	again := c.replay.state == noBody || c.replay.again != nil
-	return again && safe(c.view()) && !sdkRetry(c.in.Header)
+	return again && safe(c.hookRequest()) && !sdkRetry(c.in.Header)
 }
 
 // hedge is an attempt that may be sent beside another one now: without a place in
@@ -175,7 +175,7 @@ func (c *call) hedge(p *latency.Tracker) *attempt {
 	var place limit.Permit
 	if c.queue != nil {
 		var ok bool
-		place, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.view(), c.asked, &c.replay), now)
+		place, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now)
 		if ok && c.t.Limiter.Store != nil {
 			place, ok = c.t.Limiter.takeShared(c.ctx(), c.queue, place, c.t.Observe)
 		}
@@ -206,10 +206,10 @@ func (c *call) hedge(p *latency.Tracker) *attempt {
 	r, begun := result{a: a}, false
 	defer func() {
 		if !begun {
-			r.drop()
+			r.discard()
 		}
 	}()
-	if begun = c.begin(a, hedging, &r); !begun { // which has given back the place
+	if begun = c.beginAttempt(a, hedgeTry, &r); !begun { // which has given back the place
 		p.RefundHedge()
 		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
 		return nil

@@ -44,7 +44,7 @@ func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 }
 
 // cost is what a request is expected to be charged in tokens.
-func (l *Limiter) cost(q *keyQueue, req *http.Request, asked asked, r *replay) (c quota.Cost) {
+func (l *Limiter) cost(q *keyQueue, req *http.Request, asked requestInfo, r *replay) (c quota.Cost) {
 	switch {
 	case l.TokensPerMinute <= 0 && !l.counting.Load():
 	case l.Tokens != nil:
@@ -115,7 +115,7 @@ func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []lim
 
 // settle replaces what was reserved by what the request used, where the outcome
 // tells. held is whether the request's place is still taken.
-func (q *keyQueue) settle(p limit.Permit, o *Outcome, asked asked, held bool, now time.Time) {
+func (q *keyQueue) settle(p limit.Permit, o *Outcome, asked requestInfo, held bool, now time.Time) {
 	if !p.Held() {
 		return
 	}

@@ -16,7 +16,7 @@ func (x *exchange) count(a *attempt) {
 		return
 	}
 	a.counted = true
-	x.root().add(a.how == deferred)
+	x.root().add(a.kind == requeued)
 }
 
 // uncount takes back an attempt that a nested Transport refused to send, and
@@ -28,7 +28,7 @@ func (x *exchange) uncount(a *attempt) bool {
 	a.counted = false
 	a.mu.Unlock()
 	if counted {
-		x.root().remove(a.how == deferred)
+		x.root().remove(a.kind == requeued)
 	} else if x.parent != nil {
 		x.parent.release()
 	}
@@ -37,7 +37,7 @@ func (x *exchange) uncount(a *attempt) bool {
 
 // uncountLocal notes that the answer to this attempt was made on the spot.
 func uncountLocal(req *http.Request) {
-	for a := enclosing(req.Context()); a != nil; a = a.exchange.parent {
+	for a := parentAttempt(req.Context()); a != nil; a = a.exchange.parent {
 		if a.exchange.uncount(a) {
 			return // the attempts around it have sent something before
 		}
@@ -75,8 +75,8 @@ func (x *exchange) recordRoutes(results []Hop, answeredBy int) {
 // tell of what they send.
 func (x *exchange) markLayersObserve() {
 	for a := x.parent; a != nil; a = a.exchange.parent {
-		if a.how == rerouted && a.exchange.balance() == nil {
-			a.exchange.extra().below = true
+		if a.kind == viaRoute && a.exchange.balance() == nil {
+			a.exchange.extra().layersObserve = true
 			return
 		}
 	}
@@ -86,7 +86,7 @@ func (x *exchange) markLayersObserve() {
 // itself, or part of one.
 func (t *Transport) reroutes(a *attempt) bool {
 	for ; a != nil; a = a.exchange.parent {
-		if a.how == rerouted && a.exchange.t == t {
+		if a.kind == viaRoute && a.exchange.t == t {
 			return true
 		}
 	}

@@ -100,7 +100,7 @@ func (o *opening) next(p []byte) (n int, err error, all bool) {
 // has one. The error says what has ended the attempt: there is no response.
 func (a *attempt) openAnswer(res *http.Response) error {
 	a.mu.Lock()
-	if a.ended != running {
+	if a.ended != attemptRunning {
 		a.mu.Unlock()
 		return a.Err()
 	}
@@ -127,7 +127,7 @@ func (a *attempt) openAnswer(res *http.Response) error {
 
 		a.mu.Lock()
 		a.watch.end(mono.Now())
-		if a.ended != running {
+		if a.ended != attemptRunning {
 			err = a.errLocked()
 			a.mu.Unlock()
 			return err
@@ -154,18 +154,18 @@ func (a *attempt) opened(res *http.Response, now time.Time) (o Outcome, held []b
 	defer a.mu.Unlock()
 	op, m := a.body.opening(), a.body.meter
 	if op == nil {
-		return classifyResponse(a.exchange.asked.route(), a.exchange.in, res, nil, now), nil, false
+		return classifyResponse(a.exchange.info.route(), a.exchange.in, res, nil, now), nil, false
 	}
 	held, over = op.buf, op.err != nil || m.Phase() >= dialect.Terminal && m.Streaming()
 	switch {
 	case m.Phase() == dialect.Failed:
-		o = outcomeOf(dialect.ClassifyEvent(a.exchange.asked.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
+		o = outcomeOf(dialect.ClassifyEvent(a.exchange.info.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
 	case op.err == io.EOF && !m.End():
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 	case op.err != nil && op.err != io.EOF && m.Phase() != dialect.Terminal: // in one Read with content, as the half of a chunk comes
 		o = classifyError(a.exchange.in, op.err)
 	default:
-		o = classifyResponse(a.exchange.asked.route(), a.exchange.in, res, nil, now)
+		o = classifyResponse(a.exchange.info.route(), a.exchange.in, res, nil, now)
 	}
 	return o, held, over
 }

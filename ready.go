@@ -15,7 +15,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	if t.Limiter.unshareable() {
 		return at, errNoSecret
 	}
-	parent := enclosing(req.Context())
+	parent := parentAttempt(req.Context())
 	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(parent) {
 		return at, err
 	}
@@ -25,7 +25,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 	}
 	c := new(call)
 	c.init(t, inbound{in: req}, parent, replay{again: req.GetBody})
-	c.first.how = rerouted
+	c.first.kind = viaRoute
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]
 		if !route.accepts(req, o) {
@@ -35,7 +35,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 		if !ok {
 			return time.Time{}, nil
 		}
-		if then, none := b.Ready(c.view()); none == nil && (err != nil || then.Before(at)) {
+		if then, none := b.Ready(c.hookRequest()); none == nil && (err != nil || then.Before(at)) {
 			at, err = then, nil
 		}
 	}
@@ -45,12 +45,12 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 // ready is Ready without the routes.
 func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	now := time.Now()
-	asked := askedBy(req, t.Limiter.counts())
+	asked := infoOf(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
 		k := b.keyOf(req, asked.model)
 		if c, ok := b.circuits.Find(k); ok {
 			if until, ok := c.Check(now); !ok {
-				return time.Time{}, open(k, until, now)
+				return time.Time{}, circuitOpen(k, until, now)
 			}
 		}
 	}

@@ -123,11 +123,11 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	if r.Transport != nil {
 		return r.Transport
 	}
-	for a := enclosing(ctx); a != nil; a = a.exchange.parent {
+	for a := parentAttempt(ctx); a != nil; a = a.exchange.parent {
 		if a.exchange.balance() != nil {
 			continue // a Spread, which may be a route itself
 		}
-		if a.how == rerouted {
+		if a.kind == viaRoute {
 			return a.exchange.t.layers()
 		}
 		break

@@ -72,19 +72,19 @@ func (r *Retry) wants(req *http.Request, o Outcome) bool {
 	return Retryable(req, o)
 }
 
-// pause is the sequence of waits of one call. It is made after the first
+// backoffSteps is the sequence of waits of one call. It is made after the first
 // failure: a call that succeeds pays nothing for it.
-type pause struct {
+type backoffSteps struct {
 	steps   *backoff.ExponentialBackOff
 	ceiling time.Duration
 }
 
-// newPause sets up equal jitter, U(b/2, b) with b doubling: intervals start at
+// newBackoff sets up equal jitter, U(b/2, b) with b doubling: intervals start at
 // 3/4 of the base and vary by a third. Full jitter would be the wrong
 // simplification here: it lets one call in seven spend all its attempts inside
 // a one-second outage.
-func (r *Retry) newPause() *pause {
-	p := &pause{ceiling: timeOrDefault(r.MaxBackoff, 8*time.Second)}
+func (r *Retry) newBackoff() *backoffSteps {
+	p := &backoffSteps{ceiling: timeOrDefault(r.MaxBackoff, 8*time.Second)}
 	if r.MinBackoff < 0 {
 		return p
 	}
@@ -102,7 +102,7 @@ func (r *Retry) newPause() *pause {
 // next is the wait before the next attempt. A server's hint is a floor, and
 // jitter comes after it: a crowd told the same second must not come back in
 // the same millisecond, nor before its time.
-func (p *pause) next(o Outcome, now time.Time) time.Duration {
+func (p *backoffSteps) next(o Outcome, now time.Time) time.Duration {
 	var step time.Duration
 	if p.steps != nil {
 		step = p.steps.NextBackOff()
@@ -161,7 +161,7 @@ func safe(req *http.Request) bool {
 	if req.Context().Value(idempotentKey{}) != nil {
 		return true
 	}
-	asked := askedBy(req, false)
+	asked := infoOf(req, false)
 	return asked.inference && !asked.background
 }
 

@@ -2,30 +2,30 @@ package snubber
 
 import "time"
 
-// send is the loop that all layers are called from.
-func (c *call) send(r *result) {
+// retryLoop is the loop that all layers are called from.
+func (c *call) retryLoop(r *result) {
 	var (
 		last     result
-		attempts int  // that counted
-		timeouts int  // attempts that our own timers ended
-		next     turn // how the coming attempt was come by
+		attempts int       // that counted
+		timeouts int       // attempts that our own timers ended
+		next     admission // how the coming attempt was come by
 	)
 	for {
-		a, err := c.admit(next, last.some())
+		a, err := c.admit(next, last.present())
 		if err != nil {
-			c.unsent(next)
-			if last.some() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
+			c.refundRetry(next)
+			if last.present() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
 				*r = last
 			} else {
 				*r = result{err: err, o: classifyError(c.in, err)}
 			}
 			return
 		}
-		if next != deferred {
+		if next != requeued {
 			attempts++
 		}
 		attempts += c.hedged(a, next, r) - 1
-		if r.o.Class == Rejected && last.some() {
+		if r.o.Class == Rejected && last.present() {
 			if r.res != nil { // only a Classify of the user's calls a response that
 				r.res.Body.Close()
 			}
@@ -38,21 +38,21 @@ func (c *call) send(r *result) {
 		if r.o.Class == TimedOut {
 			timeouts++
 		}
-		wait, how := c.again(r, attempts, timeouts)
-		if how == stop {
+		wait, how := c.decideRetry(r, attempts, timeouts)
+		if how == noRetry {
 			return
 		}
-		r.keep()
+		r.buffer()
 		last, next = *r, how
-		if how == paid && !c.pauseFor(wait, r.o, attempts) {
-			c.unsent(how)
+		if how == budgeted && !c.waitBackoff(wait, r.o, attempts) {
+			c.refundRetry(how)
 			if err := c.ctx().Err(); !isDeadline(c.ctx()) {
 				*r = result{err: err, o: classifyError(c.in, err)}
 			}
 			return
 		}
 		if !c.replay.ready(c.ctx()) {
-			c.unsent(how)
+			c.refundRetry(how)
 			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
 				*r = result{err: err, o: classifyError(c.in, err)}
 			}
@@ -61,74 +61,74 @@ func (c *call) send(r *result) {
 	}
 }
 
-// unsent pays back a retry that was paid for and is not sent after all.
-func (c *call) unsent(how turn) {
-	if how == paid {
+// refundRetry pays back a retry that was paid for and is not sent after all.
+func (c *call) refundRetry(how admission) {
+	if how == budgeted {
 		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, time.Now())
 	}
 }
 
-// again decides whether and when a failed attempt is followed by another.
-func (c *call) again(r *result, attempts, timeouts int) (time.Duration, turn) {
+// decideRetry decides whether and when a failed attempt is followed by another.
+func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, admission) {
 	rt := c.t.Retry
 	if rt == nil {
-		return 0, stop
+		return 0, noRetry
 	}
 	now := time.Now()
-	if !rt.wants(c.view(), r.o) {
+	if !rt.wants(c.hookRequest(), r.o) {
 		c.root().noteRetryDecision(rt.If == nil && repeatable(r.o))
-		return 0, stop
+		return 0, noRetry
 	}
 	c.root().noteRetryDecision(false)
 	if sdkRetry(c.in.Header) || c.replay.lost() {
-		return 0, stop
+		return 0, noRetry
 	}
 	if r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue() {
 		// The attempt was not spent, and the queue does the waiting: its gate is
 		// shut until the server's time.
 		if c.otherRouteReady() {
-			return 0, stop
+			return 0, noRetry
 		}
 		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.extra().gatedUntil().Sub(now), now) {
 			c.root().requeue()
-			c.extra().owed = c.extra().owed || r.a.how == paid
-			return 0, deferred
+			c.extra().budgetOwed = c.extra().budgetOwed || r.a.kind == budgeted
+			return 0, requeued
 		}
-		return 0, stop
+		return 0, noRetry
 	}
 	switch {
 	case attempts >= rt.maxAttempts(), !c.root().attemptLeft():
-		return 0, stop
+		return 0, noRetry
 	case r.o.Class == TimedOut && timeouts > 1:
-		return 0, stop
+		return 0, noRetry
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayRequeue() {
 		if at, ok := c.circuit.Check(now); !ok {
-			if !at.IsZero() && !c.t.Fallback.accepts(c.view(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
+			if !at.IsZero() && !c.t.Fallback.accepts(c.hookRequest(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
 				c.root().requeue()
-				return 0, deferred
+				return 0, requeued
 			}
-			return 0, stop
+			return 0, noRetry
 		}
 	}
-	wait := c.nextPause(r.o, now)
+	wait := c.nextBackoff(r.o, now)
 	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
-		return 0, stop
+		return 0, noRetry
 	}
 	if c.queue != nil { // a pause before a queue that is too long would be for nothing
-		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.view(), c.asked, &c.replay), now); refusal != nil && refusal.late {
-			return 0, stop
+		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); refusal != nil && refusal.late {
+			return 0, noRetry
 		}
 	}
 	if !rt.budgetInUse().withdraw(c.serviceKey(), now) {
-		return 0, stop
+		return 0, noRetry
 	}
-	return wait, paid
+	return wait, budgeted
 }
 
-// pauseFor waits between two attempts. It reports false if the caller's
+// waitBackoff waits between two attempts. It reports false if the caller's
 // context ended first.
-func (c *call) pauseFor(d time.Duration, o Outcome, attempts int) bool {
+func (c *call) waitBackoff(d time.Duration, o Outcome, attempts int) bool {
 	ctx := c.ctx()
 	if c.t.Observe != nil {
 		c.t.Observe(Event{Kind: EventRetry, Time: time.Now(), Key: c.serviceKey().String(), Attempt: attempts, Outcome: o, Wait: d})

@@ -20,27 +20,27 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if c.t.Cache != nil {
 		return c.t.Cache.cache().RoundTrip((*cacheCall)(c))
 	}
-	return c.answer()
+	return c.serveUncached()
 }
 
-// answer is what the layers below the cache make of the call.
-func (c *call) answer() (*http.Response, error) {
+// serveUncached is what the layers below the cache make of the call.
+func (c *call) serveUncached() (*http.Response, error) {
 	var r result
-	c.ask(&r)
+	c.roundTripUncached(&r)
 	return c.deliver(&r)
 }
 
-// ask calls them and leaves the result undelivered.
-func (c *call) ask(r *result) {
+// roundTripUncached calls them and leaves the result undelivered.
+func (c *call) roundTripUncached(r *result) {
 	decided := false
 	defer func() {
 		if !decided { // Retry.If or a Route's When panicked, with a response in hand
-			r.drop()
+			r.discard()
 			c.replay.end(c.in.Body)
 		}
 	}()
 	before := c.wireAttempts()
-	c.send(r)
+	c.retryLoop(r)
 	c.failover(r, before)
 	decided = true
 }
@@ -80,7 +80,7 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	parent := enclosing(ctx)
+	parent := parentAttempt(ctx)
 	if parent != nil && t.Fallback != nil && t.reroutes(parent) {
 		t = t.layers() // else its routes would have it as a route, without end
 	}
@@ -90,9 +90,9 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.init(t, inbound{in: req, asked: asked}, parent, body)
+	c.init(t, inbound{in: req, info: asked}, parent, body)
 	if routes.balanced() {
-		routes.request = c.view()
+		routes.request = c.hookRequest()
 		c.extra().router = routes
 	}
 	if t.parent != nil {
@@ -111,12 +111,12 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 
 // readRequest reads what a request asks for, unless a Transport around has read it
 // already, and makes its body one that can be sent again where that is possible.
-func readRequest(req *http.Request, record, count bool) (asked, replay, error) {
+func readRequest(req *http.Request, record, count bool) (requestInfo, replay, error) {
 	if in := knownBy(req, count); in != nil {
 		body, _, err := newReplay(req, dialect.Route{}, record, false)
-		return in.asked, body, err
+		return in.info, body, err
 	}
 	route := dialect.RouteOf(req.Method, req.URL)
 	body, p, err := newReplay(req, route, record, count)
-	return newAsked(route, p, count), body, err
+	return newRequestInfo(route, p, count), body, err
 }

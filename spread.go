@@ -62,7 +62,7 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	return c.answer()
+	return c.serveUncached()
 }
 
 // transport is the Transport of the Spread's calls. It has no layers: a change of
@@ -71,7 +71,7 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 // stream breaks off.
 func (s *Spread) transport(req *http.Request) *Transport {
 	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: -1} })
-	if enclosing(req.Context()) != nil {
+	if parentAttempt(req.Context()) != nil {
 		return s.nested
 	}
 	return s.outermost

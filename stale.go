@@ -25,7 +25,7 @@ func (stale) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errNoURL
 	}
 	now := time.Now()
-	for a := enclosing(req.Context()); a != nil; a = a.exchange.parent {
+	for a := parentAttempt(req.Context()); a != nil; a = a.exchange.parent {
 		if res, ok := a.exchange.staleResponse(now); ok {
 			uncountLocal(req)
 			return res, nil

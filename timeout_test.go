@@ -15,9 +15,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// timedOut checks that err is the timer of the phase, in all the ways in which
+// attemptTimedOut checks that err is the timer of the phase, in all the ways in which
 // a caller may ask, and that it is not the caller's own deadline.
-func timedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after time.Duration) {
+func attemptTimedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after time.Duration) {
 	t.Helper()
 	var late *snubber.TimeoutError
 	var netErr interface{ Timeout() bool }
@@ -92,7 +92,7 @@ func TestTimeoutPhases(t *testing.T) {
 				} else if e, ok := err.(*url.Error); !ok || !e.Timeout() {
 					t.Errorf("%v is no *url.Error that says Timeout", err)
 				}
-				timedOut(t, err, tt.phase, tt.after)
+				attemptTimedOut(t, err, tt.phase, tt.after)
 				if d := time.Since(start); d != tt.want {
 					t.Errorf("timed out at %v, want %v", d, tt.want)
 				}
@@ -188,7 +188,7 @@ func TestTimeoutSlowReader(t *testing.T) {
 			time.Sleep(time.Hour)
 			start := time.Now()
 			_, err = res.Body.Read(make([]byte, 1))
-			timedOut(t, err, snubber.PhaseIdle, 5*time.Second)
+			attemptTimedOut(t, err, snubber.PhaseIdle, 5*time.Second)
 			if d := time.Since(start); d != 5*time.Second {
 				t.Errorf("timed out after %v of the Read, want 5s", d)
 			}
@@ -221,7 +221,7 @@ func TestTimeoutAttemptUnread(t *testing.T) {
 			t.Errorf("%d in flight, closed %d times after the limit, want 0 and closed", n, body.closes())
 		}
 		_, err = res.Body.Read(make([]byte, 1))
-		timedOut(t, err, snubber.PhaseAttempt, 10*time.Second)
+		attemptTimedOut(t, err, snubber.PhaseAttempt, 10*time.Second)
 	})
 }
 
@@ -229,7 +229,7 @@ func TestTimeoutAttemptUnread(t *testing.T) {
 // what its body ends in, for a timer as for the caller.
 func TestTimeoutEndsAnyBody(t *testing.T) {
 	for name, cause := range map[string]func(*testing.T, error){
-		"timer": func(t *testing.T, err error) { timedOut(t, err, snubber.PhaseAttempt, time.Minute) },
+		"timer": func(t *testing.T, err error) { attemptTimedOut(t, err, snubber.PhaseAttempt, time.Minute) },
 		"caller": func(t *testing.T, err error) {
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("Read = %v, want context.Canceled", err)
@@ -293,7 +293,7 @@ func TestTimeoutIgnoredByBase(t *testing.T) {
 				if res != nil {
 					t.Errorf("RoundTrip = %v, want no response", res)
 				}
-				timedOut(t, err, snubber.PhaseHeaders, time.Second)
+				attemptTimedOut(t, err, snubber.PhaseHeaders, time.Second)
 				if name != "own error" && body.closes() == 0 {
 					t.Error("the late response is not closed")
 				}

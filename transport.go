@@ -108,7 +108,7 @@ type Transport struct {
 	closing atomic.Bool
 	alarms  alarms
 
-	lower  lowerLayers
+	lower  routeLayers
 	parent *Transport // whose lower layers it is, else nil
 }
 
@@ -128,9 +128,9 @@ func (t *Transport) base() http.RoundTripper {
 	return defaultBase
 }
 
-// lowerLayers is a Transport's layers from Retry to Base, made when a route first
+// routeLayers is a Transport's layers from Retry to Base, made when a route first
 // needs them.
-type lowerLayers struct {
+type routeLayers struct {
 	once sync.Once
 	t    *Transport
 }
