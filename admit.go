@@ -3,107 +3,134 @@ package snubber
 import (
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// admit waits for the circuit, the queue and the circuit again, and returns an
-// attempt that may be sent now. had says that the call has a response already,
-// so that an open circuit defers it; a call without is refused at once.
-func (c *call) admit(how admission, had bool) (*attempt, error) {
-	a := c.newAttempt()
-	admitted := false
-	if c.t.Observe != nil { // which may panic
-		defer func() {
-			if !admitted {
-				c.queue.cancel(a.permit)
-				a.lease.Done(breaker.Neutral, time.Time{}, time.Now())
-			}
-		}()
-	}
-	var giveUp time.Time // of waiting for the circuit
-	front := how == requeued
+// admit waits for the circuit, the queue and the circuit again, and makes r an
+// attempt that may be sent now. had says that the call has a response already: an
+// open circuit puts it off then, and refuses it at once else.
+func (c *call) admit(kind admission, had bool, r *result) error {
+	*r = result{a: c.newAttempt()}
+	w := wait{kind: kind, had: had, front: kind == requeued}
 	for {
 		if err := c.ctx().Err(); err != nil {
-			return nil, err
+			return err
 		}
 		now := mono.Now().Time()
-		if b := c.t.Breaker; b != nil {
-			if c.circuit == nil {
-				c.circuit = b.circuit(b.keyOf(c.hookRequest(), c.info.model), now)
-			}
-			if at, ok := c.circuit.Check(now); !ok {
-				if err := c.waitForCircuit(at, now, &giveUp, how, had); err != nil {
-					return nil, err
-				}
-				continue
-			}
+		if again, err := c.checkCircuit(&w, now); err != nil {
+			return err
+		} else if again {
+			continue
 		}
-		if l := c.t.Limiter; l != nil {
-			if c.queue == nil {
-				c.queue = l.queue(l.keyOf(c.hookRequest(), c.info.model), now)
-			}
-			cost := l.cost(c.queue, c.hookRequest(), c.info, &c.replay)
-			if l.Tokens != nil {
-				now = time.Now() // counting may take its time
-			}
-			p, waited, err := c.queue.acquire(c.ctx(), cost, front, now)
-			a.permit = p
-			if waited > 0 {
-				now = now.Add(waited)
-				c.onQueued(waited, now)
-				had = true // the circuit opened while it waited for us, as under a call in flight
-			}
-			if err != nil {
-				return nil, err
-			}
-			if l.Store != nil {
-				agreed := false
-				a.permit = limit.Permit{} // or it would be given back twice, if the store panics
-				if a.permit, agreed = l.takeShared(c.ctx(), c.queue, p, c.t.Observe); !agreed {
-					front = true // it had its turn
-					continue
-				}
-				now = time.Now()
-			}
+		now, again, err := c.takePermit(r.a, &w, now)
+		if err != nil {
+			return err
+		} else if again {
+			continue
 		}
-		if c.circuit != nil {
-			l, s, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
-			if !ok {
-				c.queue.cancel(a.permit)
-				a.permit = limit.Permit{}
-				if err := c.waitForCircuit(at, now, &giveUp, how, had); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			a.lease = l
-			c.onTransition(s, now)
+		if again, err := c.enterCircuit(r.a, &w, now); err != nil {
+			return err
+		} else if again {
+			continue
 		}
-		a.watch.started = mono.Of(now)
-		admitted = true
-		return a, nil
+		r.a.watch.started = mono.Of(now)
+		return nil
 	}
 }
 
-// waitForCircuit waits for an open circuit, if the call may and the wait fits.
-func (c *call) waitForCircuit(at, now time.Time, giveUp *time.Time, how admission, had bool) error {
+// wait is how far an attempt has come in waiting for its admission.
+type wait struct {
+	kind   admission
+	had    bool      // the call has a response, or has waited in the queue
+	front  bool      // it has had its turn in the queue
+	giveUp time.Time // of waiting for the circuit; zero while it has not begun
+}
+
+// checkCircuit looks at the circuit before the request waits in a queue. again says
+// that it has waited for the circuit.
+func (c *call) checkCircuit(w *wait, now time.Time) (again bool, err error) {
+	b := c.t.Breaker
+	if b == nil {
+		return false, nil
+	}
+	if c.circuit == nil {
+		c.circuit = b.circuit(b.keyOf(c.hookRequest(), c.info.model), now)
+	}
+	at, ok := c.circuit.Check(now)
+	if ok {
+		return false, nil
+	}
+	return true, c.waitForCircuit(at, now, w)
+}
+
+// takePermit waits in the queue, and returns the time after. again says that the
+// LimitStore did not agree.
+func (c *call) takePermit(a *attempt, w *wait, now time.Time) (after time.Time, again bool, err error) {
+	l := c.t.Limiter
+	if l == nil {
+		return now, false, nil
+	}
+	if c.queue == nil {
+		c.queue = l.queue(l.keyOf(c.hookRequest(), c.info.model), now)
+	}
+	cost := l.cost(c.queue, c.hookRequest(), c.info, &c.replay)
+	if l.Tokens != nil {
+		now = time.Now() // counting may take its time
+	}
+	p, waited, err := c.queue.acquire(c.ctx(), cost, w.front, now)
+	a.permit = p
+	if waited > 0 {
+		now = now.Add(waited)
+		c.onQueued(waited, now)
+		w.had = true // the circuit opened while it waited for us, as under a call in flight
+	}
+	if err != nil || l.Store == nil {
+		return now, false, err
+	}
+	agreed := false
+	if a.permit, agreed = l.takeShared(c.ctx(), c.queue, p, c.t.Observe); !agreed {
+		w.front = true
+		return now, true, nil
+	}
+	return time.Now(), false, nil
+}
+
+// enterCircuit takes a place of the circuit. again says that there was none and that
+// it has waited.
+func (c *call) enterCircuit(a *attempt, w *wait, now time.Time) (again bool, err error) {
+	if c.circuit == nil {
+		return false, nil
+	}
+	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
+	if ok {
+		a.lease = lease
+		c.onTransition(transition, now)
+		return false, nil
+	}
+	c.queue.cancel(a.permit)
+	a.permit = limit.Permit{}
+	return true, c.waitForCircuit(at, now, w)
+}
+
+// waitForCircuit waits for an open circuit, if the call may and the wait fits. A call
+// without a Retry does not wait, nor one that another route can take.
+func (c *call) waitForCircuit(at, now time.Time, w *wait) error {
 	refusal := circuitOpen(c.circuit.key, at, now)
-	if !had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
+	if !w.had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
 		return refusal
 	}
-	if giveUp.IsZero() {
-		*giveUp = now.Add(c.t.Retry.maxWait())
-		if how == budgeted {
+	if w.giveUp.IsZero() {
+		w.giveUp = now.Add(c.t.Retry.maxWait())
+		if w.kind == budgeted {
 			if !c.root().mayRequeue() {
 				return refusal
 			}
 			c.root().requeue()
 		}
 	}
-	if at.After(*giveUp) || !c.inTime(at.Sub(now), now) {
+	if at.After(w.giveUp) || !c.inTime(at.Sub(now), now) {
 		return refusal
 	}
 	changed := c.circuit.Changed()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
@@ -44,9 +45,19 @@ func (r *result) discard() {
 		r.a.finish(r.o)
 		r.a.end(attemptFinished)
 	}
-	if r.res != nil {
+	if r.res != nil && r.res.Body != nil {
 		r.res.Body.Close()
 	}
+}
+
+// abandonAttempt gives back what an attempt has taken, after a panic.
+func (c *call) abandonAttempt(r *result) {
+	if a := r.a; a != nil && a.number == 0 { // it has not begun
+		c.queue.cancel(a.permit)
+		a.lease.Done(breaker.Neutral, time.Time{}, time.Now())
+		r.a = nil
+	}
+	r.discard()
 }
 
 // attemptOnce sends one attempt and gives the provisional verdict.
@@ -73,39 +84,59 @@ func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
 	return true
 }
 
-// runAttempt sends an attempt that has begun.
+// runAttempt sends an attempt that has begun. Until it returns, r says what a panic
+// of Base or of a function of the user would leave.
 func (c *call) runAttempt(a *attempt, base http.RoundTripper, r *result) {
-	var res *http.Response
-	done := false
-	defer func() {
-		if !done { // Base or a function of the user panicked: give everything back
-			if res != nil && res.Body != nil {
-				res.Body.Close()
-			}
-			a.finish(Outcome{Class: Canceled, Reason: "panic"})
-			a.end(attemptFinished)
-			c.replay.end(c.in.Body)
-		}
-	}()
+	r.o = Outcome{Class: Canceled, Reason: "panic"}
 	a.start()
-	res, err := base.RoundTrip(&a.req)
-	c.classifyAttempt(r, res, err)
-	done = true
+	r.res, r.err = base.RoundTrip(&a.req)
+	c.classifyAttempt(r)
 }
 
 // classifyAttempt gives the provisional verdict on what Base returned.
-func (c *call) classifyAttempt(r *result, res *http.Response, err error) {
+func (c *call) classifyAttempt(r *result) {
 	a, at := r.a, mono.Now()
-	now := at.Time()
-	if res != nil && err != nil { // which no RoundTripper may return
+	if c.normalize(r); r.err != nil {
+		c.attemptFailed(r, r.err, at.Time())
+		return
+	}
+	if !a.headerSeen(at) {
+		c.dropResponse(r, a.Err(), at.Time())
+		return
+	}
+	now, err := c.readAhead(r, at.Time())
+	if err != nil {
+		c.dropResponse(r, err, now)
+		return
+	}
+	own, last := c.judge(r, now)
+	c.reportToLimiter(a, r.o, now)
+	switch {
+	case r.res.Body == http.NoBody, r.prefetched != nil && r.prefetched.whole():
+		r.buffer()
+	case !a.serve(r.res, r.o):
+		c.dropResponse(r, a.Err(), now)
+	case last && r.o.Class == Success:
+		a.finish(own) // which can be worse
+	case last:
+		a.finish(r.o)
+	}
+}
+
+// normalize makes of what Base returned a response that has a header and a body, or
+// an error.
+func (c *call) normalize(r *result) {
+	res := r.res
+	if res != nil && r.err != nil { // which no RoundTripper may return
 		if res.Body != nil {
 			res.Body.Close()
 		}
-	} else if res == nil && err == nil {
-		err = errNothing
+		r.res = nil
 	}
-	if err != nil {
-		c.attemptFailed(r, err, now)
+	if res == nil && r.err == nil {
+		r.err = errNoResponse
+	}
+	if r.err != nil {
 		return
 	}
 	if res.Body == nil {
@@ -121,60 +152,52 @@ func (c *call) classifyAttempt(r *result, res *http.Response, err error) {
 	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.info.inference && c.info.stream {
 		res.Body = &stored{err: io.EOF} // to be found an empty stream: no SDK takes it for an error by itself
 	}
-	if !a.headerSeen(at) {
-		res.Body.Close()
-		c.attemptFailed(r, a.Err(), now)
-		return
-	}
+}
 
-	var prefix []byte
+// readAhead reads what the verdict needs of the body, and returns the time after.
+// The error says what has ended the attempt meanwhile.
+func (c *call) readAhead(r *result, now time.Time) (time.Time, error) {
 	switch {
-	case res.Body == http.NoBody:
-	case res.StatusCode >= 400:
-		r.prefetched = hold(res.Body, maxHeld)
-		res.Body, prefix = r.prefetched, r.prefetched.prefix()
-		if err := a.Err(); err != nil {
-			res.Body.Close()
-			c.attemptFailed(r, err, now)
-			return
-		}
-	default:
-		err := a.openAnswer(res)
-		now = mono.Now().Time()
-		if err != nil {
-			res.Body.Close()
-			c.attemptFailed(r, err, now)
-			return
-		}
+	case r.res.Body == http.NoBody:
+		return now, nil
+	case r.res.StatusCode >= 400:
+		r.prefetched = hold(r.res.Body, maxHeld)
+		r.res.Body = r.prefetched
+		return now, r.a.Err()
 	}
-	r.res = res
-	o, over := Outcome{}, false
+	err := r.a.openAnswer(r.res)
+	return mono.Now().Time(), err
+}
+
+// judge gives the verdict on a response. own is the package's, without that of a
+// Classify hook; last says that it is final, since there is nothing in the rest of
+// the body.
+func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
+	var seen []byte
 	if r.prefetched != nil {
-		o = classifyResponse(c.info.route(), c.in, res, prefix, now)
+		seen = r.prefetched.prefix()
+		own = classifyResponse(c.info.route(), c.in, r.res, seen, now)
 	} else {
-		o, prefix, over = a.opened(res, now)
+		own, seen, last = r.a.opened(r.res, now)
 	}
-	if r.o = o; c.t.Classify != nil {
-		seen := *res
-		seen.Body = &seenBody{*bytes.NewReader(prefix), o}
-		r.o = c.t.Classify(&a.req, &seen, nil)
+	o := own
+	if c.t.Classify != nil {
+		res := *r.res
+		res.Body = &seenBody{*bytes.NewReader(seen), own}
+		o = c.t.Classify(&r.a.req, &res, nil)
 	}
-	if r.prefetched == nil && prefix == nil && r.o.Class.actionable() && res.Body != http.NoBody {
-		r.prefetched = hold(res.Body, maxHeld) // what a Classify of the user's calls a failure is kept like one
-		res.Body = r.prefetched
+	if r.o = o; r.prefetched == nil && seen == nil && o.Class.actionable() && r.res.Body != http.NoBody {
+		r.prefetched = hold(r.res.Body, maxHeld) // what a hook calls a failure is kept like one
+		r.res.Body = r.prefetched
 	}
-	c.reportToLimiter(a, r.o, now)
-	switch {
-	case res.Body == http.NoBody, r.prefetched != nil && r.prefetched.whole():
-		r.buffer()
-	case !a.serve(res, r.o):
-		res.Body.Close()
-		c.attemptFailed(r, a.Err(), now)
-	case over && r.o.Class == Success:
-		a.finish(o) // which can be worse
-	case over:
-		a.finish(r.o)
-	}
+	return own, last
+}
+
+// dropResponse is the result of an attempt that has ended before its response was
+// the caller's.
+func (c *call) dropResponse(r *result, err error, now time.Time) {
+	r.res.Body.Close()
+	c.attemptFailed(r, err, now)
 }
 
 // seenBody is what a Classify hook gets to see of a body, and the verdict on it.

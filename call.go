@@ -18,9 +18,9 @@ type call struct {
 }
 
 var (
-	errNoURL    = errors.New("http: nil Request.URL")
-	errNoHeader = errors.New("http: nil Request.Header")
-	errNothing  = errors.New("the base RoundTripper returned neither a response nor an error")
+	errNoURL      = errors.New("http: nil Request.URL")
+	errNoHeader   = errors.New("http: nil Request.Header")
+	errNoResponse = errors.New("the base RoundTripper returned neither a response nor an error")
 )
 
 // init makes c a call. parent is nil for one of the outermost Transport.

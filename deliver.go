@@ -14,6 +14,13 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
+// serveUncached is what the layers below the cache make of the call.
+func (c *call) serveUncached() (*http.Response, error) {
+	var r result
+	c.roundTripUncached(&r)
+	return c.deliver(&r)
+}
+
 // deliver gives the result to the caller in the form that the caller
 // understands.
 func (c *call) deliver(r *result) (*http.Response, error) {

@@ -7,6 +7,23 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
+// roundTripUncached calls the layers below the cache, and leaves the result
+// undelivered. It is where a panic of Base or of a function of the user gives back
+// what the call holds: r is always the attempt that is under way.
+func (c *call) roundTripUncached(r *result) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.abandonAttempt(r)
+			c.replay.end(c.in.Body)
+		}
+	}()
+	before := c.wireAttempts()
+	c.retryLoop(r)
+	c.failover(r, before)
+	returned = true
+}
+
 // failover asks the call's other routes, each with the caller's request afresh,
 // until one has an answer. If none has, r stands. before is how many requests had
 // been sent before this Transport's own.
@@ -30,7 +47,7 @@ func (c *call) failover(r *result, before int) {
 		rt = &router{routes: c.t.Fallback.Routes}
 	}
 	f := failover{call: c, router: rt, result: *r, last: r.o, lastUsable: r.o, answeredBy: rt.own(), failed: true}
-	f.tryRoutes(before)
+	f.tryRoutes(r, before)
 	*r = f.result
 	if !rt.balanced() && f.answeredBy != 0 {
 		c.root().markRerouted()
@@ -62,7 +79,7 @@ type failover struct {
 
 // tryRoutes tries the routes that can send the request now, and then those that
 // would let it wait, the soonest first.
-func (f *failover) tryRoutes(before int) {
+func (f *failover) tryRoutes(r *result, before int) {
 	type postponed struct {
 		route int
 		at    time.Time
@@ -79,12 +96,12 @@ func (f *failover) tryRoutes(before int) {
 			later = append(later, postponed{i, at})
 			continue
 		}
-		f.try(i)
+		f.try(i, r)
 	}
 	slices.SortStableFunc(later, func(a, b postponed) int { return a.at.Compare(b.at) })
 	for _, l := range later {
 		if !f.over && f.accepts(l.route) {
-			f.try(l.route)
+			f.try(l.route, r)
 		}
 	}
 }
@@ -112,8 +129,8 @@ func (f *failover) readyAt(i int) time.Time {
 	return at
 }
 
-// try sends the request to a route.
-func (f *failover) try(i int) {
+// try sends the request to a route. r is where its result comes to be.
+func (f *failover) try(i int, r *result) {
 	c := f.call
 	route, number := f.router.alternative(i)
 	f.result.buffer()
@@ -127,10 +144,9 @@ func (f *failover) try(i int) {
 	}
 	a := c.newAttempt()
 	a.watch.started = mono.Of(now)
-	var alt result
-	c.attemptOnce(a, viaRoute, route.transport(), &alt)
-	f.record(number, alt.o, before)
-	f.decide(alt, number)
+	c.attemptOnce(a, viaRoute, route.transport(), r)
+	f.record(number, r.o, before)
+	f.decide(*r, number)
 }
 
 // bodyFor makes the request's body ready for a route, and reports whether the

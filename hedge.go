@@ -7,7 +7,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/latency"
-	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -29,128 +28,30 @@ func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	return latencies.Get(c.serviceKey(), now, func(keyed.Key) *latency.Tracker { return latency.NewTracker(now) })
 }
 
-// lane is one of the attempts that race.
-type lane struct {
-	r      result
-	took   time.Duration
-	whole  bool // it ended by returning
-	thrown any  // it ended by this panic; nil: by runtime.Goexit
-}
-
-// race runs an attempt in a goroutine, which ends when Base returns: for the loser
-// that is when Base notices that its request's context has ended. Its attempt has
-// been aborted by then, which leaves nothing to give back or to close of what comes
-// in when nobody waits for it.
-func (c *call) race(a *attempt, results chan<- *lane) {
-	l := &lane{r: result{a: a}}
-	go func() {
-		defer func() {
-			if !l.whole {
-				l.thrown = recover()
-			}
-			results <- l
-		}()
-		c.runAttempt(a, c.base(), &l.r)
-		l.took, l.whole = mono.Now().Sub(a.watch.started), true
-	}()
-}
-
-// hedged is try, with a second attempt beside the first if that takes longer
-// than 95 of 100. It returns the number of attempts that were made.
-func (c *call) hedged(a *attempt, how admission, r *result) int {
+// attemptHedged is attemptOnce, with a second attempt beside the first if that one
+// takes longer than 95 of 100 did. It returns the number of attempts that were made.
+func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 	now := a.watch.started.Time()
-	p := c.latencyOf(now)
-	if p == nil {
-		c.attemptOnce(a, how, c.base(), r)
+	tracker := c.latencyOf(now)
+	if tracker == nil {
+		c.attemptOnce(a, kind, c.base(), r)
 		return 1
 	}
 	delay, ok := time.Duration(0), false
-	if how == firstTry { // what is sent again is no call, and earns no hedge
-		delay, ok = p.Call(now)
+	if kind == firstTry { // a retry is not a call, and earns no hedge
+		delay, ok = tracker.Call(now)
 	}
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
-		c.attemptOnce(a, how, c.base(), r)
+		c.attemptOnce(a, kind, c.base(), r)
 		if r.o.Class == Success {
-			p.Add(mono.Now().Sub(a.watch.started))
+			tracker.Add(mono.Now().Sub(a.watch.started))
 		}
 		return 1
 	}
-	if *r = (result{a: a}); !c.beginAttempt(a, how, r) {
+	if *r = (result{a: a}); !c.beginAttempt(a, kind, r) {
 		return 1
 	}
-	a.watch.racing = true
-	results := make(chan *lane, 2) // one for each, so that none is kept up
-	attempts := []*attempt{a}
-	done := false
-	defer func() {
-		if !done { // a hook panicked, here or in a lane
-			for _, a := range attempts {
-				a.abort(attemptLostRace, nil)
-			}
-			*r = result{} // a lane that has not come in yet is the one to conclude its attempt
-			c.recordOutcome(&Outcome{Class: Canceled, Reason: "panic"})
-		}
-	}()
-	c.race(a, results)
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-
-	var lanes []*lane // that came in, none of them good but the last
-	for {
-		var l *lane
-		select {
-		case <-timer.C:
-			if len(attempts) == 1 {
-				if b := c.hedge(p); b != nil {
-					attempts = append(attempts, b)
-					c.race(b, results)
-					if c.t.Observe != nil {
-						now := b.watch.started.Time()
-						c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(b.number), Wait: now.Sub(a.watch.started.Time())})
-					}
-				} else {
-					// The next credit or place may be for this one. It waits longer each
-					// time: when everything hangs, all calls stand here.
-					timer.Reset(max(mono.Now().Sub(a.watch.started)/8, hedgePause))
-				}
-			}
-			continue
-		case l = <-results:
-		}
-		if !l.whole {
-			if l.thrown == nil {
-				runtime.Goexit() // as the hook wanted
-			}
-			panic(l.thrown)
-		}
-		if l.r.o.Class == Success {
-			p.Add(l.took)
-		}
-		lanes = append(lanes, l)
-		if !l.r.o.Class.actionable() && l.r.o.Class != Canceled && l.r.o.Class != Rejected || len(lanes) == len(attempts) {
-			break
-		}
-	}
-	best := lanes[len(lanes)-1]
-	if len(lanes) == 2 && best.r.o.Class != Success && lanes[0].r.a == a {
-		best = lanes[0] // both have failed: the first failure is the call's
-	}
-	best.r.a.wonRace()
-	*r, done = best.r, true
-	for _, l := range lanes {
-		if l != best {
-			l.r.discard()
-		}
-	}
-	if len(lanes) < len(attempts) {
-		loser := attempts[0]
-		if loser == best.r.a {
-			loser = attempts[1]
-		}
-		p.Add(mono.Now().Sub(loser.watch.started))
-		loser.abort(attemptLostRace, nil)
-	}
-	return len(attempts)
+	return c.race(a, delay, tracker, r)
 }
 
 // mayHedge reports whether a second attempt at the same time could do no harm.
@@ -159,60 +60,196 @@ func (c *call) mayHedge() bool {
 	return again && safe(c.hookRequest()) && !sdkRetry(c.in.Header)
 }
 
-// hedge is an attempt that may be sent beside another one now: without a place in
-// a queue, without touching a circuit that is not closed, paid for.
-func (c *call) hedge(p *latency.Tracker) *attempt {
-	now := mono.Now().Time()
-	if c.ctx().Err() != nil || !c.root().attemptLeft() {
-		return nil
-	}
-	if c.circuit != nil && c.circuit.Snapshot(now).State != breaker.Closed {
-		return nil
-	}
-	if !p.TakeHedge() {
-		return nil
-	}
-	var place limit.Permit
-	if c.queue != nil {
-		var ok bool
-		place, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now)
-		if ok && c.t.Limiter.Store != nil {
-			place, ok = c.t.Limiter.takeShared(c.ctx(), c.queue, place, c.t.Observe)
-		}
-		if !ok {
-			p.RefundHedge()
-			return nil
-		}
-	}
-	if !c.t.Retry.budgetInUse().withdraw(c.serviceKey(), now) {
-		c.queue.cancel(place)
-		p.RefundHedge()
-		return nil
-	}
-	a := c.newAttempt()
-	a.permit = place
-	if c.circuit != nil {
-		l, _, _, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
-		if !ok {
-			c.queue.cancel(place)
-			p.RefundHedge()
-			c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
-			return nil
-		}
-		a.lease = l
-	}
-	a.watch.started = mono.Of(now)
-	a.watch.racing = true
-	r, begun := result{a: a}, false
+// race is the attempts of one call that run beside each other: the first one, and
+// the hedge that is sent when the first one is slow.
+type race struct {
+	call    *call
+	latency *latency.Tracker
+	racers  []*racer
+	results chan *racer // has room for all, so that no racer waits for a reader
+}
+
+// racer is one attempt of a race.
+type racer struct {
+	result   // its goroutine's, until it has ended
+	attempt  *attempt
+	running  bool // its goroutine has the attempt, and gives its verdict
+	ended    bool // and has sent its result
+	returned bool // it ended by returning
+	panicked any  // it ended by this panic; nil: by runtime.Goexit
+	took     time.Duration
+}
+
+// race runs an attempt that has begun, and after the delay a hedge beside it. It
+// returns the number of attempts.
+func (c *call) race(a *attempt, delay time.Duration, tracker *latency.Tracker, r *result) int {
+	ra := race{call: c, latency: tracker, results: make(chan *racer, 2)}
+	decided := false
 	defer func() {
-		if !begun {
-			r.discard()
+		if !decided { // a function of the user panicked, here or in a racer
+			ra.abandon()
+			*r = result{}
 		}
 	}()
-	if begun = c.beginAttempt(a, hedgeTry, &r); !begun { // which has given back the place
-		p.RefundHedge()
-		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, now)
-		return nil
+	ra.run(ra.add(a))
+	winner := ra.wait(delay)
+	winner.attempt.wonRace()
+	*r, decided = winner.result, true
+	ra.dismissLosers(winner)
+	return len(ra.racers)
+}
+
+func (ra *race) add(a *attempt) *racer {
+	a.watch.racing = true
+	r := &racer{result: result{a: a}, attempt: a}
+	ra.racers = append(ra.racers, r)
+	return r
+}
+
+// run runs a racer's attempt in a goroutine, which ends when Base returns. For the
+// loser that is when Base notices that its request's context has ended. An aborted
+// attempt closes a response that still arrives.
+func (ra *race) run(r *racer) {
+	r.running = true
+	go func() {
+		defer func() {
+			if !r.returned {
+				r.panicked = recover()
+				r.discard()
+			}
+			ra.results <- r
+		}()
+		ra.call.runAttempt(r.attempt, ra.call.base(), &r.result)
+		r.took, r.returned = mono.Now().Sub(r.attempt.watch.started), true
+	}()
+}
+
+// wait returns the racer whose result is the call's: the first one that has not
+// failed. If all have ended and the last one is no success, it is the first attempt.
+func (ra *race) wait(delay time.Duration) *racer {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for ended := 1; ; {
+		select {
+		case <-timer.C:
+			if len(ra.racers) == 1 && !ra.hedge() {
+				// The next credit or place may be for this call. It waits longer each
+				// time: when everything hangs, all calls stand here.
+				timer.Reset(max(mono.Now().Sub(ra.racers[0].attempt.watch.started)/8, hedgePause))
+			}
+		case r := <-ra.results:
+			r.rethrow()
+			r.ended = true
+			if r.o.Class == Success {
+				ra.latency.Add(r.took)
+			}
+			switch failed := r.o.Class.actionable() || r.o.Class == Canceled || r.o.Class == Rejected; {
+			case ended == len(ra.racers) && r.o.Class != Success:
+				return ra.racers[0]
+			case !failed:
+				return r
+			}
+			ended++
+		}
 	}
-	return a
+}
+
+// rethrow ends the caller's goroutine as the racer's ended.
+func (r *racer) rethrow() {
+	switch {
+	case r.returned:
+	case r.panicked == nil:
+		runtime.Goexit()
+	default:
+		panic(r.panicked)
+	}
+}
+
+// dismissLosers ends the attempts that have not won. One that is still on the wire
+// is aborted, and counts with the time that it has had.
+func (ra *race) dismissLosers(winner *racer) {
+	for _, r := range ra.racers {
+		switch {
+		case r == winner:
+		case r.ended:
+			r.discard()
+		default:
+			ra.latency.Add(mono.Now().Sub(r.attempt.watch.started))
+			r.attempt.abort(attemptLostRace, nil)
+		}
+	}
+}
+
+// abandon ends all attempts after a panic. A racer whose goroutine runs gives its
+// attempt's verdict itself.
+func (ra *race) abandon() {
+	for _, r := range ra.racers {
+		if r.running {
+			r.attempt.abort(attemptLostRace, nil)
+		} else {
+			ra.call.abandonAttempt(&r.result)
+		}
+	}
+	ra.call.recordOutcome(&Outcome{Class: Canceled, Reason: "panic"})
+}
+
+// hedge sends a second attempt, if one may be sent now: without a place in a queue,
+// without touching a circuit that is not closed, and paid for. It reports whether
+// one was sent.
+func (ra *race) hedge() bool {
+	c, now := ra.call, mono.Now().Time()
+	if c.ctx().Err() != nil || !c.root().attemptLeft() {
+		return false
+	}
+	if c.circuit != nil && c.circuit.Snapshot(now).State != breaker.Closed {
+		return false
+	}
+	if !ra.latency.TakeHedge() {
+		return false
+	}
+	r := ra.add(c.newAttempt())
+	if !ra.admit(r, now) {
+		ra.racers = ra.racers[:1]
+		ra.latency.RefundHedge()
+		return false
+	}
+	ra.run(r)
+	if c.t.Observe != nil {
+		c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(r.attempt.number), Wait: now.Sub(ra.racers[0].attempt.watch.started.Time())})
+	}
+	return true
+}
+
+// admit takes what a hedge needs, all or nothing.
+func (ra *race) admit(r *racer, now time.Time) bool {
+	c, a, budget := ra.call, r.a, ra.call.t.Retry.budgetInUse()
+	if c.queue != nil {
+		var ok bool
+		if a.permit, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); !ok {
+			return false
+		}
+		if c.t.Limiter.Store != nil {
+			if a.permit, ok = c.t.Limiter.takeShared(c.ctx(), c.queue, a.permit, c.t.Observe); !ok {
+				return false
+			}
+		}
+	}
+	if !budget.withdraw(c.serviceKey(), now) {
+		c.queue.cancel(a.permit)
+		return false
+	}
+	if c.circuit != nil {
+		var ok bool
+		if a.lease, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTerm()); !ok {
+			c.queue.cancel(a.permit)
+			budget.succeeded(c.serviceKey(), true, now)
+			return false
+		}
+	}
+	a.watch.started = mono.Of(now)
+	if !c.beginAttempt(a, hedgeTry, &r.result) { // which has given back the place
+		budget.succeeded(c.serviceKey(), true, now)
+		return false
+	}
+	return true
 }

@@ -105,12 +105,6 @@ func (l *Limiter) takeShared(ctx context.Context, q *keyQueue, p limit.Permit, o
 	shares := sharesOf(q.Shares(1, p.Cost()))
 
 	var wait time.Duration
-	returned := false
-	defer func() {
-		if !returned { // the store panicked
-			q.cancel(p)
-		}
-	}()
 	p.Shared = l.callStore(ctx, q.key, observe, func(ctx context.Context) (err error) {
 		if len(corrections) > 0 {
 			if err = store.Settle(ctx, key, corrections); err != nil {
@@ -120,7 +114,6 @@ func (l *Limiter) takeShared(ctx context.Context, q *keyQueue, p limit.Permit, o
 		wait, err = store.Take(ctx, key, shares)
 		return err
 	})
-	returned = true
 	if ctx.Err() == nil && (!p.Shared || wait <= 0) {
 		return p, true
 	}

@@ -11,8 +11,7 @@ func (c *call) retryLoop(r *result) {
 		next     admission // how the coming attempt was come by
 	)
 	for {
-		a, err := c.admit(next, last.present())
-		if err != nil {
+		if err := c.admit(next, last.present(), r); err != nil {
 			c.refundRetry(next)
 			if last.present() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
 				*r = last
@@ -24,7 +23,7 @@ func (c *call) retryLoop(r *result) {
 		if next != requeued {
 			attempts++
 		}
-		attempts += c.hedged(a, next, r) - 1
+		attempts += c.attemptHedged(r.a, next, r) - 1
 		if r.o.Class == Rejected && last.present() {
 			if r.res != nil { // only a Classify of the user's calls a response that
 				r.res.Body.Close()
@@ -80,23 +79,11 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 		return 0, noRetry
 	}
 	c.root().noteRetryDecision(false)
-	if sdkRetry(c.in.Header) || c.replay.lost() {
-		return 0, noRetry
-	}
-	if r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue() {
-		// The attempt was not spent, and the queue does the waiting: its gate is
-		// shut until the server's time.
-		if c.otherRouteReady() {
-			return 0, noRetry
-		}
-		if c.fits(r.o.NotBefore.Sub(now), now) && c.inTime(c.extra().gatedUntil().Sub(now), now) {
-			c.root().requeue()
-			c.extra().budgetOwed = c.extra().budgetOwed || r.a.kind == budgeted
-			return 0, requeued
-		}
-		return 0, noRetry
-	}
 	switch {
+	case sdkRetry(c.in.Header), c.replay.lost():
+		return 0, noRetry
+	case r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue():
+		return 0, c.requeueLimited(r, now)
 	case attempts >= rt.maxAttempts(), !c.root().attemptLeft():
 		return 0, noRetry
 	case r.o.Class == TimedOut && timeouts > 1:
@@ -104,23 +91,46 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayRequeue() {
 		if at, ok := c.circuit.Check(now); !ok {
-			if !at.IsZero() && !c.t.Fallback.accepts(c.hookRequest(), r.o) && !c.otherRouteReady() && c.fits(at.Sub(now), now) {
-				c.root().requeue()
-				return 0, requeued
-			}
-			return 0, noRetry
+			return 0, c.requeueForCircuit(r, at, now)
 		}
 	}
+	return c.payRetry(r, now)
+}
+
+// requeueLimited sends a call whose attempt was refused by a quota back to its queue.
+// The attempt was not spent, and the queue does the waiting: its gate is shut until
+// the server's time.
+func (c *call) requeueLimited(r *result, now time.Time) admission {
+	if c.otherRouteReady() || !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(c.extra().gatedUntil().Sub(now), now) {
+		return noRetry
+	}
+	c.root().requeue()
+	c.extra().budgetOwed = c.extra().budgetOwed || r.a.kind == budgeted
+	return requeued
+}
+
+// requeueForCircuit puts off a call whose circuit has opened until at, unless another
+// route can take it.
+func (c *call) requeueForCircuit(r *result, at, now time.Time) admission {
+	if at.IsZero() || c.t.Fallback.accepts(c.hookRequest(), r.o) || c.otherRouteReady() || !c.fits(at.Sub(now), now) {
+		return noRetry
+	}
+	c.root().requeue()
+	return requeued
+}
+
+// payRetry takes another attempt out of the budget, if its wait fits.
+func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 	wait := c.nextBackoff(r.o, now)
 	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
 		return 0, noRetry
 	}
-	if c.queue != nil { // a pause before a queue that is too long would be for nothing
+	if c.queue != nil { // a wait before a queue that is too long would be for nothing
 		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); refusal != nil && refusal.late {
 			return 0, noRetry
 		}
 	}
-	if !rt.budgetInUse().withdraw(c.serviceKey(), now) {
+	if !c.t.Retry.budgetInUse().withdraw(c.serviceKey(), now) {
 		return 0, noRetry
 	}
 	return wait, budgeted

@@ -23,28 +23,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.serveUncached()
 }
 
-// serveUncached is what the layers below the cache make of the call.
-func (c *call) serveUncached() (*http.Response, error) {
-	var r result
-	c.roundTripUncached(&r)
-	return c.deliver(&r)
-}
-
-// roundTripUncached calls them and leaves the result undelivered.
-func (c *call) roundTripUncached(r *result) {
-	decided := false
-	defer func() {
-		if !decided { // Retry.If or a Route's When panicked, with a response in hand
-			r.discard()
-			c.replay.end(c.in.Body)
-		}
-	}()
-	before := c.wireAttempts()
-	c.retryLoop(r)
-	c.failover(r, before)
-	decided = true
-}
-
 // CloseIdleConnections closes the idle connections of Base and of every route.
 // http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
