@@ -14,7 +14,50 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/cachetest"
 )
+
+func TestDiskStoreContract(t *testing.T) {
+	cachetest.Run(t, func(t *testing.T) snubber.CacheStore { return &snubber.DiskStore{Dir: t.TempDir()} })
+}
+
+// Zero bytes are 256 MiB, a negative number no bound.
+func TestDiskStoreMaxBytes(t *testing.T) {
+	for _, tt := range []struct {
+		max  int64
+		fits bool
+	}{{0, true}, {-1, true}, {8 << 10, false}, {16 << 10, true}} {
+		s := &snubber.DiskStore{Dir: t.TempDir(), MaxBytes: tt.max}
+		w, err := s.Put(t.Context(), "k", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = w.Write(make([]byte, 10_000))
+		if (err == nil) != tt.fits {
+			t.Errorf("MaxBytes %d: Write of 10 000 bytes = %v, want it to fit: %v", tt.max, err, tt.fits)
+		}
+		w.Abort()
+	}
+	if w, err := new(snubber.DiskStore).Put(t.Context(), "k", time.Hour); err == nil || w != nil {
+		t.Errorf("Put without a Dir = %v, %v, want no writer and an error", w, err)
+	}
+}
+
+// files are the names and sizes of what is in a directory.
+func files(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]int64{}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			m[e.Name()] = info.Size()
+		}
+	}
+	return m
+}
 
 const diskAnswer = `{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"the answer"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}`
 

@@ -1,4 +1,4 @@
-package snubber_test
+package diskstore
 
 import (
 	"bufio"
@@ -19,17 +19,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/seed-9e4f5248/snubber"
-	"github.com/seed-9e4f5248/snubber/cachetest"
 )
 
-func TestDiskStoreContract(t *testing.T) {
-	cachetest.Run(t, func(t *testing.T) snubber.CacheStore { return &snubber.DiskStore{Dir: t.TempDir()} })
+// open returns a store on a directory, of 256 MiB where maxBytes is 0.
+func open(dir string, maxBytes int64) *Store {
+	if maxBytes == 0 {
+		maxBytes = 256 << 20
+	}
+	s := new(Store)
+	s.Init(dir, maxBytes)
+	return s
 }
 
-// diskPut writes an entry in one piece and returns the first error.
-func diskPut(s snubber.CacheStore, key string, data []byte, ttl time.Duration) error {
+// put writes an entry in one piece and returns the first error.
+func put(s *Store, key string, data []byte, ttl time.Duration) error {
 	w, err := s.Put(context.Background(), key, ttl)
 	if err != nil {
 		return err
@@ -41,7 +44,7 @@ func diskPut(s snubber.CacheStore, key string, data []byte, ttl time.Duration) e
 	return w.Commit()
 }
 
-func diskGet(s snubber.CacheStore, key string) ([]byte, error) {
+func get(s *Store, key string) ([]byte, error) {
 	r, err := s.Get(context.Background(), key)
 	if err != nil {
 		return nil, err
@@ -50,7 +53,7 @@ func diskGet(s snubber.CacheStore, key string) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-func diskKeys(t *testing.T, s snubber.CacheStore) []string {
+func keysOf(t *testing.T, s *Store) []string {
 	t.Helper()
 	var keys []string
 	for key, err := range s.Keys(context.Background()) {
@@ -79,32 +82,32 @@ func files(t *testing.T, dir string) map[string]int64 {
 	return m
 }
 
-func TestDiskStoreExpiry(t *testing.T) {
+func TestStoreExpiry(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &snubber.DiskStore{Dir: dir}
+		s := open(dir, 0)
 		for key, ttl := range map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour} {
-			if err := diskPut(s, key, []byte(key), ttl); err != nil {
+			if err := put(s, key, []byte(key), ttl); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(time.Minute - time.Millisecond)
-		if got, err := diskGet(s, "minute"); string(got) != "minute" {
+		if got, err := get(s, "minute"); string(got) != "minute" {
 			t.Errorf("a millisecond before it expires: %q, %v", got, err)
 		}
 		time.Sleep(time.Millisecond)
-		if _, err := diskGet(s, "minute"); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := get(s, "minute"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Get when it expires = %v, want fs.ErrNotExist", err)
 		}
 		if n := len(files(t, dir)); n != 2 {
 			t.Errorf("%d files after an expired one was asked for, want 2", n)
 		}
 		time.Sleep(time.Hour)
-		if keys := diskKeys(t, s); !slices.Equal(keys, []string{"day"}) {
+		if keys := keysOf(t, s); !slices.Equal(keys, []string{"day"}) {
 			t.Errorf("Keys = %v, want the one that has not expired", keys)
 		}
 		// Nobody asks for it, but another entry is written.
-		if err := diskPut(s, "other", nil, time.Hour); err != nil {
+		if err := put(s, "other", nil, time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		if got := slices.Sorted(maps.Keys(files(t, dir))); len(got) != 2 || !strings.HasPrefix(got[0], "day.") {
@@ -114,16 +117,16 @@ func TestDiskStoreExpiry(t *testing.T) {
 }
 
 // A sweep opens only so many files, but not the same ones each time.
-func TestDiskStoreExpiryOfMany(t *testing.T) {
+func TestStoreExpiryOfMany(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &snubber.DiskStore{Dir: dir}
+		s := open(dir, 0)
 		for i := range 1800 {
 			ttl := time.Minute
 			if i%3 > 0 {
 				ttl = 1000 * time.Hour
 			}
-			if err := diskPut(s, fmt.Sprint("k", i), nil, ttl); err != nil {
+			if err := put(s, fmt.Sprint("k", i), nil, ttl); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -132,26 +135,26 @@ func TestDiskStoreExpiryOfMany(t *testing.T) {
 				t.Fatalf("%d of 600 expired files are left after %d sweeps", len(files(t, dir))-1201, n)
 			}
 			time.Sleep(11 * time.Minute)
-			diskPut(s, "last", nil, 1000*time.Hour)
+			put(s, "last", nil, 1000*time.Hour)
 		}
 	})
 }
 
 // The files of one process stay below the bound whatever comes, and the most
 // recently used are those that stay.
-func TestDiskStoreBytes(t *testing.T) {
+func TestStoreBytes(t *testing.T) {
 	dir := t.TempDir()
-	s := &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 19}
+	s := open(dir, 1<<19)
 	old := time.Now().Add(-10 * time.Hour)
 	least := int64(1 << 19)
 	for i := range 500 {
 		key := fmt.Sprint("k", i)
-		if err := diskPut(s, key, make([]byte, i%7*1000), time.Hour); err != nil {
+		if err := put(s, key, make([]byte, i%7*1000), time.Hour); err != nil {
 			t.Fatal(err)
 		}
 		// As if it had been used long ago, the first ones longest.
 		os.Chtimes(filepath.Join(dir, key+".snubber-entry"), time.Time{}, old.Add(time.Duration(i)*time.Second))
-		if _, err := diskGet(s, "k3"); err != nil {
+		if _, err := get(s, "k3"); err != nil {
 			if i >= 3 {
 				t.Fatalf("what is asked for all the time is gone after %d others: %v", i-3, err)
 			}
@@ -170,7 +173,7 @@ func TestDiskStoreBytes(t *testing.T) {
 			t.Errorf("%d bytes in files in the end, which is far below %d", sum, 1<<19)
 		}
 	}
-	if _, err := diskGet(s, "k499"); err != nil {
+	if _, err := get(s, "k499"); err != nil {
 		t.Errorf("the newest is gone: %v", err)
 	}
 	if least > 1<<19-1<<15+8192 {
@@ -179,7 +182,7 @@ func TestDiskStoreBytes(t *testing.T) {
 
 	// What is larger than the store is refused before it is written, and nothing
 	// has to go for it.
-	before := diskKeys(t, s)
+	before := keysOf(t, s)
 	w, err := s.Put(context.Background(), "large", time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +195,7 @@ func TestDiskStoreBytes(t *testing.T) {
 	if err == nil || w.Commit() == nil {
 		t.Error("10 MB fit into 512 KiB")
 	}
-	if after := diskKeys(t, s); !slices.Equal(before, after) {
+	if after := keysOf(t, s); !slices.Equal(before, after) {
 		t.Errorf("%d keys after an entry that did not fit, %d before", len(after), len(before))
 	}
 	for name := range files(t, dir) {
@@ -204,16 +207,16 @@ func TestDiskStoreBytes(t *testing.T) {
 
 // Two halves make a whole: what is being written counts once, however the directory
 // is called.
-func TestDiskStoreFillsUp(t *testing.T) {
+func TestStoreFillsUp(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, dir := range []string{t.TempDir(), "a", "./b", "c/", "c/../d", "."} {
-		s := &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
+		s := open(dir, 1<<20)
 		for _, key := range []string{"a", "b"} {
-			if err := diskPut(s, key, make([]byte, 500_000), time.Hour); err != nil {
+			if err := put(s, key, make([]byte, 500_000), time.Hour); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if keys := diskKeys(t, s); len(keys) != 2 {
+		if keys := keysOf(t, s); len(keys) != 2 {
 			t.Errorf("%q: Keys = %v, want a and b, which fit", dir, keys)
 		}
 	}
@@ -221,15 +224,15 @@ func TestDiskStoreFillsUp(t *testing.T) {
 
 // Of what others write meanwhile each adds no more than a sixteenth, whatever the
 // size of the entries: who writes a large one counts before.
-func TestDiskStoreBytesOfSeveral(t *testing.T) {
+func TestStoreBytesOfSeveral(t *testing.T) {
 	dir := t.TempDir()
-	var all [4]*snubber.DiskStore
+	var all [4]*Store
 	for i := range all { // each of another process
-		all[i] = &snubber.DiskStore{Dir: dir, MaxBytes: 1 << 20}
+		all[i] = open(dir, 1<<20)
 	}
 	for round, size := range []int{1000, 900_000, 10_000, 1000, 500_000, 60_000, 1 << 19, 10} {
 		for i, s := range all {
-			if err := diskPut(s, fmt.Sprintf("k%d-%d", i, round), make([]byte, size), time.Hour); err != nil {
+			if err := put(s, fmt.Sprintf("k%d-%d", i, round), make([]byte, size), time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			var sum int64
@@ -244,7 +247,7 @@ func TestDiskStoreBytesOfSeveral(t *testing.T) {
 }
 
 // A file that is not exactly what was committed is not there.
-func TestDiskStoreDamage(t *testing.T) {
+func TestStoreDamage(t *testing.T) {
 	for name, damage := range map[string]func(path string, data []byte) error{
 		"cut":             func(path string, data []byte) error { return os.Truncate(path, int64(len(data)-1)) },
 		"cut to a header": func(path string, data []byte) error { return os.Truncate(path, 24) },
@@ -264,8 +267,8 @@ func TestDiskStoreDamage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := &snubber.DiskStore{Dir: dir}
-			if err := diskPut(s, "k", []byte("some text"), time.Hour); err != nil {
+			s := open(dir, 0)
+			if err := put(s, "k", []byte("some text"), time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, slices.Collect(maps.Keys(files(t, dir)))[0])
@@ -276,13 +279,13 @@ func TestDiskStoreDamage(t *testing.T) {
 			if err := damage(path, data); err != nil {
 				t.Skip(err)
 			}
-			if got, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+			if got, err := get(s, "k"); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("Get = %q, %v, want fs.ErrNotExist", got, err)
 			}
-			if keys := diskKeys(t, s); len(keys) > 0 {
+			if keys := keysOf(t, s); len(keys) > 0 {
 				t.Errorf("Keys = %v, want none", keys)
 			}
-			err = diskPut(s, "k", []byte("again"), time.Hour)
+			err = put(s, "k", []byte("again"), time.Hour)
 			if n := len(files(t, dir)); n != 1 {
 				t.Errorf("%d files, want 1", n)
 			}
@@ -292,7 +295,7 @@ func TestDiskStoreDamage(t *testing.T) {
 				}
 			} else if err != nil {
 				t.Error(err)
-			} else if got, err := diskGet(s, "k"); string(got) != "again" {
+			} else if got, err := get(s, "k"); string(got) != "again" {
 				t.Errorf("written again: %q, %v", got, err)
 			}
 		})
@@ -300,10 +303,10 @@ func TestDiskStoreDamage(t *testing.T) {
 }
 
 // Cut while it is read, by whomever: no clean end.
-func TestDiskStoreCutWhileRead(t *testing.T) {
+func TestStoreCutWhileRead(t *testing.T) {
 	dir := t.TempDir()
-	s := &snubber.DiskStore{Dir: dir}
-	if err := diskPut(s, "k", make([]byte, 100_000), time.Hour); err != nil {
+	s := open(dir, 0)
+	if err := put(s, "k", make([]byte, 100_000), time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Get(context.Background(), "k")
@@ -320,10 +323,10 @@ func TestDiskStoreCutWhileRead(t *testing.T) {
 	}
 }
 
-func TestDiskStoreLeavesOtherFiles(t *testing.T) {
+func TestStoreLeavesOtherFiles(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &snubber.DiskStore{Dir: dir, MaxBytes: 100_000}
+		s := open(dir, 100_000)
 		others := []string{"README", ".gitignore", "k1", "x.snubber", "UPPER.snubber-entry", ".snubber-entry", "a b.snubber-entry"}
 		for _, name := range others {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte("mine"), 0o600); err != nil {
@@ -333,13 +336,13 @@ func TestDiskStoreLeavesOtherFiles(t *testing.T) {
 		}
 		os.Mkdir(filepath.Join(dir, "sub.snubber-writing"), 0o700)
 		for i := range 200 {
-			if err := diskPut(s, fmt.Sprint("k", i), make([]byte, 1000), time.Minute); err != nil {
+			if err := put(s, fmt.Sprint("k", i), make([]byte, 1000), time.Minute); err != nil {
 				t.Fatal(err)
 			}
 		}
 		time.Sleep(100 * time.Hour)
-		diskPut(s, "last", nil, time.Minute)
-		if keys := diskKeys(t, s); !slices.Equal(keys, []string{"last"}) {
+		put(s, "last", nil, time.Minute)
+		if keys := keysOf(t, s); !slices.Equal(keys, []string{"last"}) {
 			t.Errorf("Keys = %v, want [last]", keys)
 		}
 		left := files(t, dir)
@@ -354,18 +357,18 @@ func TestDiskStoreLeavesOtherFiles(t *testing.T) {
 	})
 }
 
-func TestDiskStoreKeysMakeNoPaths(t *testing.T) {
+func TestStoreKeysMakeNoPaths(t *testing.T) {
 	dir := t.TempDir()
 	inside := filepath.Join(dir, "in")
-	s := &snubber.DiskStore{Dir: inside}
-	if err := diskPut(s, "ok", nil, time.Hour); err != nil {
+	s := open(inside, 0)
+	if err := put(s, "ok", nil, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"", ".", "..", "../out", "a/b", `a\b`, "/etc/passwd", "a.b", "A", "ä", "a b", "a\x00", "c:", "nul\n", strings.Repeat("a", 129)} {
-		if err := diskPut(s, key, []byte("x"), time.Hour); err == nil {
+		if err := put(s, key, []byte("x"), time.Hour); err == nil {
 			t.Errorf("Put of %q is no error", key)
 		}
-		if _, err := diskGet(s, key); err == nil || errors.Is(err, fs.ErrNotExist) {
+		if _, err := get(s, key); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Get of %q = %v, want an error that says what is wrong", key, err)
 		}
 		if err := s.Delete(context.Background(), key); err == nil {
@@ -379,56 +382,56 @@ func TestDiskStoreKeysMakeNoPaths(t *testing.T) {
 
 // Where nothing can be written or read, the cache gets an error and goes on
 // without the store. Only the directory's absence is no error to who asks.
-func TestDiskStoreWithoutDirectory(t *testing.T) {
+func TestStoreWithoutDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, s := range map[string]*snubber.DiskStore{"no Dir": {}, "a file": {Dir: file}, "below a file": {Dir: filepath.Join(file, "dir")}} {
-		if err := diskPut(s, "k", nil, time.Hour); err == nil {
+	for name, s := range map[string]*Store{"no directory": open("", 0), "a file": open(file, 0), "below a file": open(filepath.Join(file, "dir"), 0)} {
+		if err := put(s, "k", nil, time.Hour); err == nil {
 			t.Errorf("%s: Put is no error", name)
 		}
-		if _, err := diskGet(s, "k"); err == nil {
+		if _, err := get(s, "k"); err == nil {
 			t.Errorf("%s: Get is no error", name)
-		} else if s.Dir == "" && errors.Is(err, fs.ErrNotExist) {
+		} else if s.dir == "" && errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: Get says that nothing is there, not what is wrong: %v", name, err)
 		}
 	}
-	s := &snubber.DiskStore{Dir: filepath.Join(t.TempDir(), "not", "yet")}
-	if _, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+	s := open(filepath.Join(t.TempDir(), "not", "yet"), 0)
+	if _, err := get(s, "k"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Get = %v, want fs.ErrNotExist", err)
 	}
 	if err := s.Delete(context.Background(), "k"); err != nil {
 		t.Errorf("Delete = %v", err)
 	}
-	if keys := diskKeys(t, s); len(keys) > 0 {
+	if keys := keysOf(t, s); len(keys) > 0 {
 		t.Errorf("Keys = %v", keys)
 	}
 	for range 2 {
-		if err := diskPut(s, "k", []byte("x"), time.Hour); err != nil {
+		if err := put(s, "k", []byte("x"), time.Hour); err != nil {
 			t.Errorf("Put = %v", err)
 		}
 		if runtime.GOOS != "windows" {
-			info, err := os.Stat(s.Dir)
+			info, err := os.Stat(s.dir)
 			if err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("the directory is %v, %v; want it for its owner alone", info.Mode(), err)
 			}
-			for name := range files(t, s.Dir) {
-				if info, err := os.Stat(filepath.Join(s.Dir, name)); err != nil || info.Mode().Perm() != 0o600 {
+			for name := range files(t, s.dir) {
+				if info, err := os.Stat(filepath.Join(s.dir, name)); err != nil || info.Mode().Perm() != 0o600 {
 					t.Errorf("%s is %v, %v; want it for its owner alone", name, info.Mode(), err)
 				}
 			}
 		}
-		os.RemoveAll(s.Dir) // somebody cleans up under a running program
+		os.RemoveAll(s.dir) // somebody cleans up under a running program
 	}
 }
 
 // A process that dies leaves what it had not committed. Nobody sees it, and it
 // goes when it is old enough to be nobody's.
-func TestDiskStoreOrphans(t *testing.T) {
+func TestStoreOrphans(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		s := &snubber.DiskStore{Dir: dir}
+		s := open(dir, 0)
 		w, err := s.Put(context.Background(), "k", time.Hour)
 		if err != nil {
 			t.Fatal(err)
@@ -437,16 +440,16 @@ func TestDiskStoreOrphans(t *testing.T) {
 		for name := range files(t, dir) { // the file's times are not those of the bubble
 			os.Chtimes(filepath.Join(dir, name), time.Time{}, time.Now())
 		}
-		if _, err := diskGet(s, "k"); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := get(s, "k"); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Get = %v, want fs.ErrNotExist", err)
 		}
-		next := &snubber.DiskStore{Dir: dir}
-		diskPut(next, "a", nil, 24*time.Hour)
+		next := open(dir, 0)
+		put(next, "a", nil, 24*time.Hour)
 		if n := len(files(t, dir)); n != 2 {
 			t.Errorf("%d files, want that of the new entry and the other's", n)
 		}
 		time.Sleep(time.Hour + time.Second)
-		diskPut(next, "b", nil, 24*time.Hour)
+		put(next, "b", nil, 24*time.Hour)
 		if n := len(files(t, dir)); n != 2 {
 			t.Errorf("%d files, want those of the two entries", n)
 		}
@@ -454,19 +457,19 @@ func TestDiskStoreOrphans(t *testing.T) {
 		if err := w.Commit(); err == nil {
 			t.Error("Commit of a file that is gone is no error")
 		}
-		if keys := diskKeys(t, next); !slices.Equal(keys, []string{"a", "b"}) {
+		if keys := keysOf(t, next); !slices.Equal(keys, []string{"a", "b"}) {
 			t.Errorf("Keys = %v, want [a b]", keys)
 		}
 	})
 }
 
-// diskChild is set in the processes that the tests below start.
-const diskChild = "SNUBBER_TEST_DISK_CHILD"
+// childEnv is set in the processes that the tests below start.
+const childEnv = "SNUBBER_TEST_DISK_CHILD"
 
-// TestDiskStoreProcess is what such a process runs: it writes entries to the same
+// TestStoreProcess is what such a process runs: it writes entries to the same
 // few keys until its input ends or it is killed.
-func TestDiskStoreProcess(t *testing.T) {
-	dir, id, ok := strings.Cut(os.Getenv(diskChild), "|")
+func TestStoreProcess(t *testing.T) {
+	dir, id, ok := strings.Cut(os.Getenv(childEnv), "|")
 	if !ok {
 		t.Skip("for the tests with several processes")
 	}
@@ -474,41 +477,41 @@ func TestDiskStoreProcess(t *testing.T) {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	s := &snubber.DiskStore{Dir: dir, MaxBytes: diskShared}
+	s := open(dir, sharedBytes)
 	for round := 0; ; round++ {
 		for k := range 8 {
 			key := fmt.Sprint("shared-", k)
-			if err := diskPut(s, key, diskEntry(key, id, round), time.Hour); err != nil {
+			if err := put(s, key, testEntry(key, id, round), time.Hour); err != nil {
 				fmt.Println("Put:", err)
 			}
-			if data, err := diskGet(s, key); err == nil && !isDiskEntry(key, data) {
+			if data, err := get(s, key); err == nil && !isTestEntry(key, data) {
 				fmt.Printf("%s has an entry that nobody wrote: %d bytes\n", key, len(data))
 			}
-			diskPut(s, fmt.Sprintf("own-%s-%d", id, round*8+k), make([]byte, 9000), time.Hour)
+			put(s, fmt.Sprintf("own-%s-%d", id, round*8+k), make([]byte, 9000), time.Hour)
 			fmt.Println("ok")
 		}
 	}
 }
 
-// diskShared is the bound of the store that the processes share.
-const diskShared = 1 << 20
+// sharedBytes is the bound of the store that the processes share.
+const sharedBytes = 1 << 20
 
-func diskEntry(key, id string, round int) []byte {
+func testEntry(key, id string, round int) []byte {
 	return bytes.Repeat(fmt.Appendf(nil, "%s of %s, %d\n", key, id, round), 200+round%50)
 }
 
-func isDiskEntry(key string, data []byte) bool {
+func isTestEntry(key string, data []byte) bool {
 	line, _, _ := bytes.Cut(data, []byte("\n"))
 	line = append(line[:len(line):len(line)], '\n')
 	n := len(data) / len(line)
 	return bytes.HasPrefix(data, []byte(key+" of ")) && n >= 200 && bytes.Equal(data, bytes.Repeat(line, n))
 }
 
-// diskProcess starts such a process. wrote waits until it has written so many
+// startProcess starts such a process. wrote waits until it has written so many
 // entries, and fails for all else that it says.
-func diskProcess(t *testing.T, dir, id string) (wrote func(n int), kill func()) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDiskStoreProcess$")
-	cmd.Env = append(os.Environ(), diskChild+"="+dir+"|"+id)
+func startProcess(t *testing.T, dir, id string) (wrote func(n int), kill func()) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStoreProcess$")
+	cmd.Env = append(os.Environ(), childEnv+"="+dir+"|"+id)
 	in, err := cmd.StdinPipe() // which ends with us, however we end
 	if err != nil {
 		t.Fatal(err)
@@ -545,17 +548,17 @@ func diskProcess(t *testing.T, dir, id string) (wrote func(n int), kill func()) 
 
 // Several processes write to the same keys, evict each other's entries and are
 // killed wherever they are: each entry that is there is one that was written.
-func TestDiskStoreProcesses(t *testing.T) {
+func TestStoreProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
 	dir := t.TempDir()
-	s := &snubber.DiskStore{Dir: dir, MaxBytes: diskShared}
+	s := open(dir, sharedBytes)
 	var wg sync.WaitGroup
 	for p := range 3 {
 		wg.Go(func() {
 			for life := range 3 {
-				wrote, kill := diskProcess(t, dir, fmt.Sprintf("p%d-%d", p, life))
+				wrote, kill := startProcess(t, dir, fmt.Sprintf("p%d-%d", p, life))
 				wrote(60)
 				kill()
 			}
@@ -575,9 +578,9 @@ func TestDiskStoreProcesses(t *testing.T) {
 		}
 		for k := range 8 {
 			key := fmt.Sprint("shared-", k)
-			data, err := diskGet(s, key)
+			data, err := get(s, key)
 			switch {
-			case err == nil && !isDiskEntry(key, data):
+			case err == nil && !isTestEntry(key, data):
 				t.Fatalf("%s has an entry that nobody wrote: %d bytes", key, len(data))
 			case err == nil:
 				seen++
@@ -591,7 +594,7 @@ func TestDiskStoreProcesses(t *testing.T) {
 		}
 		// Three processes at once: a sixteenth for each of two, and what each is
 		// writing, that of those who died included.
-		if limit := int64(diskShared + diskShared/8 + 12*20_000); sum > limit {
+		if limit := int64(sharedBytes + sharedBytes/8 + 12*20_000); sum > limit {
 			t.Fatalf("%d bytes in files, want at most %d", sum, limit)
 		}
 	}
