@@ -1,7 +1,6 @@
 package diskstore
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,12 +9,10 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,7 +174,7 @@ func TestStoreBytes(t *testing.T) {
 		t.Errorf("the newest is gone: %v", err)
 	}
 	if least > 1<<19-1<<15+8192 {
-		t.Errorf("never less than %d bytes in files: who makes no more room than for one looks at all files for each", least)
+		t.Errorf("never less than %d bytes in files: with room for one entry only, each further entry counts all files", least)
 	}
 
 	// What is larger than the store is refused before it is written, and nothing
@@ -223,7 +220,7 @@ func TestStoreFillsUp(t *testing.T) {
 }
 
 // Of what others write meanwhile each adds no more than a sixteenth, whatever the
-// size of the entries: who writes a large one counts before.
+// size of the entries: a process that writes a large one counts before.
 func TestStoreBytesOfSeveral(t *testing.T) {
 	dir := t.TempDir()
 	var all [4]*Store
@@ -302,7 +299,7 @@ func TestStoreDamage(t *testing.T) {
 	}
 }
 
-// Cut while it is read, by whomever: no clean end.
+// A file that is truncated while it is read has no clean end.
 func TestStoreCutWhileRead(t *testing.T) {
 	dir := t.TempDir()
 	s := open(dir, 0)
@@ -381,7 +378,7 @@ func TestStoreKeysMakeNoPaths(t *testing.T) {
 }
 
 // Where nothing can be written or read, the cache gets an error and goes on
-// without the store. Only the directory's absence is no error to who asks.
+// without the store. Only the directory's absence is no error to a reader.
 func TestStoreWithoutDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -422,12 +419,12 @@ func TestStoreWithoutDirectory(t *testing.T) {
 				}
 			}
 		}
-		os.RemoveAll(s.dir) // somebody cleans up under a running program
+		os.RemoveAll(s.dir) // a user cleans up under a running program
 	}
 }
 
 // A process that dies leaves what it had not committed. Nobody sees it, and it
-// goes when it is old enough to be nobody's.
+// goes when it is too old to belong to a running process.
 func TestStoreOrphans(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -461,144 +458,4 @@ func TestStoreOrphans(t *testing.T) {
 			t.Errorf("Keys = %v, want [a b]", keys)
 		}
 	})
-}
-
-// childEnv is set in the processes that the tests below start.
-const childEnv = "SNUBBER_TEST_DISK_CHILD"
-
-// TestStoreProcess is what such a process runs: it writes entries to the same
-// few keys until its input ends or it is killed.
-func TestStoreProcess(t *testing.T) {
-	dir, id, ok := strings.Cut(os.Getenv(childEnv), "|")
-	if !ok {
-		t.Skip("for the tests with several processes")
-	}
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		os.Exit(0)
-	}()
-	s := open(dir, sharedBytes)
-	for round := 0; ; round++ {
-		for k := range 8 {
-			key := fmt.Sprint("shared-", k)
-			if err := put(s, key, testEntry(key, id, round), time.Hour); err != nil {
-				fmt.Println("Put:", err)
-			}
-			if data, err := get(s, key); err == nil && !isTestEntry(key, data) {
-				fmt.Printf("%s has an entry that nobody wrote: %d bytes\n", key, len(data))
-			}
-			put(s, fmt.Sprintf("own-%s-%d", id, round*8+k), make([]byte, 9000), time.Hour)
-			fmt.Println("ok")
-		}
-	}
-}
-
-// sharedBytes is the bound of the store that the processes share.
-const sharedBytes = 1 << 20
-
-func testEntry(key, id string, round int) []byte {
-	return bytes.Repeat(fmt.Appendf(nil, "%s of %s, %d\n", key, id, round), 200+round%50)
-}
-
-func isTestEntry(key string, data []byte) bool {
-	line, _, _ := bytes.Cut(data, []byte("\n"))
-	line = append(line[:len(line):len(line)], '\n')
-	n := len(data) / len(line)
-	return bytes.HasPrefix(data, []byte(key+" of ")) && n >= 200 && bytes.Equal(data, bytes.Repeat(line, n))
-}
-
-// startProcess starts such a process. wrote waits until it has written so many
-// entries, and fails for all else that it says.
-func startProcess(t *testing.T, dir, id string) (wrote func(n int), kill func()) {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestStoreProcess$")
-	cmd.Env = append(os.Environ(), childEnv+"="+dir+"|"+id)
-	in, err := cmd.StdinPipe() // which ends with us, however we end
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	kill = sync.OnceFunc(func() {
-		cmd.Process.Kill()
-		for lines.Scan() {
-		}
-		cmd.Wait()
-		in.Close()
-	})
-	t.Cleanup(kill)
-	return func(n int) {
-		for n > 0 {
-			if !lines.Scan() {
-				t.Fatalf("process %s has ended", id)
-			}
-			if lines.Text() != "ok" {
-				t.Fatalf("process %s: %s", id, lines.Text())
-			}
-			n--
-		}
-	}, kill
-}
-
-// Several processes write to the same keys, evict each other's entries and are
-// killed wherever they are: each entry that is there is one that was written.
-func TestStoreProcesses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts processes")
-	}
-	dir := t.TempDir()
-	s := open(dir, sharedBytes)
-	var wg sync.WaitGroup
-	for p := range 3 {
-		wg.Go(func() {
-			for life := range 3 {
-				wrote, kill := startProcess(t, dir, fmt.Sprintf("p%d-%d", p, life))
-				wrote(60)
-				kill()
-			}
-		})
-	}
-	done := make(chan struct{})
-	go func() {
-		wg.Wait()
-		close(done)
-	}()
-	seen := 0
-	for running := true; running; {
-		select {
-		case <-done:
-			running = false
-		default:
-		}
-		for k := range 8 {
-			key := fmt.Sprint("shared-", k)
-			data, err := get(s, key)
-			switch {
-			case err == nil && !isTestEntry(key, data):
-				t.Fatalf("%s has an entry that nobody wrote: %d bytes", key, len(data))
-			case err == nil:
-				seen++
-			case !errors.Is(err, fs.ErrNotExist):
-				t.Fatal(err)
-			}
-		}
-		var sum int64
-		for _, size := range files(t, dir) {
-			sum += (size + 4095) &^ 4095
-		}
-		// Three processes at once: a sixteenth for each of two, and what each is
-		// writing, that of those who died included.
-		if limit := int64(sharedBytes + sharedBytes/8 + 12*20_000); sum > limit {
-			t.Fatalf("%d bytes in files, want at most %d", sum, limit)
-		}
-	}
-	if seen == 0 {
-		t.Error("no entry was seen")
-	}
 }
