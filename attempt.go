@@ -47,7 +47,7 @@ type attempt struct {
 	stopWatching func() bool       // stops watching the caller's context
 	outcome      *Outcome          // the provisional verdict; nil: a plain success
 	watch        watch
-	body         body
+	body         responseBody
 }
 
 // admission is how an attempt came by its turn.
@@ -226,7 +226,7 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 }
 
 // abort ends the attempt from outside: a timer, the caller's context. Before
-// the response the loop that waits in Base, or for the answer's opening, gives
+// the response the loop that waits in Base, or for the start of the body, gives
 // the verdict; after it nobody may be reading, and the verdict is given here.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
@@ -236,12 +236,12 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 	a.timeoutErr = late
 	rc := a.body.rc
-	if o := a.body.opening(); rc == nil || o != nil && o.reading { // end it in the same step: serve must not come between
+	if reads := a.body.reads(); rc == nil || reads != nil && reads.Filling() { // end it in the same step: serve must not come between
 		after, unhook := a.endLocked(why)
 		a.mu.Unlock()
 		runCallbacks(after, unhook)
 		if rc != nil {
-			rc.Close() // wakes the Read of the opening
+			rc.Close() // wakes the Read that looks ahead
 		}
 		return
 	}
@@ -260,7 +260,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.finish(o)
 	a.mu.Lock()
 	if a.body.err == nil {
-		a.body.breakOff(a.exchange, o, err)
+		a.body.fail(a.exchange, o, err)
 	}
 	a.mu.Unlock()
 	if a.end(why) {
@@ -292,7 +292,7 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 		a.exchange.t.timers().drop(alarm, a)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
-		if a.body.err == nil || m.opening == nil { // with an opening, into which a Read may still be running
+		if a.body.err == nil || m.reads == nil { // with Reads, into whose memory a Read may still be running
 			a.body.meter = nil
 		}
 		m.Free()
@@ -456,8 +456,8 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 		*a.outcome = o
 	}
 	a.body.rc = res.Body
-	if o := a.body.opening(); o != nil {
-		o.reading = false
+	if reads := a.body.reads(); reads != nil {
+		reads.Finish()
 	}
 	res.Body = answer{a}
 	if res.StatusCode == http.StatusSwitchingProtocols {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
 // endsBetween is an attempt that ends between the context package's look at Done
@@ -27,7 +29,7 @@ func TestAttemptEndsWhileDerived(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := new(call)
-	c.init(&Transport{}, inbound{in: req}, nil, replay{})
+	c.init(&Transport{}, inbound{in: req}, nil, body.Replay{})
 	derived := make(chan context.Context)
 	go func() {
 		ctx, cancel := context.WithCancel(endsBetween{&c.first})

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -18,8 +19,8 @@ type result struct {
 	res        *http.Response
 	err        error
 	o          Outcome
-	prefetched *held // of an error body that has not been read to its end
-	truncated  bool  // and was not, before it was let go
+	prefetched *body.Prefetched // an error body that has not been read to its end
+	truncated  bool             // prefetched was let go before its end
 }
 
 func (r *result) present() bool { return r.res != nil || r.err != nil }
@@ -28,12 +29,12 @@ func (r *result) present() bool { return r.res != nil || r.err != nil }
 // that whatever refuses the next attempt can hand it back.
 func (r *result) buffer() {
 	if r.prefetched != nil {
-		r.truncated = !r.prefetched.whole()
-		r.prefetched.keep(r.res)
+		r.truncated = !r.prefetched.Complete()
+		r.prefetched.Buffer(r.res)
 		r.prefetched = nil
 	}
 	if r.a != nil {
-		r.a.keepOpening(r.res, r.o)
+		r.a.bufferLookahead(r.res, r.o)
 		r.a.finish(r.o)
 		r.a.end(attemptFinished)
 	}
@@ -75,7 +76,7 @@ func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
 	a.watch.holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
-	if a.req.Body, err = c.replay.body(c.in.Body); err != nil {
+	if a.req.Body, err = c.replay.Next(c.in.Body); err != nil {
 		a.finish(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
 		r.err, r.o = err, classifyError(c.in, err)
 		return false
@@ -112,7 +113,7 @@ func (c *call) classifyAttempt(r *result) {
 	own, last := c.judge(r, now)
 	c.reportToLimiter(a, r.o, now)
 	switch {
-	case r.res.Body == http.NoBody, r.prefetched != nil && r.prefetched.whole():
+	case r.res.Body == http.NoBody, r.prefetched != nil && r.prefetched.Complete():
 		r.buffer()
 	case !a.serve(r.res, r.o):
 		c.dropResponse(r, a.Err(), now)
@@ -150,7 +151,7 @@ func (c *call) normalize(r *result) {
 		res.Body = http.NoBody
 	}
 	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.info.inference && c.info.stream {
-		res.Body = &stored{err: io.EOF} // to be found an empty stream: no SDK takes it for an error by itself
+		res.Body = body.NewMemory(nil, io.EOF) // to be found an empty stream: no SDK takes it for an error by itself
 	}
 }
 
@@ -161,11 +162,11 @@ func (c *call) readAhead(r *result, now time.Time) (time.Time, error) {
 	case r.res.Body == http.NoBody:
 		return now, nil
 	case r.res.StatusCode >= 400:
-		r.prefetched = hold(r.res.Body, maxHeld)
+		r.prefetched = body.Prefetch(r.res.Body)
 		r.res.Body = r.prefetched
 		return now, r.a.Err()
 	}
-	err := r.a.openAnswer(r.res)
+	err := r.a.lookAhead(r.res)
 	return mono.Now().Time(), err
 }
 
@@ -175,10 +176,10 @@ func (c *call) readAhead(r *result, now time.Time) (time.Time, error) {
 func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 	var seen []byte
 	if r.prefetched != nil {
-		seen = r.prefetched.prefix()
+		seen = r.prefetched.Bytes()
 		own = classifyResponse(c.info.route(), c.in, r.res, seen, now)
 	} else {
-		own, seen, last = r.a.opened(r.res, now)
+		own, seen, last = r.a.classifyLookahead(r.res, now)
 	}
 	o := own
 	if c.t.Classify != nil {
@@ -187,7 +188,7 @@ func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 		o = c.t.Classify(&r.a.req, &res, nil)
 	}
 	if r.o = o; r.prefetched == nil && seen == nil && o.Class.actionable() && r.res.Body != http.NoBody {
-		r.prefetched = hold(r.res.Body, maxHeld) // what a hook calls a failure is kept like one
+		r.prefetched = body.Prefetch(r.res.Body) // what a hook calls a failure is kept like one
 		r.res.Body = r.prefetched
 	}
 	return own, last

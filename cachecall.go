@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
@@ -29,7 +30,7 @@ func (c *cacheCall) Facts() httpcache.Facts {
 }
 
 func (c *cacheCall) WithBody(use func([]byte)) bool {
-	return c.replay.whole(c.in.ContentLength, use)
+	return c.replay.WithBytes(c.in.ContentLength, use)
 }
 
 func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
@@ -37,7 +38,7 @@ func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) http
 }
 
 func (c *cacheCall) Reclaim(x httpcache.Exchange) {
-	c.replay = x.(*cacheExchange).call.replay.returned()
+	c.replay = x.(*cacheExchange).call.replay.HandBack()
 }
 
 func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) {
@@ -95,7 +96,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	c.call().recordOutcome(&o)
 }
 
-func (c *cacheCall) Abandon() { c.replay.end(c.in.Body) }
+func (c *cacheCall) Abandon() { c.replay.Release(c.in.Body) }
 
 func (c *cacheCall) Status(how, why string) {
 	c.call().root().setCacheStatus(how, why)
@@ -138,7 +139,7 @@ func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource
 		in.in.Cancel = nil
 	}
 	d.init(c.t, in, nil, c.replay)
-	c.replay = replay{}
+	c.replay = body.Replay{}
 	if c.t.Retry != nil {
 		if d.tally.limit = c.t.Retry.attempts(); c.parent != nil {
 			d.tally.limit = min(d.tally.limit, c.root().remaining())
@@ -153,7 +154,7 @@ func (x *cacheExchange) Request() *http.Request { return x.call.in }
 
 func (x *cacheExchange) Send() httpcache.Answer {
 	x.call.roundTripUncached(&x.r)
-	x.call.replay.end(x.call.in.Body)
+	x.call.replay.Release(x.call.in.Body)
 	return x.r.answer(&x.call.tally)
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
 // call is one round trip of one Transport: the caller's request, what was read
@@ -12,7 +14,7 @@ import (
 // call costs; what only failing calls need is in callExtra.
 type call struct {
 	exchange
-	replay replay
+	replay body.Replay
 	tried  int32 // attempts of this Transport
 	first  attempt
 }
@@ -24,8 +26,8 @@ var (
 )
 
 // init makes c a call. parent is nil for one of the outermost Transport.
-func (c *call) init(t *Transport, in inbound, parent *attempt, body replay) {
-	c.t, c.inbound, c.parent, c.replay = t, in, parent, body
+func (c *call) init(t *Transport, in inbound, parent *attempt, replay body.Replay) {
+	c.t, c.inbound, c.parent, c.replay = t, in, parent, replay
 	c.first.prepare(c)
 }
 
@@ -74,5 +76,5 @@ func (c *call) inTime(wait time.Duration, now time.Time) bool {
 func (a *attempt) prepare(c *call) {
 	a.exchange = &c.exchange
 	a.req = *c.in.WithContext(a)
-	a.req.GetBody = c.replay.again
+	a.req.GetBody = c.replay.GetBody
 }

@@ -24,7 +24,7 @@ func (c *call) serveUncached() (*http.Response, error) {
 // deliver gives the result to the caller in the form that the caller
 // understands.
 func (c *call) deliver(r *result) (*http.Response, error) {
-	c.replay.end(c.in.Body)
+	c.replay.Release(c.in.Body)
 	var refusal *RejectedError
 	if r.err != nil {
 		refusal = refusalIn(r.err)

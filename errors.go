@@ -92,12 +92,6 @@ func (e *RejectedError) status() int {
 	return http.StatusTooManyRequests
 }
 
-// bodyError is a request body that could not be read or had again.
-type bodyError struct{ err error }
-
-func (e *bodyError) Error() string { return "request body: " + e.err.Error() }
-func (e *bodyError) Unwrap() error { return e.err }
-
 // TimeoutError is an attempt that one of [Timeout]'s timers ended.
 type TimeoutError struct {
 	Phase TimeoutPhase  // what it was waiting for

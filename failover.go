@@ -15,7 +15,7 @@ func (c *call) roundTripUncached(r *result) {
 	defer func() {
 		if !returned {
 			c.abandonAttempt(r)
-			c.replay.end(c.in.Body)
+			c.replay.Release(c.in.Body)
 		}
 	}()
 	before := c.wireAttempts()
@@ -157,10 +157,10 @@ func (f *failover) bodyFor(route *Route) bool {
 		f.over = true
 		return false
 	}
-	if c.replay.ready(c.ctx()) {
+	if c.replay.Repeatable(c.ctx()) {
 		return true
 	}
-	if c.replay.state = gone; c.ctx().Err() != nil {
+	if c.replay.GiveUp(); c.ctx().Err() != nil {
 		f.over = true
 		return false
 	}

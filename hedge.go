@@ -56,8 +56,7 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 
 // mayHedge reports whether a second attempt at the same time could do no harm.
 func (c *call) mayHedge() bool {
-	again := c.replay.state == noBody || c.replay.again != nil
-	return again && safe(c.hookRequest()) && !sdkRetry(c.in.Header)
+	return c.replay.Shareable() && safe(c.hookRequest()) && !sdkRetry(c.in.Header)
 }
 
 // race is the attempts of one call that run beside each other: the first one, and

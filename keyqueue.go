@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
@@ -44,11 +45,11 @@ func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 }
 
 // cost is what a request is expected to be charged in tokens.
-func (l *Limiter) cost(q *keyQueue, req *http.Request, asked requestInfo, r *replay) (c quota.Cost) {
+func (l *Limiter) cost(q *keyQueue, req *http.Request, asked requestInfo, r *body.Replay) (c quota.Cost) {
 	switch {
 	case l.TokensPerMinute <= 0 && !l.counting.Load():
 	case l.Tokens != nil:
-		c.Input = min(max(0, l.Tokens(req, r.bytes())), math.MaxInt32)
+		c.Input = min(max(0, l.Tokens(req, r.Bytes())), math.MaxInt32)
 	case asked.inference:
 		c = q.Reserve(int(asked.input), int(asked.output))
 	}

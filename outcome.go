@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
@@ -145,12 +146,12 @@ func Classify(req *http.Request, res *http.Response, err error) Outcome {
 	if seen, ok := res.Body.(*seenBody); ok {
 		return seen.o
 	}
-	var body []byte
+	var prefix []byte
 	if res.StatusCode >= 400 && res.Body != nil && res.Body != http.NoBody {
-		h := hold(res.Body, maxHeld)
-		body, res.Body = h.prefix(), h
+		b := body.Prefetch(res.Body)
+		prefix, res.Body = b.Bytes(), b
 	}
-	return classifyResponse(dialect.RouteOf(req.Method, req.URL), req, res, body, time.Now())
+	return classifyResponse(dialect.RouteOf(req.Method, req.URL), req, res, prefix, time.Now())
 }
 
 func classifyResponse(route dialect.Route, req *http.Request, res *http.Response, body []byte, now time.Time) Outcome {
@@ -197,7 +198,7 @@ func classifyError(req *http.Request, err error) Outcome {
 		return Outcome{Class: TimedOut, Reason: "timeout_" + string(timeout.Phase)}
 	case req.Context().Err() != nil:
 		return Outcome{Class: Canceled, Reason: cancelReason(req.Context())}
-	case errors.As(err, new(*bodyError)):
+	case errors.As(err, new(*body.Error)):
 		return Outcome{Class: Invalid, Advice: Stop, Reason: "request_body"}
 	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
 		// No second dial will make the certificate good.

@@ -3,6 +3,8 @@ package snubber
 import (
 	"net/http"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
 // Ready predicts what RoundTrip would do with req now: at is the earliest time
@@ -24,7 +26,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 		return at, err
 	}
 	c := new(call)
-	c.init(t, inbound{in: req}, parent, replay{again: req.GetBody})
+	c.init(t, inbound{in: req}, parent, body.Replay{GetBody: req.GetBody})
 	c.first.kind = viaRoute
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]
@@ -57,7 +59,7 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	if l := t.Limiter; l != nil {
 		q := l.queue(l.keyOf(req, asked.model), now)
 		var refusal *RejectedError
-		if at, refusal = q.ready(req.Context(), l.cost(q, req, asked, &replay{again: req.GetBody}), now); refusal != nil {
+		if at, refusal = q.ready(req.Context(), l.cost(q, req, asked, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
 			return time.Time{}, refusal
 		}
 	}

@@ -2,7 +2,6 @@ package snubber
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
 	"net/textproto"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
@@ -54,15 +54,15 @@ func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
-	media, body, ok := route.Answer(req.URL, prompt, status, r.Text, time.Now())
+	media, text, ok := route.Answer(req.URL, prompt, status, r.Text, time.Now())
 	if !ok {
-		media, body = "text/plain; charset=utf-8", []byte(r.Text)
+		media, text = "text/plain; charset=utf-8", []byte(r.Text)
 	}
 	res := &http.Response{
 		Status: strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status)), StatusCode: status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
-		Header:        http.Header{"Content-Type": {media}, "Content-Length": {strconv.Itoa(len(body))}},
-		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		Header:        http.Header{"Content-Type": {media}, "Content-Length": {strconv.Itoa(len(text))}},
+		ContentLength: int64(len(text)), Body: io.NopCloser(bytes.NewReader(text)),
 	}
 	for name, v := range r.Header {
 		res.Header[textproto.CanonicalMIMEHeaderKey(name)] = slices.Clone(v)
@@ -76,23 +76,21 @@ func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
 // wholePrompt reads what the request asks for from all of its body, and closes
 // it. Whether it wants a stream may stand behind the messages.
 func wholePrompt(req *http.Request, route dialect.Route) (p dialect.Prompt) {
-	body := req.Body
-	if body == nil || body == http.NoBody {
+	rc := req.Body
+	if rc == nil || rc == http.NoBody {
 		p.Stream = strings.Contains(req.Header.Get("Accept"), "text/event-stream")
 		return p
 	}
-	defer body.Close()
+	defer rc.Close()
 	if !route.Inference {
 		return p
 	}
 	if req.GetBody != nil {
 		if again, err := req.GetBody(); err == nil {
 			defer again.Close()
-			body = again
+			rc = again
 		}
 	}
-	stop := context.AfterFunc(req.Context(), func() { body.Close() }) // wakes a Read that hangs
-	defer stop()
-	b, _ := io.ReadAll(io.LimitReader(body, 8*maxRecorded))
+	b, _ := body.ReadAll(req.Context(), rc, 8*body.MaxCopy)
 	return route.ReadPrompt(b)
 }

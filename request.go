@@ -3,7 +3,9 @@ package snubber
 import (
 	"math"
 	"net/http"
+	"sync"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
@@ -37,6 +39,75 @@ func knownBy(req *http.Request, count bool) *inbound {
 		return nil
 	}
 	return in
+}
+
+// readRequest reads what a request asks for, unless a Transport around has read it
+// already, and prepares its body for several attempts. It reads the body through
+// GetBody, which costs no copy. Without GetBody it reads an inference body of known
+// and modest length now; any other body is recorded while it is sent, if record says
+// that it may be needed again.
+func readRequest(req *http.Request, record, count bool) (requestInfo, body.Replay, error) {
+	if in := knownBy(req, count); in != nil {
+		replay, _, err := body.NewReplay(req, false, record)
+		return in.info, replay, err
+	}
+	route := dialect.RouteOf(req.Method, req.URL)
+	replay, ahead, err := body.NewReplay(req, route.Inference, record)
+	var p dialect.Prompt
+	switch {
+	case ahead != nil:
+		p = promptOf(route, ahead, count)
+	case route.Inference && replay.GetBody != nil:
+		p = readPrompt(req, route, count)
+	}
+	return newRequestInfo(route, p, count), replay, err
+}
+
+// readPrompt reads a body that GetBody returns, in place where it comes in one
+// piece. The attempt that needs the body sees an error of GetBody.
+func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prompt {
+	rc, err := req.GetBody()
+	if err != nil {
+		return dialect.Prompt{}
+	}
+	defer rc.Close()
+	r := promptReaders.Get().(*promptReader)
+	r.route, r.count, r.body.Length = route, count, req.ContentLength
+	if rest, _ := r.body.Collect(rc); !r.body.Used() {
+		r.read(rest)
+	}
+	p := r.prompt
+	r.reset() // the pool keeps no prompt
+	promptReaders.Put(r)
+	return p
+}
+
+// promptReader reads the prompt from a body. A pool keeps them, with their Collector
+// and its function.
+type promptReader struct {
+	route  dialect.Route
+	count  bool // the tokens too
+	prompt dialect.Prompt
+	body   body.Collector
+}
+
+var promptReaders = sync.Pool{New: func() any {
+	r := new(promptReader)
+	r.body.Use = r.read
+	return r
+}}
+
+func (r *promptReader) read(b []byte) { r.prompt = promptOf(r.route, b, r.count) }
+
+func (r *promptReader) reset() {
+	*r = promptReader{body: body.Collector{Use: r.body.Use}}
+}
+
+func promptOf(route dialect.Route, b []byte, count bool) dialect.Prompt {
+	if count {
+		return route.ReadPrompt(b)
+	}
+	return route.SkimPrompt(b)
 }
 
 // infoOf reads what req wants: from the call that it belongs to, which works

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
@@ -99,12 +101,12 @@ func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
 	}
 	if get := req.GetBody; get != nil && r.inBody(to) {
 		to.GetBody = func() (io.ReadCloser, error) {
-			body, err := get()
+			rc, err := get()
 			if err != nil {
 				return nil, err
 			}
-			defer body.Close()
-			b, err := io.ReadAll(body)
+			defer rc.Close()
+			b, err := io.ReadAll(rc)
 			if err != nil {
 				return nil, err
 			}
@@ -198,31 +200,22 @@ func (r Reroute) readdress(req, to *http.Request) error {
 	if strings.HasPrefix(req.Header.Get("Content-Type"), "multipart/") {
 		return unroutable(req, "the model is inside a multipart body")
 	}
-	ctx := req.Context()
-	stop := context.AfterFunc(ctx, func() { req.Body.Close() }) // wakes a Read that hangs
-	body, err := io.ReadAll(req.Body)
-	stop()
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
+	b, err := body.ReadAll(req.Context(), req.Body, math.MaxInt64)
 	if err != nil {
-		if !errors.As(err, new(*bodyError)) {
-			err = &bodyError{err} // or it would count against the service
-		}
 		return err
 	}
 	inPath := dialect.RouteOf(to.Method, to.URL).NamesModel(to.URL.Path)
-	changed, ok := dialect.SetModel(body, r.Model, !inPath)
+	changed, ok := dialect.SetModel(b, r.Model, !inPath)
 	switch {
 	case ok:
-		body = changed
+		b = changed
 	case !inPath:
 		return unroutable(req, "the body is no JSON object that could name another model")
 	}
 	req.Body.Close()
-	to.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	to.GetBody = body.InMemory(b)
 	to.Body, _ = to.GetBody()
-	to.ContentLength, to.TransferEncoding = int64(len(body)), nil
+	to.ContentLength, to.TransferEncoding = int64(len(b)), nil
 	for _, name := range [...]string{"Content-Length", "Content-Md5", "Content-Digest", "Digest"} {
 		delete(to.Header, name) // they were of the other body
 	}

@@ -50,7 +50,7 @@ func (c *call) retryLoop(r *result) {
 			}
 			return
 		}
-		if !c.replay.ready(c.ctx()) {
+		if !c.replay.Repeatable(c.ctx()) {
 			c.refundRetry(how)
 			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
 				*r = result{err: err, o: classifyError(c.in, err)}
@@ -80,7 +80,7 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 	}
 	c.root().noteRetryDecision(false)
 	switch {
-	case sdkRetry(c.in.Header), c.replay.lost():
+	case sdkRetry(c.in.Header), c.replay.Lost():
 		return 0, noRetry
 	case r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue():
 		return 0, c.requeueLimited(r, now)

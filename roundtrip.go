@@ -1,10 +1,6 @@
 package snubber
 
-import (
-	"net/http"
-
-	"github.com/seed-9e4f5248/snubber/internal/dialect"
-)
+import "net/http"
 
 // RoundTrip implements [http.RoundTripper]. Attempts that ran out are not an
 // error: the last response is returned as it came. Errors are Base's own, the
@@ -85,16 +81,4 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 		}
 	}
 	return c, nil
-}
-
-// readRequest reads what a request asks for, unless a Transport around has read it
-// already, and makes its body one that can be sent again where that is possible.
-func readRequest(req *http.Request, record, count bool) (requestInfo, replay, error) {
-	if in := knownBy(req, count); in != nil {
-		body, _, err := newReplay(req, dialect.Route{}, record, false)
-		return in.info, body, err
-	}
-	route := dialect.RouteOf(req.Method, req.URL)
-	body, p, err := newReplay(req, route, record, count)
-	return newRequestInfo(route, p, count), body, err
 }

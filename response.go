@@ -4,28 +4,29 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// body is a response's body as it passes. Bytes, errors and read boundaries
-// are the server's own.
-type body struct {
+// responseBody is a response's body as it passes. Bytes, errors and read
+// boundaries are the server's own.
+type responseBody struct {
 	rc    io.ReadCloser
 	meter *meter // nil: nothing to look for
 	err   error  // what every further Read returns
 }
 
-// meter looks at the body, of which it may hold the beginning.
+// meter looks at the body, and may hold the Reads of its start.
 type meter struct {
 	dialect.Meter
-	opening *opening // nil: there is none, or it has been handed on
+	reads *body.Reads // nil: there are none, or they have been given out
 }
 
 // open prepares to watch the body of res. Upgrades and what is not an answer to
 // an inference request are never looked into, nor is an encoding that the
 // caller negotiated itself.
-func (b *body) open(x *exchange, res *http.Response) {
+func (b *responseBody) open(x *exchange, res *http.Response) {
 	if !x.info.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
 	}
@@ -37,16 +38,16 @@ func (b *body) open(x *exchange, res *http.Response) {
 	b.meter.Start(x.info.route(), media, x.info.stream)
 }
 
-func (b *body) opening() *opening {
+func (b *responseBody) reads() *body.Reads {
 	if b.meter == nil {
 		return nil
 	}
-	return b.meter.opening
+	return b.meter.reads
 }
 
 // truncated reports whether an answer that goes on with err, or nil for a stream
 // that is read no further than here, lacks its end.
-func (b *body) truncated(err error) bool {
+func (b *responseBody) truncated(err error) bool {
 	m := b.meter
 	if m == nil || m.Phase() == dialect.Failed {
 		return false
@@ -54,11 +55,11 @@ func (b *body) truncated(err error) bool {
 	return err == nil && m.Streaming() && m.Phase() < dialect.Finished || err == io.EOF && !m.End()
 }
 
-// piecewise reports whether the answer is used before all of it is there: a
+// incremental reports whether the answer is used before all of it is there: a
 // reader who gets no more must be told. Half a document tells its parser itself.
-func (a *attempt) piecewise() bool { return a.exchange.info.stream || a.body.meter.Streaming() }
+func (a *attempt) incremental() bool { return a.exchange.info.stream || a.body.meter.Streaming() }
 
-func (b *body) usage() (dialect.Usage, bool) {
+func (b *responseBody) usage() (dialect.Usage, bool) {
 	if b.meter == nil {
 		return dialect.Usage{}, false
 	}
@@ -79,18 +80,18 @@ func (b answer) Read(p []byte) (int, error) {
 	a.mu.Lock()
 	if a.body.err != nil {
 		defer a.mu.Unlock()
-		return a.body.parting(p)
+		return a.body.tail(p)
 	}
 	began := mono.Now()
 	a.watch.begin(began)
 	m, now := a.body.meter, began
 	var n int
 	var err error
-	if o := a.body.opening(); o != nil { // which the meter has seen
+	if reads := a.body.reads(); reads != nil { // which the meter has seen
 		var all bool
-		if n, err, all = o.next(p); all {
-			m.opening = nil
-			o.free()
+		if n, err, all = reads.Next(p); all {
+			m.reads = nil
+			reads.Free()
 		}
 		a.watch.end(now)
 	} else {
@@ -123,10 +124,10 @@ func (b answer) Read(p []byte) (int, error) {
 		o = classifyError(a.exchange.in, err)
 	case err != nil && a.body.truncated(err):
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
-		if a.piecewise() {
+		if a.incremental() {
 			err = errTruncated
 		}
-	case err != nil, m != nil && m.opening == nil && m.Phase() >= dialect.Terminal:
+	case err != nil, m != nil && m.reads == nil && m.Phase() >= dialect.Terminal:
 		o = a.verdictLocked()
 	default:
 		final = false
@@ -135,13 +136,13 @@ func (b answer) Read(p []byte) (int, error) {
 	a.watch.whole = o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && m.End())
 	ended := a.body.err != nil
 	switch {
-	case ended && (n == 0 || a.body.opening() != nil): // what a Read has brought since does not belong behind the last words
-		n, err = a.body.parting(p)
+	case ended && (n == 0 || a.body.reads() != nil): // what a Read has brought since does not belong behind the error event
+		n, err = a.body.tail(p)
 	case !ended && err != nil:
 		ended = true
-		if a.body.breakOff(a.exchange, o, err); n == 0 || a.body.opening() != nil {
+		if a.body.fail(a.exchange, o, err); n == 0 || a.body.reads() != nil {
 			var more int
-			more, err = a.body.parting(p[n:])
+			more, err = a.body.tail(p[n:])
 			n += more
 		}
 	}
@@ -156,21 +157,21 @@ func (b answer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// breakOff ends the body in err, before which the caller may be told in the
+// fail ends the body in err, before which the caller may be told in the
 // format's own words.
-func (b *body) breakOff(x *exchange, o Outcome, err error) {
+func (b *responseBody) fail(x *exchange, o Outcome, err error) {
 	b.err = err
 	if b.meter == nil {
 		return
 	}
-	b.meter.opening = nil
-	if event := b.lastWords(x, o, err); event != nil {
-		b.meter.opening = &opening{buf: event, ends: []uint16{uint16(len(event))}, err: err}
+	b.meter.reads = nil
+	if event := b.errorEvent(x, o, err); event != nil {
+		b.meter.reads = body.OneRead(event, err)
 	}
 }
 
-// lastWords is the error event of a stream that ends in err, if it gets one.
-func (b *body) lastWords(x *exchange, o Outcome, err error) []byte {
+// errorEvent is the error event of a stream that ends in err, if it gets one.
+func (b *responseBody) errorEvent(x *exchange, o Outcome, err error) []byte {
 	said := x.t.StreamErrors
 	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !x.info.format.LosesErrors() {
 		return nil
@@ -182,15 +183,15 @@ func (b *body) lastWords(x *exchange, o Outcome, err error) []byte {
 	return b.meter.BreakOff(x.info.format, status, code, "the stream broke off ("+o.Reason+")")
 }
 
-// parting is the next Read of a body that has ended.
-func (b *body) parting(p []byte) (n int, err error) {
-	o := b.opening()
-	if o == nil {
+// tail is the next Read of a body that has ended.
+func (b *responseBody) tail(p []byte) (n int, err error) {
+	reads := b.reads()
+	if reads == nil {
 		return 0, b.err
 	}
-	n, err, all := o.next(p)
+	n, err, all := reads.Next(p)
 	if all {
-		b.meter.opening = nil
+		b.meter.reads = nil
 	}
 	return n, err
 }
@@ -227,7 +228,7 @@ func (b answer) Close() error {
 		a.body.err = http.ErrBodyReadAfterClose
 	}
 	if m := a.body.meter; m != nil {
-		m.opening = nil
+		m.reads = nil
 	}
 	a.mu.Unlock()
 	a.finish(o)

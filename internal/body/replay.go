@@ -1,0 +1,182 @@
+// Package body has the bodies that a transport cannot simply pass on: a request
+// body that several attempts need, the start of a response body that was read
+// before the caller gets it, and bodies in memory. It knows readers, their errors and
+// their lengths. It does not know what is in a body, or why an attempt needs it.
+package body
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+)
+
+// MaxCopy bounds the copy of a request body that has no GetBody.
+const MaxCopy = 4 << 20
+
+// Error is a request body that could not be read or sent again. It is no error of
+// the network or of the server.
+type Error struct{ Err error }
+
+func (e *Error) Error() string { return "request body: " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+var errNotReplayable = errors.New("cannot be sent again: longer than 4 MiB or still being sent")
+
+// Replay hands a request's body to each of its attempts. The zero Replay is of a
+// request without a body. One goroutine uses it at a time.
+type Replay struct {
+	// GetBody returns the whole body once more. It is nil where nothing can.
+	GetBody func() (io.ReadCloser, error)
+
+	recorder *recorder // a body without GetBody is read through it
+	state    replayState
+}
+
+type replayState uint8
+
+const (
+	noBody      replayState = iota
+	notSent                 // no attempt has had the caller's own body yet
+	taken                   // an attempt has had it
+	buffered                // it was read and closed; GetBody has all of it
+	unavailable             // no attempt can have it
+)
+
+// NewReplay prepares the body of req. If readAhead is set, a body without GetBody
+// and of a known length up to MaxCopy is read now, and returned. If record is set,
+// any other body without GetBody is copied while it is sent. The error is an *Error
+// or the context's, and leaves the body open.
+func NewReplay(req *http.Request, readAhead, record bool) (r Replay, ahead []byte, err error) {
+	switch {
+	case req.Body == nil || req.Body == http.NoBody:
+		return r, nil, nil
+	case req.GetBody != nil:
+		return Replay{GetBody: req.GetBody, state: notSent}, nil, nil
+	case readAhead && req.ContentLength > 0 && req.ContentLength <= MaxCopy:
+		b, err := ReadAll(req.Context(), req.Body, req.ContentLength+1)
+		if err != nil {
+			return r, nil, err
+		}
+		req.Body.Close()
+		return Replay{GetBody: InMemory(b), state: buffered}, b, nil
+	}
+	r.state = notSent
+	if record {
+		r.recorder = &recorder{src: req.Body}
+	}
+	return r, nil, nil
+}
+
+// InMemory is the GetBody of a request whose body is b.
+func InMemory(b []byte) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+}
+
+// Next returns the body for the next attempt, which closes it. own is the caller's.
+// The error is an *Error.
+func (r *Replay) Next(own io.ReadCloser) (io.ReadCloser, error) {
+	switch {
+	case r.state == noBody:
+		return own, nil // nil or http.NoBody
+	case r.state == unavailable:
+		return http.NoBody, nil
+	case r.recorder != nil:
+		r.state = taken
+		return r.recorder.newReader()
+	case r.state == notSent:
+		r.state = taken
+		return own, nil
+	case r.GetBody == nil:
+		return nil, &Error{errNotReplayable}
+	}
+	b, err := r.GetBody()
+	if err != nil {
+		return nil, &Error{err}
+	}
+	return b, nil
+}
+
+// Repeatable reports whether another attempt could have the body now. It may wait
+// a moment for the last attempt to close its own.
+func (r *Replay) Repeatable(ctx context.Context) bool {
+	switch r.state {
+	case noBody, notSent:
+		return true
+	case unavailable:
+		return false
+	}
+	return r.GetBody != nil || r.recorder != nil && r.recorder.wait(ctx)
+}
+
+// Shareable reports whether two attempts could have the body at the same time.
+func (r *Replay) Shareable() bool { return r.state == noBody || r.GetBody != nil }
+
+// Lost reports whether no further attempt can ever have the body.
+func (r *Replay) Lost() bool { return r.GetBody == nil && r.recorder != nil && r.recorder.lost() }
+
+// GiveUp makes Next return an empty body, for an attempt that needs none.
+func (r *Replay) GiveUp() { r.state = unavailable }
+
+// HandBack returns the Replay for another round trip, after the one that used r
+// has released it.
+func (r *Replay) HandBack() Replay {
+	back := *r
+	if back.state == notSent {
+		back.state = buffered // Release has closed it
+	}
+	return back
+}
+
+// Release closes the body if no attempt will.
+func (r *Replay) Release(own io.ReadCloser) {
+	if r.recorder != nil {
+		r.recorder.release()
+	} else if r.state == notSent {
+		own.Close()
+	}
+}
+
+// Bytes returns a copy of the body's first MaxCopy bytes, nil if it cannot be had
+// before it is sent.
+func (r *Replay) Bytes() []byte {
+	if r.GetBody == nil {
+		return nil
+	}
+	rc, err := r.GetBody()
+	if err != nil {
+		return nil
+	}
+	defer rc.Close()
+	b, _ := io.ReadAll(io.LimitReader(rc, MaxCopy))
+	return b
+}
+
+// WithBytes calls use with all of a body of at most MaxCopy bytes, if it can be had
+// before it is sent. The bytes are the caller's own memory where GetBody returns
+// them in one piece, and use must neither change nor keep them. WithBytes reports
+// false if the body cannot be had or is not of the length, if that is positive.
+// This may turn out after use was called.
+func (r *Replay) WithBytes(length int64, use func([]byte)) bool {
+	if r.GetBody == nil || length > MaxCopy {
+		return false
+	}
+	rc, err := r.GetBody()
+	if err != nil {
+		return false
+	}
+	defer rc.Close()
+	c := Collector{Length: length, Use: use}
+	rest, err := c.Collect(rc)
+	switch {
+	case err != nil:
+		return false
+	case c.used:
+		return true
+	case length > 0 && int64(len(rest)) != length:
+		return false
+	}
+	use(rest)
+	return true
+}
