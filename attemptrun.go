@@ -71,8 +71,8 @@ func (c *call) attemptOnce(a *attempt, how admission, base http.RoundTripper, r 
 // beginAttempt numbers and counts an attempt and gives it the request's body. Where
 // there is none to be had, r says so.
 func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
-	c.tried++
-	a.number, a.kind = uint16(min(c.tried, math.MaxUint16)), how
+	c.tally.tried++
+	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), how
 	a.watch.holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
@@ -200,16 +200,6 @@ func (c *call) dropResponse(r *result, err error, now time.Time) {
 	r.res.Body.Close()
 	c.attemptFailed(r, err, now)
 }
-
-// seenBody is what a Classify hook gets to see of a body, and the verdict on it.
-// That cannot be told from the bytes alone: a stream that goes on and one that
-// has broken off look alike where the hook sees EOF.
-type seenBody struct {
-	bytes.Reader
-	o Outcome
-}
-
-func (*seenBody) Close() error { return nil }
 
 // bodiless reports whether res has no body by definition (RFC 9110 §6.4.1).
 func bodiless(req *http.Request, res *http.Response) bool {

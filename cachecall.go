@@ -65,8 +65,8 @@ func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchan
 	switch {
 	case from != nil:
 		x := from.(*cacheExchange)
-		if k.tried = x.call.tried; k.tried > 0 {
-			o := x.call.tally.final()
+		if k.tally.tried = x.call.tally.tried; k.tally.tried > 0 {
+			o := x.call.tally.outcome()
 			k.recordOutcome(&o)
 		}
 		return k.deliver(&result{res: res, err: err, o: x.r.o})
@@ -87,7 +87,7 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	o := Outcome{Class: Success}
 	switch {
 	case from != nil:
-		o = from.(*cacheExchange).call.tally.final()
+		o = from.(*cacheExchange).call.tally.outcome()
 	case err == httpcache.ErrStalled:
 		o = Outcome{Class: Canceled, Reason: "stalled"}
 	case err != nil:

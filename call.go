@@ -15,7 +15,6 @@ import (
 type call struct {
 	exchange
 	replay body.Replay
-	tried  int32 // attempts of this Transport
 	first  attempt
 }
 
@@ -35,7 +34,7 @@ func (c *call) init(t *Transport, in inbound, parent *attempt, replay body.Repla
 func (c *call) hookRequest() *http.Request { return &c.first.req }
 
 func (c *call) newAttempt() *attempt {
-	if c.tried == 0 {
+	if c.tally.tried == 0 {
 		return &c.first
 	}
 	a := new(attempt)

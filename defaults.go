@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"net/http"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -23,3 +24,5 @@ func orDefault[T int | int64 | float64 | time.Duration](v, def, off T) T {
 func timeOrDefault(d, def time.Duration) time.Duration {
 	return min(orDefault(d, def, mono.Forever), mono.Forever)
 }
+
+var defaultBase = http.DefaultTransport

@@ -44,7 +44,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 		c.attachReport(r.res)
 		return r.res, nil
 	}
-	if refusal != nil || c.tried == 0 {
+	if refusal != nil || c.tally.tried == 0 {
 		c.recordOutcome(&r.o) // no attempt has
 	}
 	if refusal != nil {
@@ -82,7 +82,7 @@ func (c *call) attachReport(res *http.Response) {
 }
 
 // reported is a call as the context of [http.Response.Request]: the caller's
-// context with the call's tally in it. It does not carry the mark of nesting, so
+// context with the call's Report in it. It does not carry the mark of nesting, so
 // that a request made with it is a call of its own. The conversion of a pointer
 // allocates nothing.
 type reported call
@@ -93,7 +93,7 @@ func (r *reported) Err() error                  { return r.in.Context().Err() }
 
 func (r *reported) Value(key any) any {
 	if key == (reportedKey{}) {
-		return &r.tally
+		return r.tally.ownReport()
 	}
 	return r.in.Context().Value(key)
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 var (
@@ -122,3 +124,11 @@ func (e *TimeoutError) Temporary() bool { return true }
 // Is makes errors.Is(err, os.ErrDeadlineExceeded) true. It is not
 // context.DeadlineExceeded: the caller's own deadline has not passed.
 func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+var errRedirect = errors.New("snubber: another origin's answer is a redirect, which would take along what was meant for the first")
+
+// unroutable is the refusal of a request that a route cannot take. It has the
+// class Rejected, so that the next route is asked.
+func unroutable(req *http.Request, reason string) error {
+	return &RejectedError{Err: ErrRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
+}

@@ -94,7 +94,7 @@ func (x *exchange) recordOutcome(o *Outcome) {
 		}
 		return
 	}
-	x.tally.setFinal(o)
+	x.tally.setOutcome(o)
 }
 
 // concluded passes the final verdict on an attempt to everyone who counts.

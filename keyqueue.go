@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/body"
@@ -181,4 +183,51 @@ func (q *keyQueue) snapshot(now time.Time) Queue {
 		}
 	}
 	return out
+}
+
+// storeCorrections are differences between what the store was told and what was
+// used. They go with the next request's question: the end of a body is no place to
+// wait for a network.
+type storeCorrections struct {
+	mu     sync.Mutex
+	shares []Share
+}
+
+// add notes what so many requests of a cost in all take, or with negative numbers
+// give back.
+func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
+	shares := sharesOf(q.Shares(requests, c))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, share := range shares {
+		if share.Amount == 0 {
+			continue
+		}
+		if i := slices.IndexFunc(s.shares, func(known Share) bool { return known.Bucket == share.Bucket }); i >= 0 {
+			share.Amount += s.shares[i].Amount
+			s.shares[i] = share
+		} else {
+			s.shares = append(s.shares, share)
+		}
+	}
+}
+
+// take returns the corrections, and forgets them.
+func (s *storeCorrections) take() []Share {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	shares := s.shares
+	s.shares = nil
+	return shares
+}
+
+func sharesOf(wholes []quota.Whole) (shares []Share) {
+	for _, w := range wholes {
+		name := kindNames[w.Kind]
+		if w.Stock {
+			name += "/day"
+		}
+		shares = append(shares, Share{Bucket: name, Amount: w.Amount, PerSecond: w.PerSecond, Burst: w.Burst})
+	}
+	return shares
 }

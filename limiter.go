@@ -2,6 +2,7 @@ package snubber
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net/http"
 	"sync/atomic"
@@ -158,3 +159,7 @@ func (l *Limiter) longestWait() (wait, gate time.Duration) {
 func (l *Limiter) counts() bool {
 	return l != nil && l.Tokens == nil && (l.TokensPerMinute > 0 || l.counting.Load())
 }
+
+func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }
+
+var errNoSecret = errors.New("snubber: a Limiter with a Store needs a Secret, the same in all processes: without it each has keys of its own")

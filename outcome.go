@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -243,3 +244,13 @@ func (streamError) Error() string { return "http2 stream error" }
 func (c Class) actionable() bool {
 	return c != Success && c != Unclassified && c != Canceled && c != Rejected
 }
+
+// seenBody is what a Classify hook gets to see of a body, and the verdict on it.
+// That cannot be told from the bytes alone: a stream that goes on and one that
+// has broken off look alike where the hook sees EOF.
+type seenBody struct {
+	bytes.Reader
+	o Outcome
+}
+
+func (*seenBody) Close() error { return nil }

@@ -55,9 +55,9 @@ type Hop struct {
 type reportSink struct {
 	mu     sync.Mutex
 	report Report
-	latest *tally
-	own    bool        // made for latest
+	own    bool        // of one call
 	shared *reportSink // of the context, beside a call's own; nil if there is none
+	call   int         // in the order of the shared one
 }
 
 type reportSinkKey struct{}
@@ -68,28 +68,29 @@ func WithReport(ctx context.Context) (context.Context, *Report) {
 	return context.WithValue(ctx, reportSinkKey{}, s), &s.report
 }
 
-// begin makes t the call that the Report is about.
-func (s *reportSink) begin(t *tally) {
+// begin makes the call that has begun now the one that the Report is about, and
+// returns its number.
+func (s *reportSink) begin() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.latest = t
 	s.report = Report{Calls: s.report.Calls + 1}
+	return s.report.Calls
 }
 
-// write replaces the Report by r, unless a later call than t has begun.
-func (s *reportSink) write(t *tally, r Report) {
+// write replaces the Report by that of a call, unless a later call has begun.
+func (s *reportSink) write(call int, r Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.latest == t {
-		r.Calls = s.report.Calls
+	if s.report.Calls == call {
+		r.Calls = call
 		s.report = r
 	}
 	if s.shared != nil {
-		s.shared.write(t, r)
+		s.shared.write(s.call, r)
 	}
 }
 
-// reportedKey finds the tally of the call that a response answers in the context of
+// reportedKey finds the Report of the call that a response answers in the context of
 // [http.Response.Request].
 type reportedKey struct{}
 
@@ -99,9 +100,9 @@ func ReportOf(res *http.Response) *Report {
 	if res == nil || res.Request == nil {
 		return nil
 	}
-	t, _ := res.Request.Context().Value(reportedKey{}).(*tally)
-	if t == nil {
+	s, _ := res.Request.Context().Value(reportedKey{}).(*reportSink)
+	if s == nil {
 		return nil
 	}
-	return &t.ownReport().report
+	return &s.report
 }

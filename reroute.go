@@ -3,7 +3,6 @@ package snubber
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
-	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 // Reroute sends a request somewhere else, in the same wire format: to another
@@ -86,8 +84,6 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return res, nil
 }
-
-var errRedirect = errors.New("snubber: another origin's answer is a redirect, which would take along what was meant for the first")
 
 // Ready is that of the Transport for the changed request, see [Transport.Ready].
 func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
@@ -220,12 +216,6 @@ func (r Reroute) readdress(req, to *http.Request) error {
 		delete(to.Header, name) // they were of the other body
 	}
 	return nil
-}
-
-// unroutable is the refusal of a request that a route cannot take. It has the
-// class Rejected, so that the next route is asked.
-func unroutable(req *http.Request, reason string) error {
-	return &RejectedError{Err: ErrRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
 }
 
 func sameOrigin(a, b *url.URL) bool {

@@ -34,12 +34,6 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-func closeIdle(rt http.RoundTripper) {
-	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
 // start makes a call of a caller's request. Its error leaves the body to the caller.
 func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	switch {

@@ -16,6 +16,7 @@ import (
 type tally struct {
 	mu    sync.Mutex
 	extra *tallyExtra // what most calls do without
+	last  *Outcome    // the latest verdict; nil for none yet, or for a plain success
 
 	limit      int32 // of attempts that count; 0: no Retry has set one
 	sent       int32 // requests on the wire
@@ -23,13 +24,17 @@ type tally struct {
 	requeued   uint8 // how often the call was put off instead of failed
 	decided    bool  // a Retry had the verdict on the failure
 	onlyUnsafe bool  // and declined because repeating was not safe
+
+	// tried is the number of attempts of this exchange alone, which numbers them. It
+	// belongs to the goroutine of the loop. It stands here because four bytes were
+	// free: a larger call is of the next size class.
+	tried int32
 }
 
 // tallyExtra is made when a call first needs it.
 type tallyExtra struct {
-	sink     *reportSink
-	final    Outcome
-	hasFinal bool // else there is none yet, or a plain success
+	sink *reportSink
+	call int // its number in sink
 
 	queueTime, waitTime time.Duration
 	results             []Hop // of the routes; append to a copy: Reports share it
@@ -184,30 +189,28 @@ func (t *tally) setCacheStatus(status, detail string) {
 	e.cache, e.cacheDetail = status, detail
 }
 
-// setFinal makes o the call's outcome and reports it.
-func (t *tally) setFinal(o *Outcome) {
+// setOutcome makes o the call's outcome and reports it.
+func (t *tally) setOutcome(o *Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.extra != nil {
-		t.extra.hasFinal = false
-	}
+	t.last = nil
 	if o.Class != Success || o.Quotas != nil || o.Usage != (Usage{}) {
-		e := t.extraLocked()
-		e.final, e.hasFinal = *o, true
+		t.last = new(Outcome)
+		*t.last = *o
 	}
 	t.reportLocked()
 }
 
-// final is the call's latest outcome.
-func (t *tally) final() Outcome {
+// outcome is the call's latest outcome.
+func (t *tally) outcome() Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.finalLocked()
+	return t.outcomeLocked()
 }
 
-func (t *tally) finalLocked() Outcome {
-	if t.extra != nil && t.extra.hasFinal {
-		return t.extra.final
+func (t *tally) outcomeLocked() Outcome {
+	if t.last != nil {
+		return *t.last
 	}
 	return Outcome{Class: Success}
 }
@@ -258,12 +261,12 @@ func (t *tally) report() {
 
 func (t *tally) reportLocked() {
 	if t.extra != nil && t.extra.sink != nil {
-		t.extra.sink.write(t, t.snapshotLocked())
+		t.extra.sink.write(t.extra.call, t.snapshotLocked())
 	}
 }
 
 func (t *tally) snapshotLocked() Report {
-	r := Report{Attempts: int(t.sent), Readmitted: int(t.requeued), Outcome: t.finalLocked()}
+	r := Report{Attempts: int(t.sent), Readmitted: int(t.requeued), Outcome: t.outcomeLocked()}
 	if e := t.extra; e != nil {
 		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = e.queueTime, e.waitTime, e.answeredBy, e.results, e.cache, e.cacheDetail
 	}
@@ -272,10 +275,11 @@ func (t *tally) snapshotLocked() Report {
 
 // startReport makes the call the one that a context's sink is about.
 func (t *tally) startReport(sink *reportSink) {
-	sink.begin(t)
+	n := sink.begin()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.extraLocked().sink = sink
+	e := t.extraLocked()
+	e.sink, e.call = sink, n
 }
 
 // ownReport is the call's own sink, filled from now on where it was not before.
@@ -284,8 +288,8 @@ func (t *tally) ownReport() *reportSink {
 	defer t.mu.Unlock()
 	e := t.extraLocked()
 	if s := e.sink; s == nil || !s.own {
-		e.sink = &reportSink{own: true, latest: t, report: Report{Calls: 1}, shared: s}
-		e.sink.write(t, t.snapshotLocked())
+		e.sink, e.call = &reportSink{own: true, shared: s, call: e.call, report: Report{Calls: 1}}, 1
+		t.reportLocked()
 	}
 	return e.sink
 }

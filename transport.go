@@ -119,8 +119,6 @@ func New(base http.RoundTripper) *Transport {
 	return &Transport{Base: base, Retry: &Retry{}, Breaker: &Breaker{}, Limiter: &Limiter{}, Timeout: &Timeout{}}
 }
 
-var defaultBase = http.DefaultTransport
-
 func (t *Transport) base() http.RoundTripper {
 	if t.Base != nil {
 		return t.Base
@@ -150,4 +148,10 @@ func (t *Transport) timers() *alarms {
 		return &t.parent.alarms
 	}
 	return &t.alarms
+}
+
+func closeIdle(rt http.RoundTripper) {
+	if c, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
 }
