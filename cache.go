@@ -115,7 +115,7 @@ func (c *Cache) cache() *httpcache.Cache {
 	c.once.Do(func() {
 		config := httpcache.Config{
 			PromptTTL: c.PromptTTL, StaleIfError: c.StaleIfError, MaxBytes: c.maxBytes(), MaxEntryBytes: c.maxEntry(),
-			Pace: c.Pace, Ignore: c.Ignore, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
+			ReplayDelay: c.Pace, IgnoreFields: c.Ignore, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
 		}
 		if c.Store != nil {
 			config.Store = cacheStore{c.Store}

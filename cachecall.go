@@ -37,7 +37,7 @@ func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) http
 	return c.call().newCacheExchange(ctx, stale)
 }
 
-func (c *cacheCall) Reclaim(x httpcache.Exchange) {
+func (c *cacheCall) ReclaimBody(x httpcache.Exchange) {
 	c.replay = x.(*cacheExchange).call.replay.HandBack()
 }
 
@@ -58,7 +58,7 @@ func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) 
 	return k.deliver(&r)
 }
 
-func (c *cacheCall) Account(x httpcache.Exchange) { c.call().addCosts(&x.(*cacheExchange).call) }
+func (c *cacheCall) AddCosts(x httpcache.Exchange) { c.call().addCosts(&x.(*cacheExchange).call) }
 
 func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchange) (*http.Response, error) {
 	k := c.call()
@@ -83,12 +83,12 @@ func (c *cacheCall) DeliverShared(res *http.Response, from httpcache.Exchange) (
 	return c.call().deliver(&result{res: res, o: x.r.o})
 }
 
-func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
+func (c *cacheCall) RecordOutcome(err error, from httpcache.Exchange) {
 	o := Outcome{Class: Success}
 	switch {
 	case from != nil:
 		o = from.(*cacheExchange).call.tally.outcome()
-	case err == httpcache.ErrStalled:
+	case err == httpcache.ErrSlowReader:
 		o = Outcome{Class: Canceled, Reason: "stalled"}
 	case err != nil:
 		o = classifyError(c.in, err)
@@ -96,11 +96,11 @@ func (c *cacheCall) Settle(err error, from httpcache.Exchange) {
 	c.call().recordOutcome(&o)
 }
 
-func (c *cacheCall) Abandon() { c.replay.Release(c.in.Body) }
+func (c *cacheCall) ReleaseBody() { c.replay.Release(c.in.Body) }
 
-func (c *cacheCall) Status(how, why string) {
-	c.call().root().setCacheStatus(how, why)
-	c.observe(how, why)
+func (c *cacheCall) SetStatus(status, detail string) {
+	c.call().root().setCacheStatus(status, detail)
+	c.observe(status, detail)
 }
 
 // StoreFault tells of a store that failed. Its error may hold anything, and is not told.
@@ -152,7 +152,7 @@ func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource
 
 func (x *cacheExchange) Request() *http.Request { return x.call.in }
 
-func (x *cacheExchange) Send() httpcache.Answer {
+func (x *cacheExchange) Send() httpcache.Result {
 	x.call.roundTripUncached(&x.r)
 	x.call.replay.Release(x.call.in.Body)
 	return x.r.answer(&x.call.tally)
@@ -175,8 +175,8 @@ func (x *cacheExchange) Waiting() bool {
 
 func (x *cacheExchange) Complete() bool { return x.r.a.complete() }
 
-func (r *result) answer(root *tally) httpcache.Answer {
-	return httpcache.Answer{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.truncated}
+func (r *result) answer(root *tally) httpcache.Result {
+	return httpcache.Result{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.truncated}
 }
 
 // staleResponse is the stored response to the request that the cache sends x for.

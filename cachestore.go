@@ -6,7 +6,7 @@ import (
 	"iter"
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/httpcache"
+	"github.com/seed-9e4f5248/snubber/internal/cachestore"
 )
 
 // CacheStore keeps the entries of a [Cache] outside its memory: on a disk, or
@@ -60,6 +60,6 @@ type CacheWriter interface {
 // cacheStore is a CacheStore as the engine takes it.
 type cacheStore struct{ CacheStore }
 
-func (s cacheStore) Put(ctx context.Context, key string, ttl time.Duration) (httpcache.Writer, error) {
+func (s cacheStore) Put(ctx context.Context, key string, ttl time.Duration) (cachestore.Writer, error) {
 	return s.CacheStore.Put(ctx, key, ttl)
 }

@@ -27,7 +27,7 @@ type Storage struct {
 	sealer     sealer
 	calls      storeCalls
 	tombstones tombstones
-	puts       atomic.Uint64
+	puts       atomic.Uint32
 }
 
 // clockSkew is by how much the clocks of the processes that share a store may
@@ -44,9 +44,9 @@ func (s *Storage) Init(c Config) {
 	}
 }
 
-// Puts counts the calls of Put. As long as it has not changed, a Get that found
-// nothing would find nothing again.
-func (s *Storage) Puts() uint64 { return s.puts.Load() }
+// Puts counts the calls of Put, from zero again after the largest number. As long as
+// it has not changed, a Get that found nothing would find nothing again.
+func (s *Storage) Puts() uint32 { return s.puts.Load() }
 
 // Get returns the entry of a key, nil if there is none or if it cannot be had.
 func (s *Storage) Get(a Access, key Key) *Entry {

@@ -2,125 +2,117 @@ package httpcache
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/cachestore"
 	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
-// flight is one upstream call for all who want its answer. It has a call of its
-// own, with the flight for its context, so that no caller's end is the flight's:
-// that comes when the last one has left. It is the only goroutine besides those
-// of the callers, and ends with the body.
+// flight is one exchange for every caller that wants its response: the leader, which
+// began it, and the followers, which joined. The flight is the context of its
+// exchange, so that no caller's end is the exchange's. It ends when the last caller
+// has left. Its goroutine ends with the body.
 //
-// Until it lands, which is when the answer's header is there, the callers wait.
-// Then each either reads along, from the first byte on, or goes its own way.
+// The callers wait until the flight publishes its result, which it does when it has
+// the response's header. Then each caller takes the result or goes on alone.
 type flight struct {
-	visit *visit // of the one who began it, with the exchange's request
-	ex    Exchange
-	r     Answer // what ex has come to
-	key   cacheKey
-	table *flights // nil where nobody can join
+	lookup   lookup // the flight's own
+	group    *flightGroup
+	key      cachestore.Key
+	priority int // the leader's
+	first    Exchange
+	pending  pendingStore
 
-	sender   Exchange // ex, before we have asked a second time
-	asked    question
-	own      http.Header // the leader's, without our questions
-	values   Values      // the leader's
-	priority int         // the leader's
-	landed   chan struct{}
+	// The flight's goroutine writes these until it publishes. Then they are constant,
+	// but for the response of an unshared result, which is the leader's alone.
+	exchange     Exchange // first, or a later one without the cache's own condition
+	received     Result   // of exchange
+	condition    condition
+	callerHeader http.Header // of the request, without the cache's own condition
+	result       flightResult
 
-	course course // of what it brings
+	published chan struct{} // closed when result is there
+	done      chan struct{} // closed when the flight has ended
 
 	mu         sync.Mutex
-	waiting    int       // callers that have not left
-	detached   bool      // it goes on without any
-	deadline   time.Time // the latest of theirs
-	endless    bool      // one of them has none
+	callers    int       // that have not left
+	detached   bool      // the flight goes on without callers
+	deadline   time.Time // the latest of the callers'
+	noDeadline bool      // a caller has none
 	err        error     // why the flight has ended; nil: it has not
-	done       chan struct{}
 	after      notify.AfterFuncs
 	leaderLeft bool
-	closed     bool // the body, by us
+	recording
+}
 
-	// What it landed as. Only the leader may touch r after that, unless it left.
-	how      landing
-	panicked any
-	shared   *cached        // what all may have, and if body is set, its header only
-	template *http.Response // the leader's
-	line     string
-	note     string
-	why      string
-
-	// The body while it is recorded.
-	head, tail *piece // head is nil when it is no longer kept from its beginning
+// recording is the body of a flight, which its callers read while it arrives. It is
+// guarded by the flight's mu.
+type recording struct {
+	head, tail *chunk // head is nil when the body is not kept from its beginning
 	total      int64
-	complete   bool // it is stored; what may still come is no part of the answer
-	fin        error
-	trailer    http.Header
+	complete   bool // the response is stored; what may follow is not part of it
+	bodyClosed bool // by the cache
+	bodyErr    error
+	panicked   any // by a function of the user
 	readers    []*reader
-	lead       *reader       // the leader's; nil if it has left before
-	moved      chan struct{} // closed when there is more to read
-	drained    chan struct{} // closed when a reader has moved
+	leader     *reader          // nil if the leader has left before
+	dataReady  notify.Broadcast // for readers
+	spaceReady notify.Broadcast // for the flight's goroutine
 }
 
-type landing uint8
+// flightResult is what the callers of a flight get.
+type flightResult struct {
+	kind     resultKind
+	entry    *cachestore.Entry // of resultStreaming without its body
+	template *http.Response    // of resultStreaming: the leader's, without its body
+	status   string            // of resultStored
+	params   string            // of resultStored, for Cache-Status
+	detail   string
+}
+
+type resultKind uint8
 
 const (
-	private  landing = iota // the result is the leader's, the others go alone
-	known                   // shared is a whole answer
-	recorded                // the body is being recorded
-	crashed                 // a function of the user panicked
+	resultUnshared  resultKind = iota // the response is the leader's, the followers go on alone
+	resultStored                      // entry is a complete response
+	resultStreaming                   // the body is being recorded
+	resultPanicked                    // a function of the user panicked: recording.panicked
 )
 
-// piece is one Read's worth of a body.
-type piece struct {
-	data []byte
-	next *piece
-}
-
-// flights are those that can be joined.
-type flights struct {
-	mu  sync.Mutex
-	m   map[cacheKey]*flight
-	all map[*course]struct{}   // what is under way, joined by others or not
-	shy map[cacheKey]time.Time // until when nobody waits for another's answer
-}
+// condition is what a flight asks on behalf of the stored entry.
+type condition uint8
 
 const (
-	// shyFor is how long requests are not made to wait for each other's answer
-	// after one that could not be stored, for which they would have waited in vain.
-	shyFor = 2 * time.Second
-	maxShy = 1024
-	// refreshTime bounds a refresh that no caller waits for.
-	refreshTime = 30 * time.Second
-	minWindow   = 64 << 10
+	conditionNone condition = iota
+	conditionValidator
+	conditionRest // of an entry that is a part
 )
 
+// Deadline implements [context.Context].
 func (fl *flight) Deadline() (time.Time, bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	return fl.deadline, !fl.endless && !fl.deadline.IsZero()
+	return fl.deadline, !fl.noDeadline && !fl.deadline.IsZero()
 }
 
+// Done implements [context.Context].
 func (fl *flight) Done() <-chan struct{} { return fl.done }
 
+// Err implements [context.Context].
 func (fl *flight) Err() error {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	return fl.err
 }
 
-// Value is the leader's, but for what ties a call to those around it: the flight
-// may outlive them.
-func (fl *flight) Value(key any) any {
-	return fl.values.Value(key)
-}
+// Value implements [context.Context] with the leader's values, but for those that tie
+// a call to the calls around it: the flight may outlive them.
+func (fl *flight) Value(key any) any { return fl.lookup.call.Values().Value(key) }
 
-// AfterFunc saves a goroutine, as that of [attempt] does.
+// AfterFunc makes [context.AfterFunc] need no goroutine.
 func (fl *flight) AfterFunc(f func()) (stop func() bool) {
 	fl.mu.Lock()
 	if fl.err != nil {
@@ -132,7 +124,7 @@ func (fl *flight) AfterFunc(f func()) (stop func() bool) {
 	return fl.after.Add(&fl.mu, f)
 }
 
-// end ends the flight's context, once.
+// end ends the flight, once.
 func (fl *flight) end(err error) {
 	fl.mu.Lock()
 	if fl.err != nil {
@@ -146,297 +138,110 @@ func (fl *flight) end(err error) {
 	after.Call()
 }
 
-// join boards the flight that is under way, or begins one. It returns none if
-// an answer has been stored since the visit looked, for once: in a busy cache
-// something is stored at every moment.
-func (t *flights) join(v *visit, key cacheKey, joins, looked bool) (fl *flight, leads bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !joins {
-		return t.begin(v, key, nil), true
-	}
-	if fl := t.m[key]; fl != nil && !fl.queuesBehind(v.facts.Priority) && fl.board(v.req.Context()) {
-		return fl, false
-	}
-	if puts := v.cache.shelf.puts.Load(); puts != v.puts && !looked {
-		v.puts = puts
-		return nil, false
-	}
-	if until, ok := t.shy[key]; ok {
-		if v.now.Before(until) {
-			return t.begin(v, key, nil), true
-		}
-		delete(t.shy, key)
-	}
-	if t.m == nil {
-		t.m = make(map[cacheKey]*flight)
-	}
-	fl = t.begin(v, key, t)
-	t.m[key] = fl
-	return fl, true
-}
-
-// begin makes a flight, under mu.
-func (t *flights) begin(v *visit, key cacheKey, table *flights) *flight {
-	fl := v.newFlight(v.req.Context(), key, table)
-	fl.course.key = v.key
-	t.watchLocked(&fl.course)
-	return fl
-}
-
-// course is the way of an answer to the shelf, from when the server is asked until
-// it is stored.
-type course struct {
-	key      cacheKey    // of what it is about
-	doubtful atomic.Bool // an unsafe request has changed that
-}
-
-func (t *flights) watch(w *course) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.watchLocked(w)
-}
-
-func (t *flights) watchLocked(w *course) {
-	if t.all == nil {
-		t.all = make(map[*course]struct{})
-	}
-	t.all[w] = struct{}{}
-}
-
-// over says that nothing is stored any more.
-func (t *flights) over(w *course) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.all, w)
-}
-
-// doubt is told that what is stored under a key is out of date, and with it what
-// is under way to there, which the server may have said before the change. The
-// answer to the request that made the change, if that is to be stored, it has not.
-func (t *flights) doubt(key cacheKey, own *course) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.all {
-		if w.key == key && w != own {
-			w.doubtful.Store(true)
-		}
-	}
-	for k, fl := range t.m {
-		if fl.course.key == key {
-			delete(t.m, k)
-		}
-	}
-}
-
-// keep stores an answer, unless what it is about has changed since it was asked
-// for. A change that comes between the two finds it, or is seen here.
-func (w *course) keep(v *visit, e *cached, put func(*cached)) {
-	if w.doubtful.Load() {
-		return
-	}
-	if put(e); w.doubtful.Load() {
-		v.cache.shelf.forget(v, e.key)
-		if e.primary != e.key { // the index, written back with what it had before the change
-			v.cache.shelf.forget(v, e.primary)
-		}
-	}
-}
-
-// shun keeps requests from waiting for each other for a while.
-func (t *flights) shun(key cacheKey, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.shy == nil {
-		t.shy = make(map[cacheKey]time.Time)
-	}
-	if len(t.shy) >= maxShy {
-		for k, until := range t.shy {
-			if !now.Before(until) {
-				delete(t.shy, k)
-			}
-		}
-		if len(t.shy) >= maxShy {
-			clear(t.shy)
-		}
-	}
-	t.shy[key] = now.Add(shyFor)
-}
-
-func (t *flights) unlink(fl *flight) {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.m[fl.key] == fl {
-		delete(t.m, fl.key)
-	}
-}
-
-// newFlight makes the flight and its call, which takes the request's body over.
-func (v *visit) newFlight(ctx context.Context, key cacheKey, table *flights) *flight {
-	fl := &flight{key: key, table: table, values: v.call.Values(), priority: v.facts.Priority, landed: make(chan struct{}), done: make(chan struct{})}
-	fl.visit = new(visit)
-	*fl.visit = *v
-	fl.waitFor(ctx)
-	fl.ex = v.call.Start(fl, fl.visit)
-	fl.visit.req, fl.sender = fl.ex.Request(), fl.ex
-	return fl
-}
-
-func (fl *flight) waitFor(ctx context.Context) {
-	fl.waiting++
+// countLocked counts one caller more.
+func (fl *flight) countLocked(ctx context.Context) {
+	fl.callers++
 	if at, ok := ctx.Deadline(); !ok {
-		fl.endless = true
+		fl.noDeadline = true
 	} else if at.After(fl.deadline) {
 		fl.deadline = at
 	}
 }
 
-// queuesBehind reports whether the flight still waits to be sent, with a lower
-// priority than the caller's. Who is urgent would wait in the place of who is not:
-// a second request is the smaller evil. Once it is sent, it is the faster one.
+// queuesBehind reports whether the flight is still in a queue with a lower priority. A
+// high-priority caller must not wait behind a low-priority request that is still
+// queued, so it sends its own. Once the request is on the wire, sharing is faster.
 func (fl *flight) queuesBehind(priority int) bool {
-	return priority > fl.priority && fl.sender.Waiting()
+	return priority > fl.priority && fl.first.Waiting()
 }
 
-// board takes one more caller, unless the flight has ended or has nothing that
-// could be had from the beginning.
-func (fl *flight) board(ctx context.Context) bool {
+// admit takes one more caller, unless the flight has ended or its body cannot be read
+// from the beginning.
+func (fl *flight) admit(ctx context.Context) bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	select {
-	case <-fl.landed:
-		if fl.how != recorded || fl.head == nil {
+	case <-fl.published:
+		if fl.result.kind != resultStreaming || fl.head == nil {
 			return false
 		}
 	default:
 	}
-	if fl.err != nil && !fl.complete || fl.fin != nil && fl.fin != io.EOF {
+	if fl.err != nil && !fl.complete || fl.bodyErr != nil && fl.bodyErr != io.EOF {
 		return false
 	}
-	fl.waitFor(ctx)
+	fl.countLocked(ctx)
 	return true
 }
 
-// abandon lets a caller go that waits for the landing. It reports true if the
-// flight has landed or, with its last caller, ended: then there is a result to
-// wait for, which is the leader's.
-func (fl *flight) abandon(err error, leads bool) bool {
-	fl.table.lock()
+// leaveEarly lets a caller go that waits for the result. It returns true if there is
+// a result for the caller all the same: the flight had published it before, or ends
+// because the caller, its leader, was the last one.
+func (fl *flight) leaveEarly(err error, isLeader bool) bool {
+	fl.group.mu.Lock()
 	fl.mu.Lock()
 	select {
-	case <-fl.landed:
+	case <-fl.published:
 		fl.mu.Unlock()
-		fl.table.unlock()
+		fl.group.mu.Unlock()
 		return true
 	default:
 	}
-	fl.waiting--
-	last := fl.waiting == 0 && !fl.detached
+	fl.callers--
+	last := fl.callers == 0 && !fl.detached
 	if last {
-		fl.table.unlinkLocked(fl)
+		fl.group.unlinkLocked(fl)
 	}
-	fl.leaderLeft = fl.leaderLeft || leads && !last
+	fl.leaderLeft = fl.leaderLeft || isLeader && !last
 	fl.mu.Unlock()
-	fl.table.unlock()
+	fl.group.mu.Unlock()
 	if last {
 		fl.end(err)
 	}
-	return last && leads
+	return last && isLeader
 }
 
-func (t *flights) lock() {
-	if t != nil {
-		t.mu.Lock()
+// decline lets a caller go that has seen the result and does not take it.
+func (fl *flight) decline() {
+	fl.mu.Lock()
+	fl.callers--
+	last := fl.callers == 0 && !fl.detached && fl.result.kind != resultUnshared
+	fl.mu.Unlock()
+	if last {
+		fl.end(context.Canceled)
 	}
 }
 
-func (t *flights) unlock() {
-	if t != nil {
-		t.mu.Unlock()
+// startRecording begins the recording with the part of the body that is stored.
+func (fl *flight) startRecording(chunks [][]byte, size int64) {
+	fl.head = new(chunk)
+	fl.tail, fl.total = fl.head, size
+	for _, data := range chunks {
+		fl.tail.next = &chunk{data: data}
+		fl.tail = fl.tail.next
 	}
 }
 
-func (t *flights) unlinkLocked(fl *flight) {
-	if t != nil && t.m[fl.key] == fl {
-		delete(t.m, fl.key)
-	}
-}
-
-// run is the flight's goroutine.
-func (fl *flight) run() {
-	orderly := false
-	defer fl.visit.cache.flights.over(&fl.course)
-	defer func() {
-		if !orderly {
-			fl.crash(recover())
-		}
-	}()
-	fl.own = fl.ex.Request().Header.Clone()
-	fl.validate()
-	requested := time.Now()
-	fl.ask()
-	if !fl.answered(requested) {
-		fl.settle(requested)
-	}
-	if fl.how == recorded {
-		fl.pump()
-	}
-	orderly = true
-}
-
-func (fl *flight) ask() {
-	fl.r = fl.ex.Send()
-}
-
-// land tells the callers what the flight has come to. If the leader has left,
-// nobody wants a private result.
-func (fl *flight) land(how landing, set func()) {
-	if how != recorded {
-		fl.table.unlink(fl)
+// publish gives the callers the result, and the leader a reader, so that the recording
+// cannot get ahead of it. An unshared response is closed if the leader has left.
+func (fl *flight) publish(r flightResult) {
+	if r.kind != resultStreaming {
+		fl.group.unlink(fl)
 	}
 	fl.mu.Lock()
-	fl.how = how
-	if set != nil {
-		set()
+	fl.result = r
+	unwanted := r.kind == resultUnshared && (fl.leaderLeft || fl.detached)
+	failedRefresh := fl.detached && r.kind != resultStreaming && r.status != statusRevalidated
+	if r.kind == resultStreaming && !fl.leaderLeft && !fl.detached {
+		fl.leader = &reader{flight: fl, call: fl.lookup.call, req: fl.lookup.call.Request(), isLeader: true, at: fl.head}
+		fl.readers = append(fl.readers, fl.leader)
 	}
-	unwanted := how == private && (fl.leaderLeft || fl.detached)
-	if fl.detached && how != recorded && fl.note != "revalidated" {
-		defer fl.table.shun(fl.key, time.Now()) // a refresh that failed is not tried again at once
-	}
-	if how == recorded && !fl.leaderLeft && !fl.detached {
-		// The leader is on board from now on, or the pump could run ahead of it.
-		fl.lead = &reader{flight: fl, leads: true, at: fl.head}
-		fl.readers = append(fl.readers, fl.lead)
-	}
-	close(fl.landed)
+	close(fl.published)
 	fl.mu.Unlock()
 	if unwanted {
-		fl.ex.Discard()
+		fl.exchange.Discard()
+	}
+	if failedRefresh { // the next refresh is to wait
+		fl.group.markUnshareable(fl.key, time.Now())
 	}
 }
-
-// crash is what a panic, or the end of the goroutine, in a function of the user
-// comes to: it reaches the leader's goroutine.
-func (fl *flight) crash(why any) {
-	if why == nil {
-		why = errors.New("a function of the Transport ended its goroutine")
-	}
-	select {
-	case <-fl.landed:
-		fl.table.unlink(fl)
-		fl.mu.Lock()
-		fl.panicked, fl.fin = why, errCrashed
-		fl.stir(&fl.moved)
-		fl.mu.Unlock()
-		fl.ex.Discard()
-	default:
-		fl.ex.Discard()
-		fl.land(crashed, func() { fl.panicked = why })
-	}
-	fl.end(context.Canceled)
-}
-
-var errCrashed = errors.New("a function of the Transport that answers another request panicked")

@@ -3,58 +3,40 @@ package httpcache
 import (
 	"crypto/rand"
 	"net/http"
+	"slices"
 
+	"github.com/seed-9e4f5248/snubber/internal/cachestore"
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
 )
-
-// variants is what is stored under a URL whose answers vary: by which fields,
-// and for each list of them which answers there are. The answers have keys of
-// their own, of which the epoch is a part: with the index all of them are gone.
-type variants struct {
-	epoch [16]byte
-	sets  []variantSet // that of the latest answer first
-}
-
-type variantSet struct {
-	names []string
-	known []knownVariant // the latest first; only where a language is among the names
-}
-
-// knownVariant is an answer that may do for a request that orders its languages
-// differently.
-type knownVariant struct {
-	others cacheKey // of the other fields' values
-	key    cacheKey
-}
 
 const (
 	maxVariantSets   = 8
 	maxKnownVariants = 16
 )
 
-// find returns the stored variant that the request selects: of several the latest
-// (section 4), for the lists of the fields may themselves have changed, and back.
-func (x *variants) find(v *visit) (latest *cached) {
-	header := v.req.Header
-	for _, s := range x.sets {
-		e := v.cache.shelf.get(v, v.variantKey(x.epoch, s.names, header))
-		if e != nil && e.variants == nil && (latest == nil || e.received.After(latest.received)) {
+// findVariant returns the variant of the response under primary that a request with
+// this header selects: the latest of several (RFC 9111, section 4), because the list
+// of fields that it varies by may have changed, and changed back.
+func (c *core) findVariant(a cachestore.Access, x *cachestore.Variants, primary cachestore.Key, header http.Header) (latest *cachestore.Entry) {
+	for _, s := range x.Sets {
+		e := c.storage.Get(a, c.keys.forVariant(primary, x.Epoch, s.Names, header))
+		if e != nil && e.Variants == nil && (latest == nil || e.Received.After(latest.Received)) {
 			latest = e
 		}
 	}
 	if latest != nil {
 		return latest
 	}
-	for _, s := range x.sets {
-		if len(s.known) == 0 {
+	for _, s := range x.Sets {
+		if len(s.Known) == 0 {
 			continue
 		}
-		others := v.variantKey(x.epoch, withoutLanguage(s.names), header)
-		for _, k := range s.known {
-			if k.others != others {
+		others := c.keys.forVariant(primary, x.Epoch, withoutLanguage(s.Names), header)
+		for _, k := range s.Known {
+			if k.Others != others {
 				continue
 			}
-			if e := v.cache.shelf.get(v, k.key); e != nil && e.variants == nil && rfc9111.Prefers(header, e.header) {
+			if e := c.storage.Get(a, k.Key); e != nil && e.Variants == nil && rfc9111.Prefers(header, e.Header) {
 				return e
 			}
 		}
@@ -62,50 +44,36 @@ func (x *variants) find(v *visit) (latest *cached) {
 	return nil
 }
 
-// with is the index with one more answer in it, and that answer's key.
-func (x *variants) with(v *visit, names []string, header http.Header) (*variants, cacheKey) {
-	next := &variants{}
+// addVariant returns an index with one more variant, and the key of that variant. x
+// is nil if there is no index yet.
+func (c *core) addVariant(x *cachestore.Variants, primary cachestore.Key, names []string, header http.Header) (*cachestore.Variants, cachestore.Key) {
+	next := &cachestore.Variants{}
 	if x == nil {
-		rand.Read(next.epoch[:])
+		rand.Read(next.Epoch[:])
 		x = next
 	}
-	next.epoch = x.epoch
-	key := v.variantKey(next.epoch, names, header)
-	set := variantSet{names: names}
-	language := false
-	for _, name := range names {
-		language = language || name == "Accept-Language"
+	next.Epoch = x.Epoch
+	key := c.keys.forVariant(primary, next.Epoch, names, header)
+	set := cachestore.VariantSet{Names: names}
+	if slices.Contains(names, "Accept-Language") {
+		others := c.keys.forVariant(primary, next.Epoch, withoutLanguage(names), header)
+		set.Known = append(set.Known, cachestore.KnownVariant{Others: others, Key: key})
 	}
-	if language {
-		set.known = append(set.known, knownVariant{v.variantKey(next.epoch, withoutLanguage(names), header), key})
-	}
-	next.sets = append(next.sets, set)
-	for _, s := range x.sets {
-		if !sameNames(s.names, names) {
-			if len(next.sets) < maxVariantSets {
-				next.sets = append(next.sets, s)
+	next.Sets = append(next.Sets, set)
+	for _, s := range x.Sets {
+		if !slices.Equal(s.Names, names) {
+			if len(next.Sets) < maxVariantSets {
+				next.Sets = append(next.Sets, s)
 			}
 			continue
 		}
-		for _, k := range s.known {
-			if k.key != key && len(next.sets[0].known) < maxKnownVariants {
-				next.sets[0].known = append(next.sets[0].known, k)
+		for _, k := range s.Known {
+			if k.Key != key && len(next.Sets[0].Known) < maxKnownVariants {
+				next.Sets[0].Known = append(next.Sets[0].Known, k)
 			}
 		}
 	}
 	return next, key
-}
-
-func sameNames(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 func withoutLanguage(names []string) []string {
@@ -116,4 +84,25 @@ func withoutLanguage(names []string) []string {
 		}
 	}
 	return rest
+}
+
+// sameVariant reports whether two requests select the same variant of the response
+// of which e is the header.
+func sameVariant(e *cachestore.Entry, a, b http.Header) bool {
+	names, _ := rfc9111.Vary(e.Header)
+	for _, name := range names {
+		valueA, inA := rfc9111.Selecting(a, name)
+		valueB, inB := rfc9111.Selecting(b, name)
+		if valueA != valueB || inA != inB {
+			return false
+		}
+	}
+	return true
+}
+
+// acceptsEncoding reports whether a request with this header can read the encoding
+// of a stored response. For a request that names no encoding net/http decodes the
+// response, but it does not see a stored one.
+func acceptsEncoding(e *cachestore.Entry, header http.Header) bool {
+	return !e.Negotiated || e.Header["Content-Encoding"] == nil || header["Accept-Encoding"] != nil
 }
