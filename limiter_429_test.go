@@ -26,7 +26,7 @@ func tooMany(after string) step {
 
 // A 429 gates all requests of its key until the server's time, with jitter
 // after it and never before; without a time, for one step of the backoff.
-func TestGateHoldsTheWholeKey(t *testing.T) {
+func TestLimiter429HoldsKey(t *testing.T) {
 	for _, tt := range []struct {
 		after    string
 		from, to time.Duration
@@ -66,7 +66,7 @@ func TestGateHoldsTheWholeKey(t *testing.T) {
 }
 
 // A gate holds back neither another key nor who was there before it.
-func TestGateLeavesOthersAlone(t *testing.T) {
+func TestLimiter429SparesOtherKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Second}, tooMany("30"), step{})
 		rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
@@ -86,7 +86,7 @@ func TestGateLeavesOthersAlone(t *testing.T) {
 
 // Waiters that a new gate makes too late are refused when it shuts, and not at
 // their deadlines; the others keep their places.
-func TestGateRefusesWhoCannotWait(t *testing.T) {
+func TestLimiter429RefusesLateWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("20"), step{})
 		base.steps[0].delay = time.Second
@@ -121,7 +121,7 @@ func TestGateRefusesWhoCannotWait(t *testing.T) {
 // Without MaxWait a key that is gated for much more than a minute refuses at
 // once; with a negative one even that is waited for, and with a positive one
 // it alone decides.
-func TestGateAndMaxWait(t *testing.T) {
+func TestLimiter429AndMaxWait(t *testing.T) {
 	for _, tt := range []struct {
 		after   string
 		maxWait time.Duration
@@ -152,7 +152,7 @@ func TestGateAndMaxWait(t *testing.T) {
 
 // No gate is longer than a quarter of an hour, whatever a server says or a hook
 // believes, and the longer of two holds.
-func TestGateIsBounded(t *testing.T) {
+func TestLimiter429IsBounded(t *testing.T) {
 	for _, after := range []string{"901", "3599", "86400", "1e10", "9999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &snubber.Limiter{}
@@ -192,7 +192,7 @@ func TestGateIsBounded(t *testing.T) {
 
 // With Retry a 429 goes back to the front of the queue, before all who wait,
 // when the gate opens.
-func TestGateReadmitsAtTheFront(t *testing.T) {
+func TestLimiter429RequeuesAtFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("5"), step{})
 		base.steps[0].delay = time.Second

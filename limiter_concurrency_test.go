@@ -75,7 +75,7 @@ func (h *half) drain()     { io.Copy(io.Discard, h) }
 
 // A place is held to the end of the response's body, whichever end comes
 // first, and then the next goes in the same instant.
-func TestQueueHoldsPlaces(t *testing.T) {
+func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 	const second = time.Second
 	event := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n"
 	for _, tt := range []struct {

@@ -27,7 +27,7 @@ func noQuota(after string) step {
 // An exhausted quota costs one wire call after a minute, then two, doubling to
 // fifteen; everyone else is refused at once. The call that met it first gets
 // the provider's own answer and is not repeated.
-func TestLatchProbesRarely(t *testing.T) {
+func TestLimiterExhaustedProbesRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(noQuota(""))
 		l := &snubber.Limiter{}
@@ -70,7 +70,7 @@ func seconds(base *script, start time.Time) (at []int) {
 
 // The server's own time is an upper bound for the latch, not a lower one. A
 // short one beside an exhausted quota is habit, and not believed.
-func TestLatchAndServersTime(t *testing.T) {
+func TestLimiterExhaustedServerTime(t *testing.T) {
 	for _, tt := range []struct{ after, want string }{
 		{"400", "[0 60 180 420 820 1220 1620]"},
 		{"7200", "[0 60 180 420 900 1800]"},
@@ -95,7 +95,7 @@ func TestLatchAndServersTime(t *testing.T) {
 
 // Who waits in the queue when the quota is found exhausted is refused in that
 // instant, and a crowd in flight does not multiply the doubling.
-func TestLatchMeetsACrowd(t *testing.T) {
+func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(noQuota(""))
 		base.steps[0].delay = time.Second
@@ -140,7 +140,7 @@ func TestLatchMeetsACrowd(t *testing.T) {
 // A probe that succeeds ends the latch for all. One that was never sent has
 // cost nothing and gives way to the next at once. Any other has been this
 // period's wire call, whatever became of it.
-func TestLatchEndsOrGoesOn(t *testing.T) {
+func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	for _, tt := range []struct {
 		name  string

@@ -51,7 +51,7 @@ func limits(t *testing.T, l *snubber.Limiter) string {
 
 // What providers really send becomes limits: those of a minute and those of a
 // day apart, and an event for each that is new.
-func TestRecordedHeadersAreLearned(t *testing.T) {
+func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 	for _, tt := range []struct {
 		file, want        string
 		perMinute, places int // configured
@@ -97,7 +97,7 @@ func TestRecordedHeadersAreLearned(t *testing.T) {
 }
 
 // An event tells what a limit was, and a snapshot why a key is gated.
-func TestLimitEventsTellWhatWas(t *testing.T) {
+func TestLimiterEventHasPreviousLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := func(limit string, status int) step {
 			return step{status: status, header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {"5"}, "Retry-After": {"7"}}}
@@ -130,7 +130,7 @@ func TestLimitEventsTellWhatWas(t *testing.T) {
 }
 
 // Places that a key has are no tokens.
-func TestPlacesAreNoTokens(t *testing.T) {
+func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{Concurrent: 3}
 		<-launch(&snubber.Transport{Base: play(), Limiter: l}, newReq(t, "GET", "https://a.test/", ""))
@@ -153,7 +153,7 @@ func biller(in, out *int) *script {
 
 // The estimate's error shrinks with use: a tokenizer that makes twice as many
 // of a text, and callers who allow 64 000 tokens where answers have 800.
-func TestEstimateLearnsFromBills(t *testing.T) {
+func TestLimiterEstimateLearnsFromUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const full = 1_000_000
 		in, out := 200, 800
@@ -181,7 +181,7 @@ func TestEstimateLearnsFromBills(t *testing.T) {
 
 // An answer that billed more than a minute's tokens does not have every call
 // after it refused as too large: then none could show that it was an exception.
-func TestOneHugeBillLocksNobodyOut(t *testing.T) {
+func TestLimiterEstimateSurvivesHugeUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, huge := range []struct{ in, out int }{{100, 50_000}, {50_000, 10}} {
 			in, out := huge.in, huge.out
@@ -201,7 +201,7 @@ func TestOneHugeBillLocksNobodyOut(t *testing.T) {
 }
 
 // The slow start begins again after a pause and when a circuit closes.
-func TestSlowStartBeginsAgain(t *testing.T) {
+func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 	for _, again := range []string{"no", "pause", "circuit"} {
 		t.Run(again, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -30,7 +30,7 @@ func order(base *script) string {
 
 // The queue is strict: who came first goes first, even if the request behind
 // would fit into what is left.
-func TestQueueIsStrict(t *testing.T) {
+func TestLimiterQueueIsStrict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, Tokens: func(r *http.Request, _ []byte) int {
@@ -56,7 +56,7 @@ func TestQueueIsStrict(t *testing.T) {
 
 // Higher priorities go first, but while lower ones wait one grant in twenty
 // goes to the oldest of them, whatever its level.
-func TestQueuePriorities(t *testing.T) {
+func TestLimiterQueuePriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
@@ -101,7 +101,7 @@ func TestQueuePriorities(t *testing.T) {
 // A wait that can be predicted not to fit is refused when it begins and not
 // when it fails, with the time at which to come back; one that just fits is
 // granted. Who is refused has taken nothing.
-func TestQueueRefusesWhatDoesNotFit(t *testing.T) {
+func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 	type ask struct {
 		deadline time.Duration // 0: none
 		priority int
@@ -205,7 +205,7 @@ func TestQueueRefusesWhatDoesNotFit(t *testing.T) {
 
 // Who gives up in the queue returns at once and has consumed nothing: all
 // behind move up to where they would have been without it.
-func TestQueueGivesUpAtOnce(t *testing.T) {
+func TestLimiterQueueCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
@@ -237,7 +237,7 @@ func TestQueueGivesUpAtOnce(t *testing.T) {
 }
 
 // When a costly head gives up, the next does not wait out the head's time.
-func TestQueueMovesUp(t *testing.T) {
+func TestLimiterQueueMovesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, Tokens: func(r *http.Request, _ []byte) int {
 			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
@@ -259,7 +259,7 @@ func TestQueueMovesUp(t *testing.T) {
 
 // A deadline that the prediction could not foresee, because places were
 // taken, ends the wait when it passes, and not later.
-func TestQueueDeadlinePasses(t *testing.T) {
+func TestLimiterQueueDeadlinePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Hour})
 		l := &snubber.Limiter{Concurrent: 1}
@@ -279,7 +279,7 @@ func TestQueueDeadlinePasses(t *testing.T) {
 
 // Thousands who wait and give up in the same instant are gone in that instant,
 // and the queue works on.
-func TestQueueOfThousands(t *testing.T) {
+func TestLimiterQueueOfThousands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000 // goroutines: the race detector has no more than 8128
 		base := play()

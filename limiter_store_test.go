@@ -22,7 +22,7 @@ func sharer(base http.RoundTripper, store snubber.LimitStore) *snubber.Transport
 }
 
 // Without the store each of three would send at the full rate.
-func TestStoreSharesAQuota(t *testing.T) {
+func TestLimitStoreSharesQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base, store := play(step{}), new(snubber.MemoryLimits)
 		var wg sync.WaitGroup
@@ -58,7 +58,7 @@ func (s *takes) Take(ctx context.Context, key string, shares []snubber.Share) (t
 }
 
 // A hedge takes its share of the quota like any other request.
-func TestStoreKnowsOfHedges(t *testing.T) {
+func TestLimitStoreCountsHedges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base, store := &paced{times: warmed(time.Minute, time.Second)}, &takes{LimitStore: new(snubber.MemoryLimits)}
 		rt := sharer(base, store)
@@ -72,7 +72,7 @@ func TestStoreKnowsOfHedges(t *testing.T) {
 	})
 }
 
-func TestStoreSharesAGate(t *testing.T) {
+func TestLimitStoreShares429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
 		first := play(step{status: 429, header: hdr("Retry-After", "30")}, step{})
@@ -92,7 +92,7 @@ func TestStoreSharesAGate(t *testing.T) {
 }
 
 // What an answer was billed less than reserved is there for the others.
-func TestStoreSettles(t *testing.T) {
+func TestLimitStoreSettlesUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
 		base := play(step{header: hdr("Content-Type", "application/json"), body: `{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}`})
@@ -127,7 +127,7 @@ func (f *faulty) Take(ctx context.Context, _ string, _ []snubber.Share) (time.Du
 	return time.Hour, errors.New("connection refused")
 }
 
-func TestStoreThatFailsCostsNoCall(t *testing.T) {
+func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &faulty{hangs: hangs}
@@ -166,7 +166,7 @@ func TestStoreThatFailsCostsNoCall(t *testing.T) {
 }
 
 // Of many whom it fails at once, one tells.
-func TestStoreThatFailsIsToldOnce(t *testing.T) {
+func TestLimitStoreFailureReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
 		rt := sharer(play(step{}), store)
@@ -185,7 +185,7 @@ func TestStoreThatFailsIsToldOnce(t *testing.T) {
 }
 
 // A caller that leaves says nothing about the store.
-func TestStoreAndACallerThatLeaves(t *testing.T) {
+func TestLimitStoreCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
 		rt := sharer(play(step{}), store)
@@ -211,7 +211,7 @@ func (*panicking) Take(context.Context, string, []snubber.Share) (time.Duration,
 }
 
 // A store that panics holds no permit, and gives back none twice.
-func TestStoreThatPanics(t *testing.T) {
+func TestLimitStorePanics(t *testing.T) {
 	for _, observe := range []func(snubber.Event){nil, func(snubber.Event) {}} {
 		rt := sharer(play(step{}), new(panicking))
 		rt.Limiter.Burst, rt.Observe = 10, observe
@@ -231,7 +231,7 @@ func TestStoreThatPanics(t *testing.T) {
 	}
 }
 
-func TestStoreNeedsASecret(t *testing.T) {
+func TestLimitStoreNeedsSecret(t *testing.T) {
 	base := play(step{})
 	rt := sharer(base, new(snubber.MemoryLimits))
 	rt.Limiter.Secret = nil
@@ -244,7 +244,7 @@ func TestStoreNeedsASecret(t *testing.T) {
 }
 
 // The key that a store sees holds no credential.
-func TestStoreSeesNoCredential(t *testing.T) {
+func TestLimitStoreSeesNoCredential(t *testing.T) {
 	store := &listening{}
 	rt := sharer(play(step{}), store)
 	fetch(rt, chat(t, "Authorization", "Bearer sk-planted"))

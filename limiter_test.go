@@ -119,7 +119,7 @@ func within(t *testing.T, sent []try, start time.Time, perMinute, burst int) {
 
 // However requests arrive, are cancelled and last, no window sees more than
 // its share, and no share is lost either: who never waits finds a full bucket.
-func TestLimiterNeverExceedsItsRate(t *testing.T) {
+func TestLimiterNeverExceedsRate(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
@@ -237,7 +237,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 
 // The reservation for an answer is what nine in ten of the key's answers have
 // billed, or the maximum asked for where that is less.
-func TestLimiterLearnsTheLengthOfAnswers(t *testing.T) {
+func TestLimiterLearnsResponseLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var next string
 		base := play(step{do: func(*http.Request) (*http.Response, error) {
