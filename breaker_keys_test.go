@@ -14,7 +14,7 @@ import (
 
 // Circuits can be read, opened and closed by their key, also one that no
 // request has had yet.
-func TestBreakerByHand(t *testing.T) {
+func TestBreakerTripAndReset(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		key  func(*http.Request) string

@@ -78,7 +78,7 @@ func mustRefuse(t testing.TB, rt http.RoundTripper, req *http.Request) *snubber.
 // An open circuit refuses in no time, without a wire call and with the body
 // closed, and says which circuit it was and when to come back. A Retry does
 // not hold up a call's first attempt.
-func TestBreakerRefuses(t *testing.T) {
+func TestBreakerOpenCircuitRefuses(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Retry: retry, Breaker: &snubber.Breaker{Failures: 2}, Timeout: &snubber.Timeout{}}
@@ -161,7 +161,7 @@ func TestBreakerCounts(t *testing.T) {
 }
 
 // The default circuit opens with the tenth failure in a row and not before.
-func TestBreakerDefault(t *testing.T) {
+func TestBreakerDefaultOpensAfterTenFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}}
@@ -246,7 +246,7 @@ func TestBreakerUnaryBodyFails(t *testing.T) {
 // The lease of a probe is the header timeout, at most half a minute, which it
 // also is without a Timeout. A probe whose body nobody reads keeps its place
 // that long and no longer.
-func TestBreakerLease(t *testing.T) {
+func TestBreakerProbeTimeLimit(t *testing.T) {
 	for _, tt := range []struct {
 		timeout *snubber.Timeout
 		want    time.Duration
@@ -293,7 +293,7 @@ func TestBreakerLease(t *testing.T) {
 
 // Only Probes requests are on the wire at a time while half-open, and a probe
 // that its caller cancels makes room at once.
-func TestBreakerProbes(t *testing.T) {
+func TestBreakerHalfOpenProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 3}}
 		base := tripped(t, tr, step{delay: 10 * time.Second})
@@ -338,7 +338,7 @@ func TestBreakerProbes(t *testing.T) {
 
 // A call that began before the circuit opened says nothing about it after:
 // its success does not close it.
-func TestBreakerStaleSuccess(t *testing.T) {
+func TestBreakerIgnoresOlderSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: 3 * time.Second}, step{status: 503})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 2, Probes: 1}}

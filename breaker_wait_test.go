@@ -23,7 +23,7 @@ const chatKey = "https://api.example.com m"
 // A call that had an attempt already waits for the circuit that opened under
 // it. That costs neither an attempt nor the budget; the wait ends with the
 // circuit's open time and no later.
-func TestBreakerAwaited(t *testing.T) {
+func TestBreakerCallWaitsForCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(append(slices.Repeat([]step{{status: 503}}, 5), step{body: "{}"})...)
 		tr := &snubber.Transport{
@@ -51,7 +51,7 @@ func TestBreakerAwaited(t *testing.T) {
 }
 
 // Eight deferred admissions are the most; then an attempt has to be paid.
-func TestBreakerAwaitedEightTimes(t *testing.T) {
+func TestBreakerCallWaitsEightTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 503})
 		tr := &snubber.Transport{
@@ -70,7 +70,7 @@ func TestBreakerAwaitedEightTimes(t *testing.T) {
 
 // A wait for a circuit that does not fit MaxWait or the deadline, or whose end
 // nobody knows, is not begun: the call gets the response it has.
-func TestBreakerNotAwaited(t *testing.T) {
+func TestBreakerCallDoesNotWaitInVain(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		retry    *snubber.Retry
@@ -155,7 +155,7 @@ func TestBreakerOpensDuringBackoff(t *testing.T) {
 
 // Who waits for a circuit can leave at any time, and goes on at once when it
 // is closed by hand; a call that comes meanwhile is refused at once.
-func TestBreakerAwaitEnds(t *testing.T) {
+func TestBreakerWaitEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  func(tr *snubber.Transport, cancel func())
@@ -225,7 +225,7 @@ func (o *outage) answer(req *http.Request) (*http.Response, error) {
 
 // Of thirty calls in flight when an outage of one second begins none is lost,
 // whatever the outage looks like and however its failures fall.
-func TestBreakerOutageLosesNothing(t *testing.T) {
+func TestBreakerOutageLosesNoCall(t *testing.T) {
 	for name, fail := range map[string]func(context.Context) (*http.Response, error){
 		"503": func(context.Context) (*http.Response, error) { return reply(503, strings.NewReader("down")), nil },
 		"503 with Retry-After": func(context.Context) (*http.Response, error) {
