@@ -14,7 +14,7 @@ import (
 
 // What a Transport in the attempt that has lost a race comes to later is nothing
 // to the Report, which the caller may be reading by then.
-func TestHedgeLoserSaysNothing(t *testing.T) {
+func TestHedgeLoserIsNotReported(t *testing.T) {
 	const answer = `{"usage":{"prompt_tokens":1,"completion_tokens":1}}`
 	for _, tt := range []*struct {
 		name  string

@@ -206,7 +206,7 @@ func TestHedgeReport(t *testing.T) {
 
 // Where answers come at once, a hedge that is denied is not tried again at once
 // too: time would stand still.
-func TestHedgeOfInstantAnswers(t *testing.T) {
+func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(&paced{times: append(make([]time.Duration, 110), time.Second)})
 		tr.Retry.Hedge = true
@@ -227,7 +227,7 @@ func TestHedgeOfInstantAnswers(t *testing.T) {
 }
 
 // A body that cannot be had for the hedge costs it nothing.
-func TestHedgeWithoutABody(t *testing.T) {
+func TestHedgeWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(3 * time.Second)}
 		tr := snubber.New(base)
@@ -253,7 +253,7 @@ func TestHedgeWithoutABody(t *testing.T) {
 }
 
 // A panic in GetBody, before a retry or a hedge is sent, costs nobody a place.
-func TestPanicInGetBody(t *testing.T) {
+func TestHedgeGetBodyPanics(t *testing.T) {
 	for _, hedging := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			base := &paced{times: warmed(time.Minute), fails: map[int]int{}}
@@ -291,7 +291,7 @@ func TestPanicInGetBody(t *testing.T) {
 }
 
 // There is no hedge where it could do harm or is not paid for.
-func TestNoHedge(t *testing.T) {
+func TestHedgeNotSent(t *testing.T) {
 	slow := []time.Duration{time.Minute, time.Second}
 	for _, tt := range []struct {
 		name string
@@ -383,7 +383,7 @@ func TestNoHedge(t *testing.T) {
 }
 
 // What stands in a hedge's way costs it nothing, and when that is gone it is sent.
-func TestHedgeAfterAll(t *testing.T) {
+func TestHedgeSentLater(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		set  func(t *testing.T, tr *snubber.Transport, req *http.Request) // of what ends nine seconds later
@@ -445,7 +445,7 @@ func TestHedgeAfterAll(t *testing.T) {
 
 // An attempt that was refused, or given up by others than the caller, is no answer:
 // the other's is waited for.
-func TestHedgeIsNoAnswer(t *testing.T) {
+func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 	for _, err := range []error{&snubber.RejectedError{Err: snubber.ErrLimited}, context.Canceled} {
 		synctest.Test(t, func(t *testing.T) {
 			base := &paced{times: warmed(5 * time.Second)}
@@ -475,7 +475,7 @@ func TestHedgeIsNoAnswer(t *testing.T) {
 }
 
 // A request without a body can be sent twice.
-func TestHedgeOfNoBody(t *testing.T) {
+func TestHedgeOfRequestWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(time.Minute, time.Second)}
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Hedge: true}}
@@ -492,7 +492,7 @@ func TestHedgeOfNoBody(t *testing.T) {
 
 // How soon answers begin is learned from answers, from those of streams for streams
 // and from those of whole answers for these; and a retry is not hedged.
-func TestHedgeKnowsThePace(t *testing.T) {
+func TestHedgeLearnsLatency(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		before func(t *testing.T, tr *snubber.Transport, base *paced)
@@ -546,7 +546,7 @@ func TestHedgeKnowsThePace(t *testing.T) {
 }
 
 // Calls that need no hedge save up ten of them, and no more.
-func TestHedgesSavedUp(t *testing.T) {
+func TestHedgeBudgetIsCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
 		tr := snubber.New(base)
@@ -564,7 +564,7 @@ func TestHedgesSavedUp(t *testing.T) {
 }
 
 // A call earns its part of a hedge once, however often it is sent again.
-func TestHedgesEarnedByCalls(t *testing.T) {
+func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 100), []time.Duration{time.Minute}), fails: map[int]int{}}
 		for i := range 100 { // 25 calls with three failures each
@@ -586,7 +586,7 @@ func TestHedgesEarnedByCalls(t *testing.T) {
 
 // A hedge that is denied is not asked for again and again while the answer does not
 // come: in an outage every call would do that.
-func TestHedgeDeniedForLong(t *testing.T) {
+func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(9 * time.Minute)}
 		tr := snubber.New(base)

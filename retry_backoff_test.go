@@ -37,7 +37,7 @@ func fails(n int, st step) []step {
 
 // Each step of the backoff is half fixed and half random, doubles, and is
 // capped, twice as long where a server said that it is overloaded.
-func TestBackoffSteps(t *testing.T) {
+func TestRetryBackoffSteps(t *testing.T) {
 	const ms = time.Millisecond
 	sequence := func(b, limit time.Duration, n int) (bs []time.Duration) {
 		for range n {
@@ -105,7 +105,7 @@ func TestBackoffSteps(t *testing.T) {
 
 // A server's wait is a floor with the jitter behind it, and a shorter one than
 // our own step changes nothing.
-func TestRetryAfterIsAFloor(t *testing.T) {
+func TestRetryAfterIsMinimum(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
 		name     string
@@ -157,7 +157,7 @@ func TestRetryAfterIsAFloor(t *testing.T) {
 
 // A wait that does not fit MaxWait or the deadline is not begun, and the
 // response is there at once, as it came.
-func TestUnfitWaitReturnsTheResponse(t *testing.T) {
+func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		after    string

@@ -30,7 +30,7 @@ func spend(t *testing.T, tr *snubber.Transport, req *http.Request) int {
 
 // A total outage costs ten retries over all calls together, and then each call
 // returns its first response without any wait.
-func TestOutageCostsTenRetries(t *testing.T) {
+func TestBudgetOutageCostsTenRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
 		for i, want := range []int{4, 4, 4, 2, 1, 1, 1} {
@@ -106,7 +106,7 @@ func TestBudgetRules(t *testing.T) {
 }
 
 // A deposit comes with a call's first attempt, when its body has ended.
-func TestDeposit(t *testing.T) {
+func TestBudgetDeposit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{status: 500},
 			step{}, step{status: 500}, step{}, step{status: 500}, step{status: 500}, step{status: 500})
@@ -219,7 +219,7 @@ func TestBudgetKeys(t *testing.T) {
 }
 
 // Two Retries with one Budget share it, two without share nothing.
-func TestSharedBudget(t *testing.T) {
+func TestBudgetShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := still(1, 0)
 		one := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: shared}}

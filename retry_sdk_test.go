@@ -16,7 +16,7 @@ import (
 
 // x-should-retry from a server wins over the status, but no word of a server
 // makes a hopeless request hopeful.
-func TestShouldRetryIsObeyed(t *testing.T) {
+func TestRetryObeysShouldRetry(t *testing.T) {
 	yes, no := hdr("X-Should-Retry", "true"), hdr("X-Should-Retry", "false")
 	const quota = `{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":"You exceeded your current quota"}}`
 	const long = `{"error":{"code":"context_length_exceeded","type":"invalid_request_error","message":"too long"}}`
@@ -62,7 +62,7 @@ func TestShouldRetryIsObeyed(t *testing.T) {
 
 // A Stainless client's final failure says not to try again, where Retry had
 // the verdict, and nobody else's response is touched.
-func TestFinalFailureIsStamped(t *testing.T) {
+func TestRetryMarksFinalFailureForSDK(t *testing.T) {
 	stainless := []string{"X-Stainless-Lang", "go"}
 	const files = "https://api.example.com/v1/files"
 	down := step{status: 500}
@@ -124,7 +124,7 @@ func TestFinalFailureIsStamped(t *testing.T) {
 }
 
 // A request that is itself an SDK's retry gets one attempt.
-func TestSDKsOwnRetryGetsOneAttempt(t *testing.T) {
+func TestRetrySDKRetryGetsOneAttempt(t *testing.T) {
 	for _, tt := range []struct {
 		name, value string
 		want        int
@@ -170,7 +170,7 @@ func (e http2Error) As(target any) bool {
 }
 
 // What is not safe to repeat is repeated only where it certainly was not done.
-func TestRepeatsOnlyWhatMayBeRepeated(t *testing.T) {
+func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 	const (
 		root   = "https://api.example.com"
 		stored = `{"model":"m","input":"hi","background":true}`
@@ -273,7 +273,7 @@ func TestRepeatsOnlyWhatMayBeRepeated(t *testing.T) {
 }
 
 // Nor is an SDK's retry sent back to the queue: one attempt is one.
-func TestSDKsOwnRetryIsNotReadmitted(t *testing.T) {
+func TestRetrySDKRetryIsNotRequeued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")}, step{})
 		start := time.Now()

@@ -13,7 +13,7 @@ import (
 )
 
 // MaxAttempts counts the first attempt.
-func TestMaxAttempts(t *testing.T) {
+func TestRetryMaxAttempts(t *testing.T) {
 	for n, want := range map[int]int{0: 4, 1: 1, 2: 2, 7: 7} {
 		synctest.Test(t, func(t *testing.T) {
 			base := play(step{status: 500})
@@ -30,7 +30,7 @@ func TestMaxAttempts(t *testing.T) {
 }
 
 // A negative MaxAttempts goes on until the deadline, and never past it.
-func TestUnboundedAttemptsEndWithTheDeadline(t *testing.T) {
+func TestRetryUnboundedEndsWithDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -52,7 +52,7 @@ func TestUnboundedAttemptsEndWithTheDeadline(t *testing.T) {
 }
 
 // An attempt that our own timer ended is followed by one more at most.
-func TestTimedOutIsRepeatedOnce(t *testing.T) {
+func TestRetryTimedOutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Hour})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Timeout: &snubber.Timeout{Headers: time.Second}}
@@ -128,7 +128,7 @@ func TestRetryIf(t *testing.T) {
 
 // Cancelling in the middle of a backoff returns at once, with the caller's own
 // error and not the response.
-func TestCancelDuringBackoff(t *testing.T) {
+func TestRetryCancelDuringBackoff(t *testing.T) {
 	for _, sdk := range []string{"X-Other", "X-Stainless-Lang"} {
 		synctest.Test(t, func(t *testing.T) {
 			base := play(step{status: 503, header: hdr("Retry-After", "30")}, step{})
@@ -153,7 +153,7 @@ func TestCancelDuringBackoff(t *testing.T) {
 }
 
 // A call whose context is done starts no attempt.
-func TestDoneContextStartsNothing(t *testing.T) {
+func TestRetryDoneContextStartsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
 		ctx, cancel := context.WithCancel(context.Background())
@@ -179,7 +179,7 @@ func TestDoneContextStartsNothing(t *testing.T) {
 }
 
 // With Retry alone a 429 is an attempt like any other failure.
-func TestRateLimitedIsAnAttemptWithoutLimiter(t *testing.T) {
+func TestRetry429WithoutLimiterIsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")})
 		ctx, report := snubber.WithReport(context.Background())
@@ -196,7 +196,7 @@ func TestRateLimitedIsAnAttemptWithoutLimiter(t *testing.T) {
 
 // With Limiter a 429 is a deferred admission: it costs no attempt and no
 // budget, eight times, and not before the server's time.
-func TestRateLimitedIsReadmitted(t *testing.T) {
+func TestRetry429IsRequeued(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		limits int // 429s before the answer
@@ -236,7 +236,7 @@ func TestRateLimitedIsReadmitted(t *testing.T) {
 }
 
 // A Limiter without Retry gates the key and returns the 429.
-func TestLimiterAloneReturnsTheResponse(t *testing.T) {
+func TestLimiter429WithoutRetryReturnsResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "10"), body: "slow down"}, step{})
 		tr := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
@@ -260,7 +260,7 @@ func TestLimiterAloneReturnsTheResponse(t *testing.T) {
 
 // A call that had an attempt waits for an open circuit, which costs neither
 // attempt nor budget.
-func TestOpenCircuitDefersACallUnderWay(t *testing.T) {
+func TestRetryWaitsForOpenCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{})
 		ctx, report := snubber.WithReport(context.Background())
