@@ -38,7 +38,7 @@ func (r *teller) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // In order, by weight, by readiness, and by the earliest time.
-func TestSpread(t *testing.T) {
+func TestBalancer(t *testing.T) {
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
 	open := func(after time.Duration) error {
 		return &snubber.RejectedError{Err: snubber.ErrOpen, RetryAfter: after}
@@ -92,7 +92,7 @@ func TestSpread(t *testing.T) {
 }
 
 // Behind the one whose turn it is the others keep their order.
-func TestSpreadOrder(t *testing.T) {
+func TestBalancerKeepsOrder(t *testing.T) {
 	var order []int
 	s := &snubber.Spread{}
 	for i := range 3 {
@@ -109,7 +109,7 @@ func TestSpreadOrder(t *testing.T) {
 }
 
 // A Spread says when it is ready itself, and hands a body on that exists once.
-func TestSpreadReady(t *testing.T) {
+func TestBalancerReady(t *testing.T) {
 	for _, s := range []*snubber.Spread{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
 		if _, err := s.Ready(&http.Request{}); err == nil {
 			t.Error("a request without a URL is ready")
@@ -160,7 +160,7 @@ func TestSpreadReady(t *testing.T) {
 
 // To an SDK that repeats errors the refusal of all routes is a response, and
 // the Transports inside do not answer in its place.
-func TestSpreadRefusesInTheSDKsWords(t *testing.T) {
+func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 	stack := snubber.New(play())
 	stack.Breaker.Open("https://a.example.com m")
 	stack.Breaker.Open("https://b.example.com m")
@@ -190,7 +190,7 @@ func keys(rt http.RoundTripper, n int) *snubber.Spread {
 }
 
 // A limit that one key meets is no reason to wait while another key is free.
-func TestSpreadDoesNotWaitForALimit(t *testing.T) {
+func TestBalancerTakesKeyWithQuota(t *testing.T) {
 	for _, failure := range []step{
 		{status: 429, header: hdr("Retry-After", "20")},
 		{status: 429, body: `{"error":{"code":"insufficient_quota"}}`},
@@ -236,7 +236,7 @@ func TestSpreadDoesNotWaitForALimit(t *testing.T) {
 }
 
 // Two keys of 300 a minute are one of 600.
-func TestSpreadIsALargerQuota(t *testing.T) {
+func TestBalancerAddsQuotas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		providers := map[string]*snubbertest.Provider{}
 		for i := range 2 {
@@ -283,7 +283,7 @@ func TestSpreadIsALargerQuota(t *testing.T) {
 
 // While the primary is dead for a minute no call is lost, and it gets little
 // more than those it was working on.
-func TestFallbackThroughAnOutage(t *testing.T) {
+func TestFallbackOutageLosesNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []snubbertest.Kind{snubbertest.Outage, snubbertest.ServerError} {
 			first, second := &snubbertest.Provider{Latency: time.Second}, &snubbertest.Provider{Latency: time.Second}
@@ -325,7 +325,7 @@ func TestFallbackThroughAnOutage(t *testing.T) {
 }
 
 // The circuit's Ready is that of the route which then answers.
-func TestReadyThroughAFallback(t *testing.T) {
+func TestReadyOfFallback(t *testing.T) {
 	tr := snubber.New(play())
 	tr.Breaker.Open("https://api.example.com m")
 	soon := time.Now().Add(time.Second)
@@ -337,7 +337,7 @@ func TestReadyThroughAFallback(t *testing.T) {
 }
 
 // A route that has the layers around it is ready when they are, for where it goes.
-func TestReadyThroughAReroute(t *testing.T) {
+func TestReadyOfReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{}))
 		tr.Limiter.RequestsPerMinute = 1
@@ -378,7 +378,7 @@ func ExampleSpread() {
 
 // One revoked key of several fails none of the calls, and hides nothing of what
 // ails the others.
-func TestSpreadOverARevokedKey(t *testing.T) {
+func TestBalancerRevokedKey(t *testing.T) {
 	for _, tt := range []struct {
 		revoked step
 		others  step
@@ -420,7 +420,7 @@ func TestSpreadOverARevokedKey(t *testing.T) {
 
 // The routes of a Spread all answer the same, so a cache keeps the answer of
 // whichever it was.
-func TestSpreadIsCached(t *testing.T) {
+func TestBalancerIsCached(t *testing.T) {
 	base := play(step{header: hdr("Content-Type", "application/json"), body: "{}"})
 	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Spread{Routes: []snubber.Route{
 		{Transport: play(step{status: 429})}, {Transport: base},

@@ -90,7 +90,7 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 
 // A route that is open costs no call and no time, one that is gated comes after
 // those that are not, and none begins to wait that cannot be in time.
-func TestFallbackPassesOver(t *testing.T) {
+func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 	setup := func() (tr *snubber.Transport, hosts *[]string, b, c *snubber.Transport) {
 		hosts = new([]string)
 		base := wire(func(req *http.Request) (*http.Response, error) {
@@ -163,7 +163,7 @@ func TestFallbackPassesOver(t *testing.T) {
 }
 
 // So is one of the layers around it, whose queue for where it goes is another one.
-func TestFallbackPassesOverItsLayers(t *testing.T) {
+func TestFallbackSkipsUnreadyReroutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := ""
 		tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {

@@ -80,7 +80,7 @@ func TestFallback(t *testing.T) {
 
 // An open circuit sends a call to the route at once, also one that had an
 // attempt, and what may have been carried out is not sent twice.
-func TestFallbackAtOnce(t *testing.T) {
+func TestFallbackOpenCircuitAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		primary, second := failing(snubbertest.ServerError), &snubbertest.Provider{}
 		rt := snubber.New(primary)
@@ -201,14 +201,14 @@ func TestFallbackAttemptEvents(t *testing.T) {
 }
 
 // Stale refuses a request without a URL, and does not panic.
-func TestStaleWithoutAURL(t *testing.T) {
+func TestStaleWithoutURL(t *testing.T) {
 	if _, err := snubber.Stale.RoundTrip(&http.Request{}); err == nil {
 		t.Error("no error")
 	}
 }
 
 // A Route without a Transport is not found out by a panic in an outage.
-func TestRouteWithoutATransport(t *testing.T) {
+func TestRouteWithoutTransport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{When: func(*http.Request, snubber.Outcome) bool {
 		return true
@@ -251,7 +251,7 @@ func ExampleFallback() {
 
 // A route's own wrong key or missing model is no end of the way; the caller's
 // own is, and so is what is wrong with the request.
-func TestMisdirectedRoute(t *testing.T) {
+func TestFallbackMisconfiguredRoute(t *testing.T) {
 	const longer, denied, missing, bad = "longer", "denied", "missing", "bad"
 	steps := map[string]step{
 		"500":   {status: 500},
@@ -306,7 +306,7 @@ func TestMisdirectedRoute(t *testing.T) {
 }
 
 // Under a Retry the way is that of the attempt whose answer it is.
-func TestHopsOfTheLastAttempt(t *testing.T) {
+func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []string{"Fallback", "under a Cache", "Spread"} {
 			own, other := play(step{status: 500}, step{}), play(step{status: 500})
@@ -332,7 +332,7 @@ func TestHopsOfTheLastAttempt(t *testing.T) {
 }
 
 // Nothing is sent for a caller who has left, though nobody has noticed yet.
-func TestFallbackAfterTheCallersEnd(t *testing.T) {
+func TestFallbackAfterCallerLeft(t *testing.T) {
 	ctx, other := &tardy{t.Context(), make(chan struct{})}, play(step{})
 	tr := &snubber.Transport{
 		Base:     wire(func(*http.Request) (*http.Response, error) { close(ctx.ended); return reply(503, http.NoBody), nil }),
@@ -344,7 +344,7 @@ func TestFallbackAfterTheCallersEnd(t *testing.T) {
 }
 
 // What failed on the way is closed, also where it would never end.
-func TestFallbackClosesWhatFailed(t *testing.T) {
+func TestFallbackClosesFailedResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var flows []*flow
 		endless := func(status int, kind, text string) http.RoundTripper {

@@ -62,7 +62,7 @@ func TestReply(t *testing.T) {
 }
 
 // A body that never comes holds nobody for longer than the caller waits.
-func TestReplyEndsWithTheContext(t *testing.T) {
+func TestReplyEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body, w := io.Pipe()
 		defer w.Close()
@@ -79,7 +79,7 @@ func TestReplyEndsWithTheContext(t *testing.T) {
 }
 
 // As the last route it is an answer like any other: the stream is whole.
-func TestReplyIsTheLastRoute(t *testing.T) {
+func TestReplyAsLastRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{status: 500}))
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{

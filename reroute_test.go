@@ -152,7 +152,7 @@ func TestRerouteHost(t *testing.T) {
 // Another origin's answer does nothing to the first one: the client would follow
 // a redirect with the credentials of the request that it knows, and keep cookies
 // for the host that it knows.
-func TestRerouteAnswers(t *testing.T) {
+func TestRerouteResponse(t *testing.T) {
 	const other, same = "https://other.example/v1", "https://api.example.com/other/v1"
 	for _, tt := range []struct {
 		url, location string
@@ -193,7 +193,7 @@ func TestRerouteAnswers(t *testing.T) {
 
 // The Transport around the routes alone decides about the last words of a stream
 // that breaks off, and says them once.
-func TestRoutesAndStreamErrors(t *testing.T) {
+func TestRerouteStreamErrors(t *testing.T) {
 	const line = `{"model":"m","message":{"role":"assistant","content":"a"},"done":false}` + "\n"
 	cut := wire(func(req *http.Request) (*http.Response, error) {
 		return reply(200, strings.NewReader(line), "Content-Type", "application/x-ndjson"), nil
@@ -276,7 +276,7 @@ func (c *closing) Close() error {
 
 // A route without a Transport has the layers of the Transport around it, with
 // state of its own: the first one's open circuit says nothing about it.
-func TestRerouteUsesTheLayers(t *testing.T) {
+func TestRerouteUsesLayers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := wire(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Host == "api.example.com" {
@@ -346,7 +346,7 @@ func TestRouteToItself(t *testing.T) {
 }
 
 // As the Base of a Transport it has no layers around it, and sends by itself.
-func TestRerouteAsABase(t *testing.T) {
+func TestRerouteAsBase(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
 	defer srv.Close()
 	res, err := (&snubber.Transport{Base: snubber.Reroute{URL: srv.URL + "/v9"}}).RoundTrip(chat(t))
@@ -383,7 +383,7 @@ func TestRoutesToEachOther(t *testing.T) {
 
 // A body that cannot be read to change its model is the caller's failure and not
 // the service's.
-func TestRerouteOfABodyThatFails(t *testing.T) {
+func TestRerouteBodyFails(t *testing.T) {
 	gone := errors.New("the file is gone")
 	for _, length := range []int64{-1, int64(len(chatBody))} { // recorded, or had again
 		tr := snubber.New(snubber.Reroute{Model: "n", Transport: play()})
@@ -401,7 +401,7 @@ func TestRerouteOfABodyThatFails(t *testing.T) {
 }
 
 // A body that exists once reaches the route from the recording, whole.
-func TestRerouteOfABodyThatExistsOnce(t *testing.T) {
+func TestRerouteBodyWithoutGetBody(t *testing.T) {
 	for _, length := range []int64{-1, int64(len(chatBody))} {
 		second := &seen{}
 		tr := &snubber.Transport{Base: play(step{status: 503, header: hdr("Retry-After", "9")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "longer", Transport: second}}}}}
@@ -418,7 +418,7 @@ func TestRerouteOfABodyThatExistsOnce(t *testing.T) {
 }
 
 // A body that hangs is given up with the caller's context.
-func TestRerouteEndsWithTheContext(t *testing.T) {
+func TestRerouteEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		pr, _ := io.Pipe()
