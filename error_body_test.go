@@ -16,7 +16,7 @@ import (
 
 // When attempts run out the last response comes back as it was, and the
 // earlier bodies were closed before any wait began.
-func TestLastResponseIsReturned(t *testing.T) {
+func TestErrorBodyOfLastResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 200<<10)
 		base := play(
@@ -57,7 +57,7 @@ func TestLastResponseIsReturned(t *testing.T) {
 }
 
 // Whatever refuses the next attempt hands back the response of the last one.
-func TestHeldResponseIsHandedBack(t *testing.T) {
+func TestErrorBodyReturnedOnRefusal(t *testing.T) {
 	const long = 200 << 10
 	for _, tt := range []struct {
 		name     string
@@ -155,7 +155,7 @@ func (boundless) Read(p []byte) (int, error) {
 
 // An error body delays the next attempt by a second at most and is read to
 // 64 KiB at most, whatever the server does with it.
-func TestHostileErrorBodies(t *testing.T) {
+func TestErrorBodyOfHostileServer(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		stream func() io.ReadCloser
@@ -228,7 +228,7 @@ func (panicsLate) Close() error             { return nil }
 
 // What a base panics with while an error body is read ahead is for whoever reads
 // it to recover.
-func TestHeldBodyPanics(t *testing.T) {
+func TestErrorBodyPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
 		res, err := tr.RoundTrip(chat(t))
@@ -256,7 +256,7 @@ type brokenReader struct{ err error }
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
 
 // A body that broke off is handed back with its error, as far as it came.
-func TestHeldBrokenBodyIsHandedBack(t *testing.T) {
+func TestErrorBodyThatBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))
 		base := play(step{status: 500, stream: stream, header: hdr("Content-Length", "1000")}, step{})

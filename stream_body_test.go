@@ -28,7 +28,7 @@ func take(t testing.TB, body io.Reader) string {
 // A stream of a known kind that ends before its terminal event ends in
 // io.ErrUnexpectedEOF and counts as a failure. What is not known, and what the
 // caller had encoded, ends as it ends.
-func TestBodyTruncated(t *testing.T) {
+func TestStreamTruncated(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, body string
 		header          []string
@@ -84,7 +84,7 @@ func TestBodyTruncated(t *testing.T) {
 // A document that ends before it is whole is a failure at any length. Where it is
 // a stream itself it ends in an error, for what came of it has been used; else as it
 // came, for no parser takes half of one.
-func TestBodyHalfADocument(t *testing.T) {
+func TestStreamTruncatedDocument(t *testing.T) {
 	const first = `[{"candidates":[{"content":{"parts":[{"text":"Hel"}]}}]}`
 	long := `{"choices":[{"message":{"content":"` + strings.Repeat("x", 100_000)
 	for _, tt := range []struct {
@@ -128,7 +128,7 @@ func TestBodyHalfADocument(t *testing.T) {
 // An error event in the middle of a stream is the verdict, whether the caller
 // reads to the end or closes as soon as it has seen it; the bytes pass
 // unchanged.
-func TestBodyErrorEvent(t *testing.T) {
+func TestStreamErrorEventIsVerdict(t *testing.T) {
 	const (
 		overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
 		limited    = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow\"}}\n\n"
@@ -195,7 +195,7 @@ func (r *reads) Read(p []byte) (int, error) {
 
 // Read boundaries are the server's own: nothing is joined, split or held back,
 // and bytes that come together with the end or an error come together with it.
-func TestBodyReadBoundaries(t *testing.T) {
+func TestStreamBodyReadBoundaries(t *testing.T) {
 	want := []read{{text: "data: {"}, {}, {text: "\"choices\":[]}\n"}, {text: "\n"}, {text: deltaEvent + doneEvent[:3]}, {text: doneEvent[3:], err: io.EOF}}
 	for _, stack := range []*snubber.Transport{{}, snubber.New(nil)} {
 		stack.Base = wire(func(*http.Request) (*http.Response, error) {
@@ -216,7 +216,7 @@ func TestBodyReadBoundaries(t *testing.T) {
 }
 
 // The error of a body is the base's own, also to errors.Is.
-func TestBodyError(t *testing.T) {
+func TestStreamBodyError(t *testing.T) {
 	cause := errors.New("cut")
 	tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
 		return reply(200, &reads{[]read{{text: "ab", err: cause}}, io.NopCloser(nil)}), nil
@@ -235,7 +235,7 @@ func TestBodyError(t *testing.T) {
 }
 
 // A closed body closes the base's, once or more, and gives nothing any more.
-func TestBodyClose(t *testing.T) {
+func TestStreamBodyClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := newFlow(chunk{text: "abc"}, chunk{text: "def"})
 		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body), nil }))
@@ -260,7 +260,7 @@ func TestBodyClose(t *testing.T) {
 
 // After Close nothing of the answer comes any more, held or not, and no clean end,
 // whatever the base's body gives.
-func TestBodyReadAfterClose(t *testing.T) {
+func TestStreamBodyReadAfterClose(t *testing.T) {
 	for _, req := range []*http.Request{streamReq(t), newReq(t, "GET", "https://api.example.com/x", "")} {
 		tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
 			return reply(200, strings.NewReader(deltaEvent+doneEvent), "Content-Type", "text/event-stream"), nil
@@ -278,7 +278,7 @@ func TestBodyReadAfterClose(t *testing.T) {
 
 // A body that the caller closes early counts for what was seen of it: content
 // has proved the service alive, and a preamble too long to hold has not.
-func TestBodyClosedEarly(t *testing.T) {
+func TestStreamBodyClosedEarly(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		base wire
@@ -321,7 +321,7 @@ func (s *socket) Write(p []byte) (int, error) { return s.sent.Write(p) }
 
 // The body of a 101 response can be written to, and is not looked into: what
 // looks like a broken stream there is none.
-func TestBodyUpgrade(t *testing.T) {
+func TestStreamBodyUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{flow: newFlow(chunk{text: deltaEvent})}
 		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
@@ -349,7 +349,7 @@ func TestBodyUpgrade(t *testing.T) {
 
 // Responses without a body keep what they say of its length, end cleanly and
 // hold nothing.
-func TestBodyNone(t *testing.T) {
+func TestStreamBodyNone(t *testing.T) {
 	for _, tt := range []struct {
 		method string
 		status int
@@ -416,7 +416,7 @@ func (b leaver) Close() error             { return nil }
 
 // Whatever word the base has for it, the end of the caller's context is that, and
 // nothing against the service.
-func TestBodyErrorOfTheCallersEnd(t *testing.T) {
+func TestStreamBodyErrorOfCallersEnd(t *testing.T) {
 	ctx, cause := &tardy{t.Context(), make(chan struct{})}, errors.New("stream closed")
 	tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
 		return reply(200, leaver{ctx, cause}), nil
@@ -436,7 +436,7 @@ func TestBodyErrorOfTheCallersEnd(t *testing.T) {
 
 // What can only be taken for complete, or is called a failure, is not kept for
 // others.
-func TestBodyKeptWhole(t *testing.T) {
+func TestStreamBodyCachedOnlyIfComplete(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
 		class      snubber.Class

@@ -166,7 +166,7 @@ func TestStreamErrorsDefault(t *testing.T) {
 
 // So does a stream that broke off before its content, or in one Read with it, and
 // was put aside for a repeat that did not take place.
-func TestStreamErrorsPutAside(t *testing.T) {
+func TestStreamErrorsAfterRefusedRetry(t *testing.T) {
 	const begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"
 	for _, piece := range []chunk{{text: begun}, {text: strings.Replace(begun, "\"\"", "\"x\"", 1), err: io.ErrUnexpectedEOF}} {
 		synctest.Test(t, func(t *testing.T) { streamErrorsPutAside(t, piece) })
@@ -240,7 +240,7 @@ func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 
 // Bytes that come in one Read with the error stand before the event, and that before
 // the error.
-func TestStreamErrorsBehindTheLastBytes(t *testing.T) {
+func TestStreamErrorsAfterLastBytes(t *testing.T) {
 	tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}
 	res, err := tr.RoundTrip(streamReq(t))
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 
 // What goes wrong with an answer before its first content is repeated like any
 // other failure, and the caller sees nothing but the answer after it.
-func TestOpeningFailureIsRepeated(t *testing.T) {
+func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 	const (
 		sseType  = "text/event-stream"
 		jsonType = "application/json"
@@ -112,7 +112,7 @@ func TestOpeningFailureIsRepeated(t *testing.T) {
 
 // The response is there with the first content and not later, and what was read
 // by then comes at once, in the pieces in which it came.
-func TestOpeningEndsAtContent(t *testing.T) {
+func TestStreamFirstEventReturnsResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, body, kind string
 		chunks                []chunk
@@ -173,7 +173,7 @@ func TestOpeningEndsAtContent(t *testing.T) {
 // When nothing helps, the caller gets the failure as it came: the event in the
 // stream, or the beginning and an error; also where it was put aside for a wait
 // that did not take place.
-func TestOpeningFailureIsHandedBack(t *testing.T) {
+func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 	page := "<html>" + strings.Repeat("x", 100) + "</html>"
 	for _, tt := range []struct {
 		name, url, kind, body string
@@ -248,7 +248,7 @@ func TestOpeningFailureIsHandedBack(t *testing.T) {
 
 // The caller's end ends the waiting for the opening at its moment, and so does a
 // timer; neither leaves anything behind.
-func TestOpeningEnded(t *testing.T) {
+func TestStreamFirstEventWaitEnds(t *testing.T) {
 	for _, kind := range []string{"text/event-stream", "application/json"} {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -313,7 +313,7 @@ func (panicReader) Read([]byte) (int, error) { panic("base") }
 
 // A stream that never comes to its content is not held for ever: beyond 64 KiB,
 // and beyond some thousand Reads, it is the caller's.
-func TestOpeningIsBounded(t *testing.T) {
+func TestStreamFirstEventIsBounded(t *testing.T) {
 	for name, body := range map[string]io.Reader{
 		"pings":         &again{text: pingEvent},
 		"one line":      &again{text: ": and so on "},
@@ -363,7 +363,7 @@ func (a *again) Read(p []byte) (int, error) {
 
 // The hook is asked once, at the opening's end, and sees what is held. Its own
 // question to Classify has the answer that there would be without it.
-func TestOpeningClassify(t *testing.T) {
+func TestStreamFirstEventClassify(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, kind string
 		chunks          []chunk
@@ -415,7 +415,7 @@ func TestOpeningClassify(t *testing.T) {
 
 // A limit that is only told inside the stream is one for everybody: the call goes
 // back to its queue, and the key is gated.
-func TestOpeningRateLimited(t *testing.T) {
+func TestStreamFirstEventRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limited = "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Please try again in 9.9s.\"}}\n\n"
 		base := play(
@@ -442,7 +442,7 @@ func TestOpeningRateLimited(t *testing.T) {
 
 // Transports inside one another hold the opening once each, and the outer one has
 // the pieces as the inner one had them.
-func TestOpeningNested(t *testing.T) {
+func TestStreamFirstEventNested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(
 			step{header: hdr("Content-Type", "text/event-stream"), body: overloadedEvent},
@@ -467,7 +467,7 @@ func TestOpeningNested(t *testing.T) {
 
 // A reader who closes within the opening has not read the answer, whose end the
 // opening holds: what it has read is not kept for others.
-func TestOpeningClosedWithin(t *testing.T) {
+func TestStreamFirstEventClosedWithin(t *testing.T) {
 	base := play(step{do: func(*http.Request) (*http.Response, error) {
 		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
 	}})
@@ -490,7 +490,7 @@ func TestOpeningClosedWithin(t *testing.T) {
 
 // That an answer ends within its opening is known before its bytes have been read.
 // It is stored once, when all of them have.
-func TestOpeningStoredOnce(t *testing.T) {
+func TestStreamFirstEventStoredOnce(t *testing.T) {
 	var puts atomic.Int32
 	store := &recorder{put: func(context.Context) error { puts.Add(1); return nil }}
 	base := play(step{do: func(*http.Request) (*http.Response, error) {
@@ -508,7 +508,7 @@ func TestOpeningStoredOnce(t *testing.T) {
 }
 
 // What breaks after the terminal event breaks nothing.
-func TestOpeningWholeBeforeTheError(t *testing.T) {
+func TestStreamFirstEventErrorAfterEnd(t *testing.T) {
 	base := play(step{do: sse(chunk{text: deltaEvent + doneEvent, err: syscall.ECONNRESET})})
 	tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}}
 	res, err := tr.RoundTrip(streamReq(t))

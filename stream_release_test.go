@@ -24,7 +24,7 @@ func inFlight(t testing.TB, l *snubber.Limiter) int {
 
 // The terminal event of a stream gives the permit back, although neither EOF
 // nor Close have come, and what comes after it passes as before.
-func TestBodyTerminalEventReleases(t *testing.T) {
+func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const after = ": bye\n\n"
 		tr := &snubber.Transport{
@@ -65,7 +65,7 @@ func TestBodyTerminalEventReleases(t *testing.T) {
 
 // Whatever ends a body gives the permit back at that moment: its end, its
 // error, Close, the end of the caller's context.
-func TestBodyEndReleases(t *testing.T) {
+func TestStreamReleaseAtEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		end  chunk
@@ -120,7 +120,7 @@ func TestBodyEndReleases(t *testing.T) {
 // A body that nobody reads gives its permit back after the idle time, two
 // minutes where there is none, and can be read all the same. The time runs
 // from the last Read, and not while a Read waits.
-func TestBodyUnreadReleases(t *testing.T) {
+func TestStreamReleaseUnread(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		timeout *snubber.Timeout

@@ -16,7 +16,7 @@ import (
 // Over real connections, whatever carries the stream: an overload before the first
 // content is not seen, each event is there before the next one is sent, and a cut
 // is an error.
-func TestStreamOverTheWire(t *testing.T) {
+func TestStreamOverSockets(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		http2, zip   bool

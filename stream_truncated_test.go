@@ -156,7 +156,7 @@ func (*chopped) Close() error { return nil }
 // A stream that is cut at any byte and delivered in pieces of any size reaches the
 // caller as exactly what came and an error, or as another whole answer: it is never
 // short in silence. Nothing of it is cached, and nothing held.
-func TestStreamCutAnywhere(t *testing.T) {
+func TestStreamTruncatedAnywhere(t *testing.T) {
 	t.Parallel() // all in bubbles, as the other long ones
 	const good = deltaEvent + doneEvent
 	sizes := []int{1, 2, 3, 7, 64} // of the pieces, in turn; and all in one
