@@ -16,7 +16,7 @@ import (
 
 // The attempt's context lives until the body has ended, and not longer. What
 // is derived from it ends with it.
-func TestAttemptContext(t *testing.T) {
+func TestAttemptContextEndsWithBody(t *testing.T) {
 	type name struct{}
 	for how, end := range map[string]func(*http.Response, func()){
 		"EOF":     func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) },
@@ -80,7 +80,7 @@ func TestAttemptContext(t *testing.T) {
 
 // After its body a call leaves nothing behind: no timer that fires, no verdict
 // that changes, no goroutine (which would keep the bubble from ending).
-func TestTimeoutLeavesNothing(t *testing.T) {
+func TestTimeoutLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var events []snubber.Event
@@ -137,7 +137,7 @@ func (h *hooked) AfterFunc(f func()) func() bool {
 
 // A context that outlives its calls, a server's or a program's own, does not
 // remember them.
-func TestCallerContextForgets(t *testing.T) {
+func TestAttemptContextForgetsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, cancel := context.WithCancel(t.Context())
 		defer cancel()

@@ -23,7 +23,7 @@ func (e endsBetween) Value(k any) any {
 // A context derived from an attempt that ends in the same moment ends too. The
 // context package holds a lock of the new context when it asks for AfterFunc,
 // so that calling the function in place would wait for itself.
-func TestAttemptEndsWhileDerived(t *testing.T) {
+func TestAttemptContextEndsWhileDerived(t *testing.T) {
 	req, err := http.NewRequest("GET", "http://x.test/", nil)
 	if err != nil {
 		t.Fatal(err)

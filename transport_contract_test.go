@@ -10,7 +10,7 @@ import (
 
 // TestContract runs the RoundTripper contract on each layer alone, on all of
 // them and on a nest.
-func TestContract(t *testing.T) {
+func TestTransportContract(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string

@@ -31,7 +31,7 @@ func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.
 
 // Nested Retries draw from one count of attempts: four wire calls in all, and
 // both reports agree.
-func TestNestSharesAttempts(t *testing.T) {
+func TestTransportNestedSharesAttempts(t *testing.T) {
 	for _, failure := range []step{{status: 500}, {status: 529}, {err: syscall.ECONNRESET}} {
 		nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 			synctest.Test(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestNestSharesAttempts(t *testing.T) {
 
 // The outermost Retry's MaxAttempts bounds all, and a success in between is a
 // success.
-func TestNestBounds(t *testing.T) {
+func TestTransportNestedMaxAttempts(t *testing.T) {
 	for _, tt := range []struct {
 		outer, inner int
 		failures     int
@@ -96,7 +96,7 @@ func TestNestBounds(t *testing.T) {
 
 // Under an SDK that makes three calls, four attempts are four wire calls, in a
 // nest as well.
-func TestNestUnderAnSDK(t *testing.T) {
+func TestTransportNestedUnderSDK(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			base := play(step{status: 500})
@@ -121,7 +121,7 @@ func TestNestUnderAnSDK(t *testing.T) {
 // Only the outermost Transport turns a refusal into a response, and what an
 // inner one refused is Rejected to the outer: it is not repeated, opens no
 // circuit and is no attempt.
-func TestNestConvertsRefusalsOnce(t *testing.T) {
+func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{}
@@ -176,7 +176,7 @@ func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
 }
 
 // An inner refusal that follows a real response hands that response back.
-func TestNestKeepsTheResponseBeforeARefusal(t *testing.T) {
+func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "mine"})
 		outer := &snubber.Transport{Retry: &snubber.Retry{},
@@ -193,7 +193,7 @@ func TestNestKeepsTheResponseBeforeARefusal(t *testing.T) {
 
 // The mark of nesting stays below: a request made with the context of
 // resp.Request is a call of its own, with its own attempts and report.
-func TestResponseContextIsNotNested(t *testing.T) {
+func TestTransportNestedNotByResponseContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500})
 		b := &snubber.Breaker{Failures: 5}
@@ -225,7 +225,7 @@ func TestResponseContextIsNotNested(t *testing.T) {
 }
 
 // Cancelling the caller's context passes through the nest.
-func TestNestCancel(t *testing.T) {
+func TestTransportNestedCancel(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -241,7 +241,7 @@ func TestNestCancel(t *testing.T) {
 }
 
 // Readmissions are counted over the nest too: eight in all.
-func TestNestReadmissions(t *testing.T) {
+func TestTransportNestedRequeues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")})
 		full := func(rt http.RoundTripper) *snubber.Transport {
@@ -260,7 +260,7 @@ func TestNestReadmissions(t *testing.T) {
 }
 
 // Reject is asked once, of the outermost Transport alone.
-func TestNestRejectHook(t *testing.T) {
+func TestTransportNestedRejectHook(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{}
@@ -288,7 +288,7 @@ func TestNestRejectHook(t *testing.T) {
 // What ends a body from outside is the Report's verdict, however deep the nest:
 // the Transports within, which are closed by it, do not call it a success. Nor do
 // they to their circuits.
-func TestNestReportsTheEnd(t *testing.T) {
+func TestTransportNestedReportsEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
 		timeout *snubber.Timeout
 		end     func(body io.Reader, cancel func())

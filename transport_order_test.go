@@ -12,7 +12,7 @@ import (
 
 // The circuit is looked at before the queue: while it is open a request
 // neither waits for a token nor takes one.
-func TestBreakerLooksBeforeQueue(t *testing.T) {
+func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 2, Burst: 2}}
@@ -38,7 +38,7 @@ func TestBreakerLooksBeforeQueue(t *testing.T) {
 
 // The circuit is asked again after the queue: a request that waited while it
 // opened is not sent, and what it took of the quota is given back.
-func TestBreakerAdmitsAfterQueue(t *testing.T) {
+func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 1000 }}}
@@ -68,7 +68,7 @@ func TestBreakerAdmitsAfterQueue(t *testing.T) {
 
 // A place in a half-open circuit is not held while queueing: the probe is the
 // request that has its token.
-func TestBreakerProbeIsNotHeldInQueue(t *testing.T) {
+func TestTransportOrderProbeAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 1}, Limiter: &snubber.Limiter{RequestsPerMinute: 6, Burst: 2, Key: func(r *http.Request) string { return r.Header.Get("Tenant") }}}
 		tripped(t, tr, step{})
@@ -91,7 +91,7 @@ func TestBreakerProbeIsNotHeldInQueue(t *testing.T) {
 // Each attempt pays for its quota and is seen by the breaker: the retries of a
 // call leave the queue one token after the other, although they would be
 // ready earlier.
-func TestEachAttemptPays(t *testing.T) {
+func TestTransportOrderEachAttemptPays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxBackoff: 500 * time.Millisecond}, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60}}
@@ -114,7 +114,7 @@ func TestEachAttemptPays(t *testing.T) {
 }
 
 // The limits of Timeout do not run while a request waits in the queue.
-func TestTimeoutIsInsideTheQueue(t *testing.T) {
+func TestTransportOrderTimeoutAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{delay: 2 * time.Second}), Limiter: &snubber.Limiter{RequestsPerMinute: 1}, Timeout: &snubber.Timeout{Headers: 3 * time.Second, Attempt: 4 * time.Second}}
 		for range 3 {

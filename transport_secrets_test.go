@@ -16,7 +16,7 @@ import (
 
 // No credential, prompt or answer comes out in anything that this package
 // writes: events, errors, refusals, reports, snapshots.
-func TestNothingLeaks(t *testing.T) {
+func TestTransportSecretsDoNotLeak(t *testing.T) {
 	const mark = "sEcReT"
 	const url = "https://user:" + mark + "0@api.example.com/v1/chat/completions?key=" + mark + "1&sig=" + mark + "2#" + mark + "3"
 	const prompt = `{"model":"m","messages":[{"role":"user","content":"` + mark + `4"}],"user":"` + mark + `5"}`
@@ -89,7 +89,7 @@ func TestNothingLeaks(t *testing.T) {
 }
 
 // Two credentials have two queues, whose names tell nothing of either.
-func TestCredentialIsHashed(t *testing.T) {
+func TestTransportSecretsCredentialIsHashed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{}
 		tr := &snubber.Transport{Base: play(), Limiter: l}

@@ -232,7 +232,7 @@ func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (o
 // A thousand goroutines share one Transport while the service fails in every
 // way at once. At the end everything that was taken has been given back, and
 // every attempt has sent the caller's bytes.
-func TestStress(t *testing.T) {
+func TestTransportStress(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		wrap func(base http.RoundTripper) *snubber.Transport
@@ -368,7 +368,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 // The same over real sockets: the pool of connections, the loop that still
 // writes a request, and the resets are net/http's own. There are no 429s here:
 // the Limiter would slow down for them, on the real clock.
-func TestStressOverSockets(t *testing.T) {
+func TestTransportStressOverSockets(t *testing.T) {
 	const goroutines, calls = 40, 5
 	p := &snubbertest.Provider{Latency: time.Millisecond}
 	p.Inject(

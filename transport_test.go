@@ -18,7 +18,7 @@ import (
 
 // New is the stack that its comment says, and http.DefaultTransport may be set
 // to it: a nil Base is the default transport of before.
-func TestDefaultTransport(t *testing.T) {
+func TestTransportDefault(t *testing.T) {
 	tr := snubber.New(nil)
 	if tr.Retry == nil || tr.Breaker == nil || tr.Limiter == nil || tr.Timeout == nil || tr.Base != nil {
 		t.Errorf("New = %+v, want Retry, Breaker, Limiter and Timeout", tr)
@@ -51,7 +51,7 @@ func (i *idler) CloseIdleConnections() { i.closed++ }
 
 // CloseIdleConnections of a client reaches the base through every Transport,
 // and a base without one is no trouble.
-func TestCloseIdleConnections(t *testing.T) {
+func TestTransportCloseIdleConnections(t *testing.T) {
 	base := &idler{}
 	client := &http.Client{Transport: snubber.New(&snubber.Transport{Base: base})}
 	client.CloseIdleConnections()
@@ -62,7 +62,7 @@ func TestCloseIdleConnections(t *testing.T) {
 }
 
 // The zero Transport changes nothing, in either direction.
-func TestZeroTransport(t *testing.T) {
+func TestTransportZero(t *testing.T) {
 	header := http.Header{"Authorization": {"Bearer k"}, "x-odd": {"1"}, "Accept": {"a", "b"}}
 	var got *http.Request
 	var sent string
@@ -115,7 +115,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // A base that breaks the contract does not make the Transport break it.
-func TestBaseBreaksTheContract(t *testing.T) {
+func TestTransportBaseBreaksContract(t *testing.T) {
 	cause := errors.New("cause")
 	body := newFlow(chunk{text: "abc"})
 	for name, base := range map[string]wire{
@@ -140,7 +140,7 @@ func TestBaseBreaksTheContract(t *testing.T) {
 }
 
 // A panic of the base passes through and takes nothing with it.
-func TestBasePanics(t *testing.T) {
+func TestTransportBasePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panics := true
 		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
@@ -174,7 +174,7 @@ func TestBasePanics(t *testing.T) {
 }
 
 // What cannot be sent is an error, with no wire call and the body closed.
-func TestInvalidRequests(t *testing.T) {
+func TestTransportInvalidRequests(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	past, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
