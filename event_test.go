@@ -92,7 +92,7 @@ func TestEvents(t *testing.T) {
 }
 
 // An attempt is told when its body has ended, with the final verdict.
-func TestAttemptEventComesWithTheBodysEnd(t *testing.T) {
+func TestEventAttemptAtBodyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
 		base := play(step{stream: newTrickle(3, time.Second)})
@@ -112,7 +112,7 @@ func TestAttemptEventComesWithTheBodysEnd(t *testing.T) {
 }
 
 // A circuit's transitions and the calls it refused are told.
-func TestCircuitEvents(t *testing.T) {
+func TestEventCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
 		base := play(step{status: 500}, jsonAnswer)
@@ -204,7 +204,7 @@ func TestObserveMayCallBack(t *testing.T) {
 
 // A nil Observe costs nothing: even one that does nothing is given texts that
 // are not made for nobody.
-func TestNilObserveAllocatesNothing(t *testing.T) {
+func TestObserveNilAllocatesNothing(t *testing.T) {
 	var none http.RoundTripper = bareBase{}
 	req := newReq(t, "GET", "https://api.example.com/v1/models", "")
 	allocs := func(rt http.RoundTripper) float64 {

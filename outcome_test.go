@@ -97,7 +97,7 @@ func TestClassifyError(t *testing.T) {
 
 // A done context is the caller's end, whatever words the error has, except for
 // what this package itself knows better.
-func TestClassifyErrorOfADoneContext(t *testing.T) {
+func TestClassifyErrorOfDoneContext(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
 	late, stop := context.WithDeadline(context.Background(), time.Unix(0, 0))
@@ -175,7 +175,7 @@ func TestClassifyRealErrors(t *testing.T) {
 
 // Classify reads ahead at most 64 KiB of an error and leaves the body as if it
 // had not been read; of an answer it reads nothing.
-func TestClassifyLeavesTheBody(t *testing.T) {
+func TestClassifyLeavesBody(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		status int
@@ -236,7 +236,7 @@ func TestClassifyLeavesTheBody(t *testing.T) {
 
 // A hook gets the body as far as it is held, and whatever it does with it the
 // caller's is whole.
-func TestClassifyHookHasTheLastWord(t *testing.T) {
+func TestClassifyHookBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 100<<10)
 		base := play(step{status: 500, body: "short"}, step{status: 400, body: long})

@@ -79,7 +79,7 @@ var refusals = []struct {
 
 // A refusal is a typed error that errors.Is and As find through http.Client,
 // costs no time and no wire call, and says nothing that makes anyone retry it.
-func TestRefusalIsAnError(t *testing.T) {
+func TestRejectedIsError(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -166,7 +166,7 @@ const stainless = "X-Stainless-Lang"
 
 // To a client that retries every error a refusal is a whole response, which
 // says why and tells it to stop.
-func TestRefusalIsAResponseForStainless(t *testing.T) {
+func TestRejectedIsResponseForStainless(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestRefusalIsAResponseForStainless(t *testing.T) {
 
 // The body of a refusal has the shape in which each provider's SDK looks for
 // an error.
-func TestRefusalShapes(t *testing.T) {
+func TestRejectedShapes(t *testing.T) {
 	for _, tt := range []struct {
 		url  string
 		want map[string]string // by path in the JSON
@@ -283,7 +283,7 @@ func dig(v any, path string) any {
 // A final failure without a response is a response to clients that retry every
 // error, if Retry had the verdict, and an error to all others. The caller's own
 // end is always an error.
-func TestUnansweredForStainless(t *testing.T) {
+func TestRejectedUnansweredForStainless(t *testing.T) {
 	reset := step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
 	hang := step{delay: time.Hour}
 	const files = "https://api.example.com/v1/files"

@@ -47,7 +47,7 @@ func TestReport(t *testing.T) {
 }
 
 // A wait that the caller cut short is reported as long as it was.
-func TestReportOfACancelledWait(t *testing.T) {
+func TestReportOfCanceledBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, report := snubber.WithReport(context.Background())
 		ctx, cancel := context.WithCancel(ctx)
@@ -63,7 +63,7 @@ func TestReportOfACancelledWait(t *testing.T) {
 }
 
 // So is a cut short wait in the queue.
-func TestReportOfACancelledQueue(t *testing.T) {
+func TestReportOfCanceledQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
 		res, err := tr.RoundTrip(chat(t))
@@ -194,7 +194,7 @@ func TestReportOf(t *testing.T) {
 
 // After the end of the body, by EOF or Close, a plain read of the report is no
 // race, while the calls of others go on.
-func TestReportIsReadableAfterTheBody(t *testing.T) {
+func TestReportIsReadableAfterBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(jsonAnswer))
 		for i := range 50 {
@@ -225,7 +225,7 @@ func TestReportIsReadableAfterTheBody(t *testing.T) {
 
 // ReportOf is about the call that the response answers, also where a later one
 // of the same context has begun.
-func TestReportOfIsThisCalls(t *testing.T) {
+func TestReportOfDescribesOwnCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, shared := snubber.WithReport(t.Context())
 		rt := &snubber.Transport{Base: play(step{status: 400, body: "no"}, step{body: "yes"})}

@@ -16,7 +16,7 @@ import (
 
 // A body that breaks is an error that names it, on the first attempt and
 // without another.
-func TestBrokenRequestBody(t *testing.T) {
+func TestRequestBodyBreaks(t *testing.T) {
 	broken := errors.New("disk error")
 	for _, tt := range []struct {
 		name, method, url string
@@ -110,7 +110,7 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 }
 
 // Without a body none appears.
-func TestNoBodyStaysNone(t *testing.T) {
+func TestRequestBodyStaysNone(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
 		req := newReq(t, "GET", "https://api.example.com/v1/models", "")
 		req.Body = body
@@ -128,7 +128,7 @@ func TestNoBodyStaysNone(t *testing.T) {
 }
 
 // No attempt touches the caller's request, and all send the same header.
-func TestRequestIsNotTouched(t *testing.T) {
+func TestRequestIsNotModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		req := chat(t, "X-One", "1")
 		before, header := *req, req.Header.Clone()

@@ -56,7 +56,7 @@ func TestModel(t *testing.T) {
 
 // Below a Transport the model is known before and after the body was sent,
 // also where the body exists once.
-func TestModelInsideATransport(t *testing.T) {
+func TestModelInsideTransport(t *testing.T) {
 	for _, getBody := range []bool{true, false} {
 		for _, rt := range []*snubber.Retry{nil, {}} {
 			synctest.Test(t, func(t *testing.T) {

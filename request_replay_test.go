@@ -52,7 +52,7 @@ const filesURL = "https://api.example.com/v1/files/f"
 
 // Each attempt gets a body of its own from GetBody, all of them are closed, and
 // the caller's own is read by one attempt and closed once.
-func TestReplayFromGetBody(t *testing.T) {
+func TestRequestReplayFromGetBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &tracked{r: strings.NewReader(chatBody)}
 		var again []*tracked
@@ -88,7 +88,7 @@ func TestReplayFromGetBody(t *testing.T) {
 }
 
 // Nothing is asked of GetBody that is not needed.
-func TestGetBodyIsNotCalledInVain(t *testing.T) {
+func TestRequestReplayCallsGetBodyOnlyIfNeeded(t *testing.T) {
 	req := newReq(t, "POST", "https://api.example.com/v1/other", "body")
 	req.GetBody = func() (io.ReadCloser, error) {
 		t.Error("GetBody was called")
@@ -102,7 +102,7 @@ func TestGetBodyIsNotCalledInVain(t *testing.T) {
 }
 
 // An error of GetBody is the call's error, and not a shorter body.
-func TestGetBodyError(t *testing.T) {
+func TestRequestReplayGetBodyError(t *testing.T) {
 	for _, url := range []string{chatURL, filesURL} {
 		synctest.Test(t, func(t *testing.T) {
 			gone := errors.New("the file is gone")
@@ -131,7 +131,7 @@ func TestGetBodyError(t *testing.T) {
 
 // Without GetBody a body is replayed byte for byte where that is possible, and
 // sent once where it is not; the caller's is closed once either way.
-func TestReplayWithoutGetBody(t *testing.T) {
+func TestRequestReplayWithoutGetBody(t *testing.T) {
 	const limit = 4 << 20
 	prompt := func(n int) string {
 		const head, tail = `{"model":"m","messages":[{"role":"user","content":"`, `"}]}`
@@ -224,7 +224,7 @@ func TestReplayWithoutGetBody(t *testing.T) {
 }
 
 // What is sent once is passed on as it is read: it is not collected first.
-func TestLargeBodyIsNotHeldBack(t *testing.T) {
+func TestRequestReplayPassesLargeBodyOn(t *testing.T) {
 	own := &tracked{r: io.LimitReader(boundless{}, 5<<20)}
 	req := once(t, "PUT", filesURL, own, 5<<20)
 	tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -247,7 +247,7 @@ func TestLargeBodyIsNotHeldBack(t *testing.T) {
 
 // A base may go on reading the request's body after it returned. While it does
 // no other attempt gets the body, and the caller's is closed only after that.
-func TestBodyStillBeingReadIsNotShared(t *testing.T) {
+func TestRequestReplayWaitsForBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &tracked{r: &trickleReader{left: 10, gap: time.Second}}
 		req := once(t, "PUT", filesURL, own, -1)
