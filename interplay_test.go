@@ -16,7 +16,7 @@ import (
 
 // A permit that was given back, because the circuit opened while its call
 // queued, is not given back again by the route that takes the call over.
-func TestPermitOfACallThatFellBack(t *testing.T) {
+func TestFallbackReleasesPermitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{Concurrent: 1}
 		tr := &snubber.Transport{
@@ -36,7 +36,7 @@ func TestPermitOfACallThatFellBack(t *testing.T) {
 }
 
 // A function of the user that panics leaves no permit and no body behind.
-func TestHooksThatPanic(t *testing.T) {
+func TestTransportHookPanics(t *testing.T) {
 	boom := func() { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
 		"Classify": {Classify: func(*http.Request, *http.Response, error) snubber.Outcome { boom(); return snubber.Outcome{} }},
@@ -70,7 +70,7 @@ func TestHooksThatPanic(t *testing.T) {
 }
 
 // A response without a header map, which fakes return, is as good as any.
-func TestNilHeader(t *testing.T) {
+func TestClassifyNilHeader(t *testing.T) {
 	for _, status := range []int{200, 400, 500} {
 		tr := snubber.New(roundTrip(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("{}"))}, nil
@@ -87,7 +87,7 @@ func TestNilHeader(t *testing.T) {
 
 // A request larger than the token bucket goes when the bucket is full, and is
 // predicted to.
-func TestPredictionOfALargeRequest(t *testing.T) {
+func TestLimiterPredictsLargeRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: &snubber.Limiter{
 			TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 10_000 },
@@ -107,7 +107,7 @@ func TestPredictionOfALargeRequest(t *testing.T) {
 }
 
 // A slow Tokens function does not turn the buckets' clock back.
-func TestSlowTokens(t *testing.T) {
+func TestLimiterSlowTokenEstimate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{RequestsPerMinute: 600, TokensPerMinute: 1e9, Tokens: func(r *http.Request, _ []byte) int {
 			if r.Header.Get("Slow") != "" {
@@ -140,7 +140,7 @@ func TestSlowTokens(t *testing.T) {
 
 // One grant in twenty is the lower priority's, also against requests that
 // could go straight through.
-func TestLowPriorityIsNotOvertaken(t *testing.T) {
+func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 100, Tokens: func(r *http.Request, _ []byte) int {
 			if r.Header.Get("Big") != "" {
@@ -174,7 +174,7 @@ func TestLowPriorityIsNotOvertaken(t *testing.T) {
 }
 
 // The report of a call that ended in the queue says so.
-func TestReportOfACallThatEndedInTheQueue(t *testing.T) {
+func TestReportOfCallThatEndedInQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{Concurrent: 1}}
 		first := launch(tr, chat(t))
@@ -190,7 +190,7 @@ func TestReportOfACallThatEndedInTheQueue(t *testing.T) {
 }
 
 // A route's answer for which Classify has no word is an answer.
-func TestUnclassifiedRoute(t *testing.T) {
+func TestFallbackUnclassifiedResponse(t *testing.T) {
 	alt := play(step{body: "hello"})
 	tr := &snubber.Transport{
 		Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}},
@@ -211,7 +211,7 @@ func TestUnclassifiedRoute(t *testing.T) {
 }
 
 // A fallback needs no Retry to have the body again.
-func TestFallbackAlone(t *testing.T) {
+func TestFallbackWithoutRetry(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		alt := play(step{body: "hello"})
 		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: retry, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}}}
@@ -224,7 +224,7 @@ func TestFallbackAlone(t *testing.T) {
 }
 
 // A retry that was paid for and never sent is paid back.
-func TestBudgetOfARetryNeverSent(t *testing.T) {
+func TestBudgetRefundsRetryNeverSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &snubber.Budget{Capacity: 1, PerSecond: -1, Deposit: -1}
 		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})
@@ -277,7 +277,7 @@ func TestHedgeBetweenTransports(t *testing.T) {
 }
 
 // Cancelling is prompt while the body of a request is read ahead.
-func TestCancelWhileReadingAhead(t *testing.T) {
+func TestRequestBodyCancelWhileReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pr, pw := io.Pipe()
 		defer pw.Close()
@@ -293,7 +293,7 @@ func TestCancelWhileReadingAhead(t *testing.T) {
 
 // What a fallback answered is not kept as the primary's answer, also where the
 // primary's own body was being copied for the cache.
-func TestCacheOfACallThatFellBack(t *testing.T) {
+func TestCacheOfCallThatFellBack(t *testing.T) {
 	message := func(text string) string {
 		return `{"choices":[{"index":0,"message":{"content":"` + text + `"},"finish_reason":"stop"}]}`
 	}
@@ -321,7 +321,7 @@ func TestCacheOfACallThatFellBack(t *testing.T) {
 }
 
 // A pause is not begun where the queue behind it cannot fit the deadline.
-func TestNoPauseBeforeAQueueThatIsTooLong(t *testing.T) {
+func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "no"}, step{body: "yes"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
@@ -338,7 +338,7 @@ func TestNoPauseBeforeAQueueThatIsTooLong(t *testing.T) {
 
 // Only the deadline is the same after a pause as before it: a queue that is
 // full or too long for MaxWait now may not be so then.
-func TestPauseBeforeAQueueThatMovesOn(t *testing.T) {
+func TestRetryBackoffBeforeMovingQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 503, header: hdr("Retry-After", "1")}, step{body: "yes"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxWait: 500 * time.Millisecond}}
@@ -349,7 +349,7 @@ func TestPauseBeforeAQueueThatMovesOn(t *testing.T) {
 }
 
 // A response that Classify calls Rejected, after an earlier failure, is closed.
-func TestResponseCalledRejected(t *testing.T) {
+func TestClassifyRejectedResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "first"}, step{body: "second"})
 		tr := &snubber.Transport{
@@ -372,7 +372,7 @@ func TestResponseCalledRejected(t *testing.T) {
 
 // A function that decides about a failure and panics leaves nothing behind
 // either, also where the error body is longer than what is read of it.
-func TestDecidersThatPanic(t *testing.T) {
+func TestTransportDecidingHookPanics(t *testing.T) {
 	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
 		"Retry.If":   {Retry: &snubber.Retry{If: boom}},
