@@ -2,6 +2,7 @@ package snubber_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -103,4 +104,32 @@ func TestStaleOfACache(t *testing.T) {
 			t.Errorf("%d requests, want 3: the stale answer is not fresh", n)
 		}
 	})
+}
+
+// primary's own body was being copied for the cache.
+func TestCacheOfCallThatFellBack(t *testing.T) {
+	message := func(text string) string {
+		return `{"choices":[{"index":0,"message":{"content":"` + text + `"},"finish_reason":"stop"}]}`
+	}
+	base := play(step{body: message(strings.Repeat("x", 70<<10)), header: hdr("Content-Type", "application/json", "Bad", "1")})
+	alt := play(step{body: message("fallback"), header: hdr("Content-Type", "application/json")})
+	tr := &snubber.Transport{
+		Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}},
+		Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
+			if res != nil && res.Header.Get("Bad") != "" {
+				return snubber.Outcome{Class: snubber.ServerError}
+			}
+			return snubber.Classify(r, res, err)
+		},
+	}
+	for range 2 {
+		res, err := tr.RoundTrip(chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		slurp(t, res)
+	}
+	if n := base.sent(); n != 2 {
+		t.Errorf("the primary was asked %d times, want 2", n)
+	}
 }

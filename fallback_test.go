@@ -375,3 +375,57 @@ func TestFallbackClosesFailedResponses(t *testing.T) {
 		}
 	})
 }
+
+// queued, is not given back again by the route that takes the call over.
+func TestFallbackReleasesPermitOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{Concurrent: 1}
+		tr := &snubber.Transport{
+			Base: play(step{status: 500, delay: time.Second}), Limiter: l, Breaker: &snubber.Breaker{Failures: 1},
+			Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{body: "{}"})}}},
+		}
+		a := launch(tr, newReq(t, "GET", "http://x.test/", ""))
+		synctest.Wait()
+		b := launch(tr, newReq(t, "GET", "http://x.test/", ""))
+		if x, y := <-a, <-b; x.status != 200 || y.status != 200 {
+			t.Errorf("%+v and %+v, want the route's answer", x, y)
+		}
+		if n := inFlight(t, l); n != 0 {
+			t.Errorf("%d in flight, want 0", n)
+		}
+	})
+}
+
+// A route's answer for which Classify has no word is an answer.
+func TestFallbackUnclassifiedResponse(t *testing.T) {
+	alt := play(step{body: "hello"})
+	tr := &snubber.Transport{
+		Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}},
+		Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
+			if res != nil && res.StatusCode == 200 {
+				return snubber.Outcome{}
+			}
+			return snubber.Classify(r, res, err)
+		},
+	}
+	res, err := tr.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+	if err != nil || res.StatusCode != 200 {
+		t.Fatalf("%v, %v, want the route's 200", res, err)
+	}
+	if got := slurp(t, res); got != "hello" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// A fallback needs no Retry to have the body again.
+func TestFallbackWithoutRetry(t *testing.T) {
+	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
+		alt := play(step{body: "hello"})
+		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: retry, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}}}
+		res, err := tr.RoundTrip(once(t, "PUT", filesURL, &tracked{r: strings.NewReader("abc")}, 3))
+		if err != nil || res.StatusCode != 200 || string(alt.all()[0].body) != "abc" {
+			t.Errorf("Retry %v: %v, %v, want the route's 200", retry, res, err)
+		}
+		slurp(t, res)
+	}
+}

@@ -802,3 +802,37 @@ func TestHedgePercentile(t *testing.T) {
 type numberKey struct{}
 
 type numbered struct{ i, tries int }
+
+// A layer of the user's that sends twice at a time fits between two Transports.
+func TestHedgeBetweenTransports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := &snubber.Transport{
+			Base:  roundTrip(func(*http.Request) (*http.Response, error) { return reply(503, strings.NewReader("{}")), nil }),
+			Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{},
+		}
+		hedge := roundTrip(func(r *http.Request) (*http.Response, error) {
+			c := make(chan *http.Response, 2)
+			for range 2 {
+				go func() {
+					res, _ := inner.RoundTrip(r)
+					c <- res
+				}()
+			}
+			first := <-c
+			go func() {
+				if res := <-c; res != nil {
+					res.Body.Close()
+				}
+			}()
+			return first, nil
+		})
+		outer := &snubber.Transport{Base: hedge, Retry: &snubber.Retry{MaxAttempts: 50}}
+		for range 5 {
+			res, err := outer.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+		}
+	})
+}

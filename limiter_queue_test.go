@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -313,5 +314,91 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 		if e := <-launch(rt, named(t, t.Context(), "b")); e.err != nil || !about(e.took, time.Second) {
 			t.Errorf("the next went after %v (%v), want 1s", e.took, e.err)
 		}
+	})
+}
+
+// predicted to.
+func TestLimiterPredictsLargeRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: &snubber.Limiter{
+			TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 10_000 },
+		}}
+		if at, err := tr.Ready(chat(t)); err != nil || !at.IsZero() {
+			t.Errorf("Ready = %v, %v, want now", at, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if e := <-launch(tr, chat(t).WithContext(ctx)); e.err != nil || e.took != 0 {
+			t.Errorf("%+v, want an answer at once", e)
+		}
+		if e := <-launch(tr, chat(t).WithContext(ctx)); !errors.Is(e.err, snubber.ErrLimited) {
+			t.Errorf("%+v, want a refusal: the debt is 9 s", e)
+		}
+	})
+}
+
+// A slow Tokens function does not turn the buckets' clock back.
+func TestLimiterSlowTokenEstimate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{RequestsPerMinute: 600, TokensPerMinute: 1e9, Tokens: func(r *http.Request, _ []byte) int {
+			if r.Header.Get("Slow") != "" {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return 1
+		}}
+		base := play(step{body: "{}"})
+		tr := &snubber.Transport{Base: base, Limiter: l}
+		var wg sync.WaitGroup
+		send := func(header ...string) {
+			wg.Go(func() {
+				if res, err := tr.RoundTrip(chat(t, header...)); err == nil {
+					slurp(t, res)
+				}
+			})
+		}
+		for range 1200 { // 40 a second, four times the limit
+			send("Slow", "1")
+			time.Sleep(25 * time.Millisecond)
+			send()
+			time.Sleep(25 * time.Millisecond)
+		}
+		if n := base.sent(); n > 610 {
+			t.Errorf("%d sent in a minute, want at most 610", n)
+		}
+		wg.Wait()
+	})
+}
+
+// could go straight through.
+func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 100, Tokens: func(r *http.Request, _ []byte) int {
+			if r.Header.Get("Big") != "" {
+				return 100
+			}
+			return 9
+		}}
+		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: l}
+		high := snubber.WithPriority(t.Context(), 1)
+		for range 11 {
+			<-launch(tr, chat(t).WithContext(high))
+		}
+		low := launch(tr, chat(t, "Big", "1"))
+		for i := range 100 {
+			time.Sleep(90 * time.Millisecond)
+			launch(tr, chat(t).WithContext(high))
+			synctest.Wait()
+			select {
+			case <-low:
+				if i > 40 {
+					t.Errorf("the low one went after %d others", i)
+				}
+				time.Sleep(time.Minute)
+				return
+			default:
+			}
+		}
+		t.Error("100 grants and the low one still waits")
+		<-low
 	})
 }

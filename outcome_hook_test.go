@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-9e4f5248/snubber"
 )
@@ -131,4 +132,42 @@ func TestClassifyHookDecides(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A response without a header map, which fakes return, is as good as any.
+func TestClassifyNilHeader(t *testing.T) {
+	for _, status := range []int{200, 400, 500} {
+		tr := snubber.New(roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("{}"))}, nil
+		}))
+		tr.Retry.MaxAttempts = 1
+		tr.Cache = &snubber.Cache{PromptTTL: time.Hour}
+		res, err := tr.RoundTrip(chat(t, "X-Stainless-Lang", "go"))
+		if err != nil || res.StatusCode != status {
+			t.Fatalf("%v, %v, want %d", res, err, status)
+		}
+		slurp(t, res)
+	}
+}
+
+// A response that Classify calls Rejected, after an earlier failure, is closed.
+func TestClassifyRejectedResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, body: "first"}, step{body: "second"})
+		tr := &snubber.Transport{
+			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{Concurrent: 1},
+			Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
+				if res != nil && res.StatusCode == 200 {
+					return snubber.Outcome{Class: snubber.Rejected}
+				}
+				return snubber.Classify(r, res, err)
+			},
+		}
+		if e := <-launch(tr, chat(t)); e.status != 500 || e.body != "first" {
+			t.Errorf("%+v, want the first response", e)
+		}
+		if n := inFlight(t, tr.Limiter); n != 0 || base.all()[1].closed.IsZero() {
+			t.Errorf("%d in flight, the second body closed at %v", n, base.all()[1].closed)
+		}
+	})
 }

@@ -248,3 +248,19 @@ func TestReportOfDescribesOwnCall(t *testing.T) {
 		}
 	})
 }
+
+// The report of a call that ended in the queue says so.
+func TestReportOfCallThatEndedInQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{Concurrent: 1}}
+		first := launch(tr, chat(t))
+		synctest.Wait()
+		ctx, report := snubber.WithReport(t.Context())
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); report.Outcome.Class != snubber.Canceled || report.Queued != time.Second {
+			t.Errorf("%v: report %+v, want canceled after 1s", err, report)
+		}
+		<-first
+	})
+}

@@ -148,3 +148,18 @@ func TestRequestIsNotModified(t *testing.T) {
 		}
 	})
 }
+
+// Cancelling is prompt while the body of a request is read ahead.
+func TestRequestBodyCancelWhileReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pr, pw := io.Pipe()
+		defer pw.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		req := newReq(t, "POST", chatURL, "").WithContext(ctx)
+		req.Body, req.GetBody, req.ContentLength = pr, nil, 100
+		time.AfterFunc(time.Second, cancel)
+		if e := <-launch(&snubber.Transport{Base: play()}, req); !errors.Is(e.err, context.Canceled) || e.took != time.Second {
+			t.Errorf("%+v, want context.Canceled after 1s", e)
+		}
+	})
+}

@@ -204,3 +204,30 @@ func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 		})
 	}
 }
+
+// A pause is not begun where the queue behind it cannot fit the deadline.
+func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 500, body: "no"}, step{body: "yes"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if e := <-launch(tr, chat(t).WithContext(ctx)); e.status != 500 || e.took != 0 || e.body != "no" {
+			t.Errorf("%+v, want the 500 at once", e)
+		}
+		if e := <-launch(tr, chat(t)); e.status != 200 || e.took.Round(time.Second) != time.Minute {
+			t.Errorf("%+v, want the answer of the next minute", e)
+		}
+	})
+}
+
+// full or too long for MaxWait now may not be so then.
+func TestRetryBackoffBeforeMovingQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := play(step{status: 503, header: hdr("Retry-After", "1")}, step{body: "yes"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxWait: 500 * time.Millisecond}}
+		if e := <-launch(tr, chat(t)); e.status != 200 {
+			t.Errorf("%+v, want the retry's 200", e)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package snubber_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"net/http"
 	"sync"
@@ -230,6 +232,25 @@ func TestBudgetShared(t *testing.T) {
 		one.Retry, two.Retry = &snubber.Retry{}, &snubber.Retry{}
 		if a, b := spend(t, one, chat(t)), spend(t, two, chat(t)); a != 4 || b != 4 {
 			t.Errorf("%d and %d attempts, want 4 and 4", a, b)
+		}
+	})
+}
+
+// A retry that was paid for and never sent is paid back.
+func TestBudgetRefundsRetryNeverSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := &snubber.Budget{Capacity: 1, PerSecond: -1, Deposit: -1}
+		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: budget, MinBackoff: time.Second}}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := launch(tr, newReq(t, "GET", "http://x.test/", "").WithContext(ctx))
+		synctest.Wait()
+		cancel()
+		if e := <-done; !errors.Is(e.err, context.Canceled) {
+			t.Fatalf("%+v, want context.Canceled", e)
+		}
+		if e := <-launch(tr, newReq(t, "GET", "http://x.test/", "")); e.status != 200 {
+			t.Errorf("%+v, want a retry and its 200", e)
 		}
 	})
 }

@@ -1,0 +1,67 @@
+package snubber_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/seed-9e4f5248/snubber"
+)
+
+// A function of the user that panics leaves no permit and no body behind.
+func TestTransportHookPanics(t *testing.T) {
+	boom := func() { panic("boom") }
+	for name, tr := range map[string]*snubber.Transport{
+		"Classify": {Classify: func(*http.Request, *http.Response, error) snubber.Outcome { boom(); return snubber.Outcome{} }},
+		"Tokens": {Limiter: &snubber.Limiter{Concurrent: 1, TokensPerMinute: 1000, Tokens: func(*http.Request, []byte) int {
+			boom()
+			return 0
+		}}},
+		"Retry.If": {Retry: &snubber.Retry{If: func(*http.Request, snubber.Outcome) bool { boom(); return false }}},
+		"Observe":  {Observe: func(snubber.Event) { boom() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 500, body: "{}"})
+				tr.Base = base
+				if tr.Limiter == nil {
+					tr.Limiter = &snubber.Limiter{Concurrent: 1}
+				}
+				func() {
+					defer func() { recover() }()
+					tr.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+				}()
+				if n := inFlight(t, tr.Limiter); n != 0 {
+					t.Errorf("%d in flight, want 0", n)
+				}
+				if base.sent() > 0 && base.all()[0].closed.IsZero() {
+					t.Error("the response's body is open")
+				}
+			})
+		})
+	}
+}
+
+// either, also where the error body is longer than what is read of it.
+func TestTransportDecidingHookPanics(t *testing.T) {
+	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
+	for name, tr := range map[string]*snubber.Transport{
+		"Retry.If":   {Retry: &snubber.Retry{If: boom}},
+		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(), When: boom}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := play(step{status: 500, body: strings.Repeat("x", 200<<10)})
+				tr.Base, tr.Limiter = base, &snubber.Limiter{Concurrent: 1}
+				func() {
+					defer func() { recover() }()
+					tr.RoundTrip(chat(t))
+				}()
+				if n := inFlight(t, tr.Limiter); n != 0 || base.all()[0].closed.IsZero() {
+					t.Errorf("%d in flight, the body closed at %v", n, base.all()[0].closed)
+				}
+			})
+		})
+	}
+}
