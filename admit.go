@@ -76,7 +76,7 @@ func (c *call) takePermit(a *attempt, w *wait, now time.Time) (after time.Time, 
 		c.queue = l.queue(l.keyOf(c.hookRequest(), c.info.model), now)
 	}
 	cost := l.cost(c.queue, c.hookRequest(), c.info, &c.replay)
-	if l.Tokens != nil {
+	if l.EstimateTokens != nil {
 		now = time.Now() // counting may take its time
 	}
 	p, waited, err := c.queue.acquire(c.ctx(), cost, w.front, now)

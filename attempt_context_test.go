@@ -166,7 +166,7 @@ func TestTransportInManyBubbles(t *testing.T) {
 		Base:    wire(func(req *http.Request) (*http.Response, error) { return answer(req) }),
 		Retry:   &snubber.Retry{},
 		Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
-		Limiter: &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 2},
+		Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxConcurrent: 2},
 		Timeout: &snubber.Timeout{},
 	}
 	plain := func(host string) { // another each time: nothing may wait in real time
@@ -196,7 +196,7 @@ func TestTransportInManyBubbles(t *testing.T) {
 			answer = hang
 			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
 			attemptTimedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
-			tr.Breaker.Close(chatKey)
+			tr.Breaker.Reset(chatKey)
 		})
 	}
 	plain("outside")

@@ -270,6 +270,6 @@ func (c *call) onLimits(changes []limit.Change, now time.Time) {
 		return
 	}
 	for _, ch := range changes {
-		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.queue.key.String(), Limit: limitOf(ch.Limit), Was: perMinute(ch.Limit.Kind, ch.Previous)})
+		c.t.Observe(Event{Kind: EventLimit, Time: now, Key: c.queue.key.String(), Limit: limitOf(ch.Limit), Previous: perMinute(ch.Limit.Kind, ch.Previous)})
 	}
 }

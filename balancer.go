@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// Spread sends each request to one of several routes that can all answer it:
+// Balancer sends each request to one of several routes that can all answer it:
 // keys, regions or deployments of one model, which together are one larger
-// quota. It asks each for its Ready, and takes one that can send now; those that
+// quota. It asks each for its ReadyAt, and takes one that can send now; those that
 // are open, gated or exhausted are passed over. Where none is ready the one with
 // the earliest time gets the request and its queue does the waiting; where each
 // would refuse, the caller gets the earliest refusal.
@@ -28,11 +28,11 @@ import (
 // [New] for all.
 //
 // It is safe for concurrent use and must not be copied after first use.
-type Spread struct {
+type Balancer struct {
 	// Routes are those to choose from. Without a Weight they are asked in order:
 	// the first is used as long as it is ready. With Weights those that are ready
 	// share the requests in proportion, and routes without one get what no other
-	// can take. When is not asked.
+	// can take. If is not asked.
 	Routes []Route
 
 	once              sync.Once
@@ -43,7 +43,7 @@ type Spread struct {
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
+func (s *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(s.Routes) == 0 || req.URL == nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -65,21 +65,21 @@ func (s *Spread) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.serveUncached()
 }
 
-// transport is the Transport of the Spread's calls. It has no layers: a change of
+// transport is the Transport of the Balancer's calls. It has no layers: a change of
 // routes needs the body afresh, one count of attempts and refusals in the caller's
 // form, which every call has. Of a nested one the Transport around it decides how a
 // stream breaks off.
-func (s *Spread) transport(req *http.Request) *Transport {
-	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: -1} })
+func (s *Balancer) transport(req *http.Request) *Transport {
+	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: StreamErrorsNever} })
 	if parentAttempt(req.Context()) != nil {
 		return s.nested
 	}
 	return s.outermost
 }
 
-// Ready is the earliest time of all routes, or the earliest refusal if there is
-// no time, see [Transport.Ready].
-func (s *Spread) Ready(req *http.Request) (at time.Time, err error) {
+// ReadyAt is the earliest time of all routes, or the earliest refusal if there is
+// no time, see [Transport.ReadyAt].
+func (s *Balancer) ReadyAt(req *http.Request) (at time.Time, err error) {
 	switch {
 	case req.URL == nil:
 		return at, errNoURL
@@ -91,19 +91,19 @@ func (s *Spread) Ready(req *http.Request) (at time.Time, err error) {
 }
 
 // CloseIdleConnections closes those of every route.
-func (s *Spread) CloseIdleConnections() {
+func (s *Balancer) CloseIdleConnections() {
 	for _, r := range s.Routes {
 		closeIdle(r.Transport)
 	}
 }
 
 // candidates orders the routes for a request, the one to ask first first.
-func (s *Spread) candidates(req *http.Request) []candidate {
+func (s *Balancer) candidates(req *http.Request) []candidate {
 	candidates := make([]candidate, len(s.Routes))
 	for i, r := range s.Routes {
 		candidates[i].route = i
 		if b, ok := r.Transport.(readier); ok {
-			candidates[i].at, candidates[i].err = b.Ready(req)
+			candidates[i].at, candidates[i].err = b.ReadyAt(req)
 		}
 	}
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
@@ -132,7 +132,7 @@ func retryAfter(err error) time.Duration {
 
 // take moves the route whose turn it is, of those that are ready now and have a
 // weight, to the front.
-func (s *Spread) take(candidates []candidate) {
+func (s *Balancer) take(candidates []candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.credit == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
-// teller is a route that counts, with a Ready of its own.
+// teller is a route that counts, with a ReadyAt of its own.
 type teller struct {
 	oracle
 	calls int
@@ -65,7 +65,7 @@ func TestBalancer(t *testing.T) {
 		{"all refuse: the earliest", []r{{err: open(0)}, {err: open(2 * time.Second)}, {err: open(time.Second)}}, []int{12, 12, 12}, time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &snubber.Spread{}
+			s := &snubber.Balancer{}
 			var tellers []*teller
 			for _, x := range tt.routes {
 				y := &teller{oracle: oracle{at: x.at, err: x.err}}
@@ -94,7 +94,7 @@ func TestBalancer(t *testing.T) {
 // Behind the one whose turn it is the others keep their order.
 func TestBalancerKeepsOrder(t *testing.T) {
 	var order []int
-	s := &snubber.Spread{}
+	s := &snubber.Balancer{}
 	for i := range 3 {
 		s.Routes = append(s.Routes, snubber.Route{Transport: wire(func(*http.Request) (*http.Response, error) {
 			order = append(order, i)
@@ -108,27 +108,27 @@ func TestBalancerKeepsOrder(t *testing.T) {
 	}
 }
 
-// A Spread says when it is ready itself, and hands a body on that exists once.
+// A Balancer says when it is ready itself, and hands a body on that exists once.
 func TestBalancerReady(t *testing.T) {
-	for _, s := range []*snubber.Spread{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
-		if _, err := s.Ready(&http.Request{}); err == nil {
+	for _, s := range []*snubber.Balancer{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
+		if _, err := s.ReadyAt(&http.Request{}); err == nil {
 			t.Error("a request without a URL is ready")
 		}
 	}
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
-	s := &snubber.Spread{Routes: []snubber.Route{{Transport: &oracle{at: later}}, {Transport: &oracle{at: soon}}}}
-	if at, err := s.Ready(untouched(t)); !at.Equal(soon) || err != nil {
+	s := &snubber.Balancer{Routes: []snubber.Route{{Transport: &oracle{at: later}}, {Transport: &oracle{at: soon}}}}
+	if at, err := s.ReadyAt(untouched(t)); !at.Equal(soon) || err != nil {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
-	s = &snubber.Spread{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{err: &snubber.RejectedError{Err: snubber.ErrQuota, RetryAfter: 1}}}}}
-	if _, err := s.Ready(untouched(t)); !errors.Is(err, snubber.ErrQuota) {
+	s = &snubber.Balancer{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{err: &snubber.RejectedError{Err: snubber.ErrQuota, RetryAfter: 1}}}}}
+	if _, err := s.ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrQuota) {
 		t.Errorf("Ready = %v, want the refusal that ends first", err)
 	}
 	refuses, takes := &teller{}, &seen{}
 	refuses.RoundTripper = wire(func(*http.Request) (*http.Response, error) {
 		return nil, &snubber.RejectedError{Err: snubber.ErrLimited}
 	})
-	s = &snubber.Spread{Routes: []snubber.Route{{Transport: refuses}, {Transport: takes}}}
+	s = &snubber.Balancer{Routes: []snubber.Route{{Transport: refuses}, {Transport: takes}}}
 	req := chat(t)
 	req.GetBody, req.ContentLength = nil, -1
 	res, err := s.RoundTrip(req)
@@ -139,21 +139,21 @@ func TestBalancerReady(t *testing.T) {
 	if takes.body[0] != chatBody {
 		t.Errorf("the second route got %q", takes.body[0])
 	}
-	if r := snubber.ReportOf(res); r.Route != 2 || r.Attempts != 1 || len(r.Hops) != 2 || r.Hops[0].Route != 1 || r.Hops[0].Attempts != 0 {
+	if r := snubber.ReportOf(res); r.Load().AnsweredBy != 2 || r.Load().Attempts != 1 || len(r.Load().Routes) != 2 || r.Load().Routes[0].Route != 1 || r.Load().Routes[0].Attempts != 0 {
 		t.Errorf("report %+v", r)
 	}
 	ctx, report := snubber.WithReport(context.Background())
-	if status, err := fetch(&snubber.Transport{Retry: &snubber.Retry{}, Base: s}, chat(t).WithContext(ctx)); status != 200 || err != nil || report.Attempts != 1 || report.Route != 2 {
+	if status, err := fetch(&snubber.Transport{Retry: &snubber.Retry{}, Base: s}, chat(t).WithContext(ctx)); status != 200 || err != nil || report.Load().Attempts != 1 || report.Load().AnsweredBy != 2 {
 		t.Errorf("inside of another Transport: %d, %v, report %+v", status, err, report)
 	}
 	long := play(step{status: 400, body: `{"error":{"code":"context_length_exceeded"}}`})
-	if status, _ := fetch(&snubber.Spread{Routes: []snubber.Route{{Transport: long}, {Transport: long}}}, chat(t)); status != 400 || long.sent() != 1 {
+	if status, _ := fetch(&snubber.Balancer{Routes: []snubber.Route{{Transport: long}, {Transport: long}}}, chat(t)); status != 400 || long.sent() != 1 {
 		t.Errorf("too long for a model: %d after %d, want 400 after one", status, long.sent())
 	}
 	empty := &closing{Reader: strings.NewReader("x")}
 	req = chat(t)
 	req.Body = empty
-	if _, err := new(snubber.Spread).RoundTrip(req); !errors.Is(err, snubber.ErrRoute) || !empty.closed {
+	if _, err := new(snubber.Balancer).RoundTrip(req); !errors.Is(err, snubber.ErrNoRoute) || !empty.closed {
 		t.Errorf("no routes: %v", err)
 	}
 }
@@ -162,9 +162,9 @@ func TestBalancerReady(t *testing.T) {
 // the Transports inside do not answer in its place.
 func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 	stack := snubber.New(play())
-	stack.Breaker.Open("https://a.example.com m")
-	stack.Breaker.Open("https://b.example.com m")
-	s := &snubber.Spread{Routes: []snubber.Route{
+	stack.Breaker.Trip("https://a.example.com m")
+	stack.Breaker.Trip("https://b.example.com m")
+	s := &snubber.Balancer{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{URL: "https://a.example.com/v1", Transport: stack}},
 		{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: stack}},
 	}}
@@ -181,8 +181,8 @@ func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 }
 
 // keys are several keys of one model, with a Transport for all.
-func keys(rt http.RoundTripper, n int) *snubber.Spread {
-	s := &snubber.Spread{}
+func keys(rt http.RoundTripper, n int) *snubber.Balancer {
+	s := &snubber.Balancer{}
 	for i := range n {
 		s.Routes = append(s.Routes, snubber.Route{Weight: 1, Transport: snubber.Reroute{Header: hdr("Authorization", fmt.Sprintf("Bearer %d", i)), Transport: rt}})
 	}
@@ -211,7 +211,7 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) { // one that was asked already is not free, ready as it may look
 		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{})
-		s := &snubber.Spread{Routes: []snubber.Route{{Transport: play(step{status: 429})}, {Transport: play(step{status: 429})}, {Transport: snubber.New(base)}}}
+		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: play(step{status: 429})}, {Transport: play(step{status: 429})}, {Transport: snubber.New(base)}}}
 		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 2 {
 			t.Errorf("%d, %v after %d", status, err, base.sent())
 		}
@@ -219,7 +219,7 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // one that cannot be asked when it is ready always is
 		start := time.Now()
 		base, other := play(step{status: 429, header: hdr("Retry-After", "20")}), play(step{})
-		s := &snubber.Spread{Routes: []snubber.Route{{Transport: snubber.New(base)}, {Transport: other}}}
+		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: snubber.New(base)}, {Transport: other}}}
 		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 1 || time.Since(start) != 0 {
 			t.Errorf("%d, %v after %d and %v", status, err, base.sent(), time.Since(start))
 		}
@@ -229,7 +229,7 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{status: 429, header: hdr("Retry-After", "30")}, step{})
 		ctx, report := snubber.WithReport(context.Background())
 		status, err := fetch(keys(snubber.New(base), 2), chat(t).WithContext(ctx))
-		if d := time.Since(start); status != 200 || err != nil || d < 30*time.Second || d > 32*time.Second || report.Attempts != 3 || report.Route != 2 {
+		if d := time.Since(start); status != 200 || err != nil || d < 30*time.Second || d > 32*time.Second || report.Load().Attempts != 3 || report.Load().AnsweredBy != 2 {
 			t.Errorf("%d, %v after %v; %+v", status, err, d, report)
 		}
 	})
@@ -324,14 +324,14 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 	})
 }
 
-// The circuit's Ready is that of the route which then answers.
+// The circuit's ReadyAt is that of the route which then answers.
 func TestReadyOfFallback(t *testing.T) {
 	tr := snubber.New(play())
-	tr.Breaker.Open("https://api.example.com m")
+	tr.Breaker.Trip("https://api.example.com m")
 	soon := time.Now().Add(time.Second)
 	later := &oracle{at: soon.Add(time.Second)}
 	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: later}, {Transport: &oracle{at: soon}}, {Transport: later}}}
-	if at, err := tr.Ready(untouched(t)); err != nil || !reflect.DeepEqual(at, soon) {
+	if at, err := tr.ReadyAt(untouched(t)); err != nil || !reflect.DeepEqual(at, soon) {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
 }
@@ -341,10 +341,10 @@ func TestReadyOfReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{}))
 		tr.Limiter.RequestsPerMinute = 1
-		tr.Breaker.Open("https://api.example.com m")
+		tr.Breaker.Trip("https://api.example.com m")
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n"}}}}
 		for range 2 {
-			at, err := tr.Ready(untouched(t))
+			at, err := tr.ReadyAt(untouched(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -358,13 +358,13 @@ func TestReadyOfReroute(t *testing.T) {
 }
 
 // Two keys are one larger quota.
-func ExampleSpread() {
+func ExampleBalancer() {
 	base := play(step{})
 	stack := snubber.New(base)
 	key := func(k string) http.RoundTripper {
 		return snubber.Reroute{Header: http.Header{"Authorization": {"Bearer " + k}}, Transport: stack}
 	}
-	keys := &snubber.Spread{Routes: []snubber.Route{{Transport: key("one"), Weight: 2}, {Transport: key("two"), Weight: 1}}}
+	keys := &snubber.Balancer{Routes: []snubber.Route{{Transport: key("one"), Weight: 2}, {Transport: key("two"), Weight: 1}}}
 
 	for range 6 {
 		ask(context.Background(), keys)
@@ -408,7 +408,7 @@ func TestBalancerRevokedKey(t *testing.T) {
 			if tt.status > 0 && res.StatusCode != tt.status {
 				t.Errorf("%+v: call %d: %d %+v", tt, i, res.StatusCode, report)
 			}
-			if i == 0 && tt.status == 400 && (report.Route != 2 || len(report.Hops) != 2 || report.Outcome.Class != snubber.Invalid) {
+			if i == 0 && tt.status == 400 && (report.Load().AnsweredBy != 2 || len(report.Load().Routes) != 2 || report.Load().Outcome.Class != snubber.Invalid) {
 				t.Errorf("report %+v", report)
 			}
 		}
@@ -418,11 +418,11 @@ func TestBalancerRevokedKey(t *testing.T) {
 	}
 }
 
-// The routes of a Spread all answer the same, so a cache keeps the answer of
+// The routes of a Balancer all answer the same, so a cache keeps the answer of
 // whichever it was.
 func TestBalancerIsCached(t *testing.T) {
 	base := play(step{header: hdr("Content-Type", "application/json"), body: "{}"})
-	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Spread{Routes: []snubber.Route{
+	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Balancer{Routes: []snubber.Route{
 		{Transport: play(step{status: 429})}, {Transport: base},
 	}}}
 	for range 2 {

@@ -67,7 +67,7 @@ type Circuit struct {
 	Key         string // as Open and Close take it
 	State       CircuitState
 	Until       time.Time // when an open circuit will let probes through; zero if it is not open or opened by hand
-	ByHand      bool      // opened by [Breaker.Open]
+	Forced      bool      // opened by [Breaker.Trip]
 	Requests    int       // outcomes in Window that were not neutral
 	Failures    int       // those that failed
 	Consecutive int       // failures in a row up to now
@@ -80,20 +80,20 @@ func (b *Breaker) Circuits() []Circuit {
 	for key, c := range b.circuits.All() {
 		s := c.Snapshot(now)
 		cs = append(cs, Circuit{
-			Key: key, State: CircuitState(s.State), Until: s.Until, ByHand: s.Forced,
+			Key: key, State: CircuitState(s.State), Until: s.Until, Forced: s.Forced,
 			Requests: s.Requests, Failures: s.Failures, Consecutive: s.Consecutive,
 		})
 	}
 	return cs
 }
 
-// Open opens the circuit of a key, as [Circuit.Key] shows it, until
-// [Breaker.Close] is called.
-func (b *Breaker) Open(key string) { b.byName(key).Force(true, time.Now()) }
+// Trip opens the circuit of a key, as [Circuit.Key] shows it, until
+// [Breaker.Reset] is called.
+func (b *Breaker) Trip(key string) { b.byName(key).Force(true, time.Now()) }
 
-// Close closes the circuit of a key and forgets its failures. Results of
+// Reset closes the circuit of a key and forgets its failures. Results of
 // requests that are still running do not count any more.
-func (b *Breaker) Close(key string) { b.byName(key).Force(false, time.Now()) }
+func (b *Breaker) Reset(key string) { b.byName(key).Force(false, time.Now()) }
 
 func (b *Breaker) byName(name string) *circuit {
 	for key, c := range b.circuits.All() {

@@ -37,7 +37,7 @@ func TestBreakerBlackHole(t *testing.T) {
 				base := play(step{delay: tt.slowest}, step{do: hang})
 				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Timeout: &snubber.Timeout{}}
 				fetch(tr, chat(t))
-				tr.Breaker.Close(key) // only what comes now counts
+				tr.Breaker.Reset(key) // only what comes now counts
 				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 				defer cancel()
 				want := context.DeadlineExceeded

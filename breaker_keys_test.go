@@ -28,21 +28,21 @@ func TestBreakerTripAndReset(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := play(step{})
 				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Key: tt.key}}
-				tr.Breaker.Open(tt.want)
+				tr.Breaker.Trip(tt.want)
 				refusal := mustRefuse(t, tr, chat(t))
 				if refusal.Key != tt.want || refusal.RetryAfter != 0 {
 					t.Errorf("%+v, want key %q and no time to come back", refusal, tt.want)
 				}
 				time.Sleep(time.Hour)
 				mustRefuse(t, tr, chat(t))
-				if c := circuitOf(t, tr.Breaker); c.Key != tt.want || c.State != snubber.CircuitOpen || !c.ByHand {
+				if c := circuitOf(t, tr.Breaker); c.Key != tt.want || c.State != snubber.CircuitOpen || !c.Forced {
 					t.Errorf("%+v, want %q open by hand", c, tt.want)
 				}
-				tr.Breaker.Close(tt.want)
+				tr.Breaker.Reset(tt.want)
 				if status, err := fetch(tr, chat(t)); status != 200 {
 					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 				}
-				if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed || c.ByHand {
+				if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed || c.Forced {
 					t.Errorf("%+v, want closed", c)
 				}
 			})
@@ -52,7 +52,7 @@ func TestBreakerTripAndReset(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{}
 			tripped(t, tr, step{})
-			tr.Breaker.Close("https://api.example.com m")
+			tr.Breaker.Reset("https://api.example.com m")
 			if status, err := fetch(tr, chat(t)); status != 200 {
 				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 			}

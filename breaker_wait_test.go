@@ -44,7 +44,7 @@ func TestBreakerCallWaitsForCircuit(t *testing.T) {
 				t.Errorf("wait %d took %v, want the open time of %v and a fifth", i+1, got, want)
 			}
 		}
-		if report.Attempts != 6 || report.Readmitted != 5 || report.Waited != time.Since(start) {
+		if report.Load().Attempts != 6 || report.Load().Requeued != 5 || report.Load().BackoffTime != time.Since(start) {
 			t.Errorf("report %+v, want 6 attempts, 5 of them readmitted, and %v of waiting", report, time.Since(start))
 		}
 	})
@@ -87,7 +87,7 @@ func TestBreakerCallDoesNotWaitInVain(t *testing.T) {
 				tr := &snubber.Transport{Retry: tt.retry, Breaker: &snubber.Breaker{Failures: 1}}
 				base := play(step{do: func(*http.Request) (*http.Response, error) {
 					if tt.byHand {
-						tr.Breaker.Open(chatKey)
+						tr.Breaker.Trip(chatKey)
 					}
 					return reply(503, strings.NewReader("sorry")), nil
 				}}, step{})
@@ -162,8 +162,8 @@ func TestBreakerWaitEnds(t *testing.T) {
 		want func(status int, err error) bool
 	}{
 		{"cancel", func(_ *snubber.Transport, cancel func()) { cancel() }, func(_ int, err error) bool { return errors.Is(err, context.Canceled) }},
-		{"close", func(tr *snubber.Transport, _ func()) { tr.Breaker.Close(chatKey) }, func(status int, err error) bool { return status == 200 }},
-		{"opened for good", func(tr *snubber.Transport, _ func()) { tr.Breaker.Open(chatKey) }, func(status int, err error) bool { return status == 503 && err == nil }},
+		{"close", func(tr *snubber.Transport, _ func()) { tr.Breaker.Reset(chatKey) }, func(status int, err error) bool { return status == 200 }},
+		{"opened for good", func(tr *snubber.Transport, _ func()) { tr.Breaker.Trip(chatKey) }, func(status int, err error) bool { return status == 503 && err == nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -64,16 +64,16 @@ type Cache struct {
 	// zero, an eighth of MaxBytes; if negative, MaxBytes does.
 	MaxEntryBytes int64
 
-	// Pace is the time between the pieces of a stream that is given again, for a
+	// ReplayDelay is the time between the pieces of a stream that is given again, for a
 	// program that shows text as it is written. If zero or negative, all are there
 	// at once.
-	Pace time.Duration
+	ReplayDelay time.Duration
 
-	// Ignore names top-level members of a prompt's body that do not tell one
-	// prompt from another, such as those of [IgnoreTags]. It loses what the server
+	// IgnoreFields names top-level members of a prompt's body that do not tell one
+	// prompt from another, such as those of [CallerFields]. It loses what the server
 	// does with them: an answer billed or traced to one user is given to another.
 	// If nil, the whole body counts.
-	Ignore []string
+	IgnoreFields []string
 	// Key names what the answer to a prompt depends on, in place of its body and
 	// its headers; origin, path and credential count besides. If it returns "",
 	// the request passes the cache by. If nil, all of the body counts.
@@ -92,9 +92,9 @@ type Cache struct {
 	engine *httpcache.Cache
 }
 
-// IgnoreTags is for [Cache.Ignore]: what tells the provider who asks, and
+// CallerFields is for [Cache.IgnoreFields]: what tells the provider who asks, and
 // changes nothing about the answer.
-var IgnoreTags = []string{"user", "safety_identifier", "metadata", "prompt_cache_key"}
+var CallerFields = []string{"user", "safety_identifier", "metadata", "prompt_cache_key"}
 
 type noCacheKey struct{}
 
@@ -115,7 +115,7 @@ func (c *Cache) cache() *httpcache.Cache {
 	c.once.Do(func() {
 		config := httpcache.Config{
 			PromptTTL: c.PromptTTL, StaleIfError: c.StaleIfError, MaxBytes: c.maxBytes(), MaxEntryBytes: c.maxEntry(),
-			ReplayDelay: c.Pace, IgnoreFields: c.Ignore, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
+			ReplayDelay: c.ReplayDelay, IgnoreFields: c.IgnoreFields, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
 		}
 		if c.Store != nil {
 			config.Store = cacheStore{c.Store}
@@ -129,19 +129,35 @@ func (c *Cache) cache() *httpcache.Cache {
 // and returns how many. Answers are told by the method, the URL without the
 // value of a key parameter, and for prompts the model; nil means all. What is
 // on its way to the cache at the time may still be kept. The error is the Store's.
-func (c *Cache) Purge(forget func(Stored) bool) (int, error) {
+func (c *Cache) Purge(forget func(StoredResponse) bool) (int, error) {
 	if forget == nil {
 		return c.cache().Purge(nil)
 	}
-	return c.cache().Purge(func(s httpcache.Stored) bool { return forget(Stored(s)) })
+	return c.cache().Purge(func(s httpcache.StoredResponse) bool { return forget(StoredResponse(s)) })
 }
 
-// Stored is what [Cache.Purge] is told of an answer.
-type Stored struct {
-	Method string // GET or POST
-	URL    string // as it was asked for, without credentials
-	Model  string // of a prompt
-	Status int
-	Bytes  int64     // of the body
-	Since  time.Time // when it was received, or last confirmed
+// CacheStatus says how a [Cache] took part in a call. Its text is fit for a metric's
+// label.
+type CacheStatus string
+
+const (
+	CacheHit         CacheStatus = "hit"         // answered by a fresh stored response
+	CacheStale       CacheStatus = "stale"       // a hit that is no longer fresh
+	CacheRevalidated CacheStatus = "revalidated" // a hit that the server confirmed
+	CacheMiss        CacheStatus = "miss"        // answered by the layers below
+	CacheCollapsed   CacheStatus = "collapsed"   // answered by the call that another one had begun
+	CacheBypass      CacheStatus = "bypass"      // the request was none for the cache
+	// CacheStoreFailed is the status of an [EventCache] alone: a [CacheStore] failed,
+	// and Detail says at what.
+	CacheStoreFailed CacheStatus = "store"
+)
+
+// StoredResponse is what [Cache.Purge] is told of an answer.
+type StoredResponse struct {
+	Method     string // GET or POST
+	URL        string // as it was asked for, without credentials
+	Model      string // of a prompt
+	Status     int
+	Bytes      int64     // of the body
+	ReceivedAt time.Time // when it was received, or last confirmed
 }

@@ -83,7 +83,7 @@ func askDisk(t *testing.T, tr *snubber.Transport, prompt string) string {
 	if body := slurp(t, res); body != diskAnswer {
 		t.Fatalf("the answer is %q, want %q", body, diskAnswer)
 	}
-	return snubber.ReportOf(res).Cache
+	return string(snubber.ReportOf(res).Load().Cache)
 }
 
 func answering() *script {

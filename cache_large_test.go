@@ -104,8 +104,8 @@ func TestCacheLargeHitInLittleMemory(t *testing.T) {
 		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, res.Body, make([]byte, 32<<10))
 		res.Body.Close()
 		runtime.ReadMemStats(&after)
-		if r := snubber.ReportOf(res); n != size || err != nil || r.Cache != "hit" {
-			t.Fatalf("a %s of %d bytes, %v", r.Cache, n, err)
+		if r := snubber.ReportOf(res); n != size || err != nil || r.Load().Cache != "hit" {
+			t.Fatalf("a %s of %d bytes, %v", r.Load().Cache, n, err)
 		}
 		if b := after.TotalAlloc - before.TotalAlloc; b > 4<<20 {
 			t.Errorf("%d bytes were allocated", b)
@@ -165,8 +165,8 @@ func TestCacheLargeAnswers(t *testing.T) {
 					if i > 0 && want == "revalidated" {
 						want = "hit" // what was confirmed was written anew, with its body
 					}
-					if r := snubber.ReportOf(res); res.StatusCode != tt.status || got != tt.want || r.Cache != want || r.Outcome.Class != snubber.Success {
-						t.Errorf("a %s of %d with %d bytes (%v), want a %s of %d with %d", r.Cache, res.StatusCode, len(got), r.Outcome, want, tt.status, len(tt.want))
+					if r := snubber.ReportOf(res); res.StatusCode != tt.status || got != tt.want || string(r.Load().Cache) != want || r.Load().Outcome.Class != snubber.Success {
+						t.Errorf("a %s of %d with %d bytes (%v), want a %s of %d with %d", r.Load().Cache, res.StatusCode, len(got), r.Load().Outcome, want, tt.status, len(tt.want))
 					}
 					if tt.name == "while it is refreshed" {
 						break
@@ -272,8 +272,8 @@ func TestCacheReplaysPiecesOfALongStream(t *testing.T) {
 					t.Fatalf("a %s: piece %d has %d bytes (%v), want %d", how, i, n, err, len(chunks[i].text))
 				}
 			}
-			if r := snubber.ReportOf(res); got != want+end || r.Cache != how {
-				t.Errorf("a %s of %d bytes, want a %s of %d", r.Cache, len(got), how, len(want+end))
+			if r := snubber.ReportOf(res); got != want+end || string(r.Load().Cache) != how {
+				t.Errorf("a %s of %d bytes, want a %s of %d", r.Load().Cache, len(got), how, len(want+end))
 			}
 			res.Body.Close()
 		}
@@ -340,7 +340,7 @@ func TestCacheLargeEntryDamagedMeanwhile(t *testing.T) {
 				if _, again := res.Body.Read(make([]byte, 1)); again != err {
 					t.Errorf("then %v", again)
 				}
-				if r := snubber.ReportOf(res); r.Cache != "hit" || r.Outcome.Class == snubber.Success {
+				if r := snubber.ReportOf(res); r.Load().Cache != "hit" || r.Load().Outcome.Class == snubber.Success {
 					t.Errorf("report %+v", r)
 				}
 				res.Body.Close()
@@ -458,13 +458,13 @@ func TestCacheLargeEntryGoneWhileTheServerFails(t *testing.T) {
 			time.Sleep(2 * time.Hour)
 			gets, _ := store.count()
 			if refused {
-				rt.Breaker.Open(circuit)
+				rt.Breaker.Trip(circuit)
 			}
 			store.get = func(context.Context) error {
 				if now, _ := store.count(); now == gets { // it is looked for
 					return nil
 				}
-				rt.Breaker.Close(circuit)
+				rt.Breaker.Reset(circuit)
 				return fs.ErrNotExist
 			}
 			req := chat(t)

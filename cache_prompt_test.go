@@ -77,8 +77,8 @@ func TestCachePromptsPassedBy(t *testing.T) {
 					t.Fatal(err)
 				}
 				slurp(t, res)
-				if r := snubber.ReportOf(res); r.Cache != "bypass" || r.CacheDetail != tt.why {
-					t.Errorf("report %q, %q, want a bypass: %s", r.Cache, r.CacheDetail, tt.why)
+				if r := snubber.ReportOf(res); r.Load().Cache != "bypass" || r.Load().CacheDetail != tt.why {
+					t.Errorf("report %q, %q, want a bypass: %s", r.Load().Cache, r.Load().CacheDetail, tt.why)
 				}
 				if s := res.Header.Get("Cache-Status"); !strings.Contains(s, "snubber; fwd=") || !strings.Contains(s, tt.why) {
 					t.Errorf("Cache-Status: %s", s)
@@ -123,9 +123,9 @@ func TestCacheKeyHooks(t *testing.T) {
 		}
 	}
 	tags := `,"user":"a","metadata":{"x":1},"safety_identifier":"s","prompt_cache_key":"k"`
-	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, tags), prompted(t, ""), true)
-	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, `,"service_tier":"flex"`), prompted(t, ""), false)
-	same(t, &snubber.Cache{Ignore: snubber.IgnoreTags}, prompted(t, `,"x":{"user":"a"}`), prompted(t, `,"x":{}`), false)
+	same(t, &snubber.Cache{IgnoreFields: snubber.CallerFields}, prompted(t, tags), prompted(t, ""), true)
+	same(t, &snubber.Cache{IgnoreFields: snubber.CallerFields}, prompted(t, `,"service_tier":"flex"`), prompted(t, ""), false)
+	same(t, &snubber.Cache{IgnoreFields: snubber.CallerFields}, prompted(t, `,"x":{"user":"a"}`), prompted(t, `,"x":{}`), false)
 	same(t, &snubber.Cache{}, prompted(t, `,"user":"a"`), prompted(t, `,"user":"b"`), false)
 
 	name := func(name string) func(*http.Request, []byte) string {
@@ -224,7 +224,7 @@ func TestCachePacesAStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent}, chunk{text: doneEvent}), header: hdr("Content-Type", "text/event-stream")})
 		rt := caching(base)
-		rt.Cache.Pace = 30 * time.Millisecond
+		rt.Cache.ReplayDelay = 30 * time.Millisecond
 		again := func(ctx context.Context) (string, time.Duration, error) {
 			began := time.Now()
 			res, err := rt.RoundTrip(streamed(t).WithContext(ctx))
@@ -295,7 +295,7 @@ func TestCachePurge(t *testing.T) {
 			served(t, rt, french)
 			served(t, rt, chat(t, "Authorization", "SECRET"))
 			seen := map[string]int64{}
-			n, err := rt.Cache.Purge(func(s snubber.Stored) bool {
+			n, err := rt.Cache.Purge(func(s snubber.StoredResponse) bool {
 				seen[s.Method+" "+s.URL+" "+s.Model] = s.Bytes
 				return s.Method == "POST"
 			})
@@ -354,7 +354,7 @@ func TestCacheWindow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c := snubber.ReportOf(gone).Cache; c != "miss" {
+		if c := snubber.ReportOf(gone).Load().Cache; c != "miss" {
 			t.Errorf("then a %s", c)
 		}
 		synctest.Wait()
@@ -423,10 +423,10 @@ func TestCacheStalledReader(t *testing.T) {
 						if err == nil || !strings.Contains(err.Error(), "read") {
 							t.Errorf("it reads on until %v", err)
 						}
-						if o := snubber.ReportOf(a).Outcome; o.Class != snubber.Canceled {
+						if o := snubber.ReportOf(a).Load().Outcome; o.Class != snubber.Canceled {
 							t.Errorf("its outcome is %+v", o)
 						}
-					} else if o := snubber.ReportOf(a).Outcome; o.Class != snubber.Success {
+					} else if o := snubber.ReportOf(a).Load().Outcome; o.Class != snubber.Success {
 						t.Errorf("its outcome is %+v", o)
 					}
 					a.Body.Close()
@@ -490,8 +490,8 @@ func TestCacheReportOfWhoLeaves(t *testing.T) {
 		if _, err := rt.RoundTrip(get(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
-		if report.Attempts != 0 || report.Outcome.Class != snubber.Canceled {
-			t.Errorf("report %+v, want no attempt of its own", *report)
+		if report.Load().Attempts != 0 || report.Load().Outcome.Class != snubber.Canceled {
+			t.Errorf("report %+v, want no attempt of its own", report.Load())
 		}
 		time.Sleep(time.Hour)
 	})

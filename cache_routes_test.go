@@ -11,7 +11,7 @@ import (
 )
 
 // What answers in place of what was asked is not kept, however deep it is; the
-// routes of a Spread all are what was asked.
+// routes of a Balancer all are what was asked.
 func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
 	failing := func() http.RoundTripper { return play(step{status: 500}) }
 	falling := func(first, second http.RoundTripper) *snubber.Transport {
@@ -21,8 +21,8 @@ func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
 		base func(answers http.RoundTripper) http.RoundTripper
 		kept bool
 	}{
-		"the second route of a Spread": {func(b http.RoundTripper) http.RoundTripper {
-			return &snubber.Spread{Routes: []snubber.Route{{Transport: failing()}, {Transport: b}}}
+		"the second route of a Balancer": {func(b http.RoundTripper) http.RoundTripper {
+			return &snubber.Balancer{Routes: []snubber.Route{{Transport: failing()}, {Transport: b}}}
 		}, true},
 		"the fallback of a Transport below": {func(b http.RoundTripper) http.RoundTripper { return falling(failing(), b) }, false},
 		"a fallback two below": {func(b http.RoundTripper) http.RoundTripper {
@@ -34,7 +34,7 @@ func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
 			return rt
 		}, false},
 		"a Spread's fallback": {func(b http.RoundTripper) http.RoundTripper {
-			return &snubber.Spread{Routes: []snubber.Route{{Transport: falling(failing(), b)}}}
+			return &snubber.Balancer{Routes: []snubber.Route{{Transport: falling(failing(), b)}}}
 		}, false},
 		"a fallback that was not needed": {func(b http.RoundTripper) http.RoundTripper { return falling(b, failing()) }, true},
 	} {
@@ -84,7 +84,7 @@ func TestStaleOfACache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(page("hello"), step{status: 404, body: "gone"}, step{status: 500})
 		rt := caching(&snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{
-			Transport: snubber.Stale, When: func(_ *http.Request, o snubber.Outcome) bool { return o.Class != snubber.Success },
+			Transport: snubber.Stale, If: func(_ *http.Request, o snubber.Outcome) bool { return o.Class != snubber.Success },
 		}}}})
 		served(t, rt, get(t))
 		time.Sleep(2 * time.Minute)
@@ -96,7 +96,7 @@ func TestStaleOfACache(t *testing.T) {
 			if body := slurp(t, res); body != "hello" || res.Header.Get("Age") != "120" {
 				t.Errorf("%q with %v", body, res.Header)
 			}
-			if r := snubber.ReportOf(res); r.Attempts != 1 || r.Route != 1 {
+			if r := snubber.ReportOf(res); r.Load().Attempts != 1 || r.Load().AnsweredBy != 1 {
 				t.Errorf("report %+v, want the one request that was sent", r)
 			}
 		}

@@ -76,11 +76,11 @@ func TestCacheStatus(t *testing.T) {
 				}
 				slurp(t, res)
 				r := snubber.ReportOf(res)
-				if r == nil || r.Cache != tt.cache || r.Attempts != tt.attempts {
+				if r == nil || string(r.Load().Cache) != tt.cache || r.Load().Attempts != tt.attempts {
 					t.Errorf("report %+v, want %s and %d attempts", r, tt.cache, tt.attempts)
 				}
-				if tt.attempts == 0 && r.Outcome.Usage != (snubber.Usage{}) {
-					t.Errorf("usage %+v billed twice", r.Outcome.Usage)
+				if tt.attempts == 0 && r.Load().Outcome.Usage != (snubber.Usage{}) {
+					t.Errorf("usage %+v billed twice", r.Load().Outcome.Usage)
 				}
 				lines := res.Header.Values("Cache-Status")
 				if len(lines) != 1 {

@@ -45,8 +45,8 @@ func TestCacheOverProcesses(t *testing.T) {
 				t.Fatal(err)
 			}
 			body := slurp(t, res)
-			if r := snubber.ReportOf(res); r.Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
-				t.Errorf("a %s of %q with %v, want a hit of %q", r.Cache, body, res.Header, bodies[i])
+			if r := snubber.ReportOf(res); r.Load().Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
+				t.Errorf("a %s of %q with %v, want a hit of %q", r.Load().Cache, body, res.Header, bodies[i])
 			}
 		}
 		if body, cache := served(t, second, get(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {

@@ -99,7 +99,7 @@ func TestCache(t *testing.T) {
 				if got := again.Header.Get("Cache-Status"); !strings.HasPrefix(got, "snubber; hit; ttl=") || again.Header.Get("X-Ratelimit-Limit-Requests") != "" {
 					t.Errorf("header of the hit: %v", again.Header)
 				}
-				if r := snubber.ReportOf(again); r.Cache != "hit" || r.Attempts != 0 {
+				if r := snubber.ReportOf(again); r.Load().Cache != "hit" || r.Load().Attempts != 0 {
 					t.Errorf("report of the hit: %+v", r)
 				}
 			})
@@ -115,7 +115,7 @@ func TestCacheIsOutermost(t *testing.T) {
 		rt.Cache = &snubber.Cache{PromptTTL: time.Hour}
 		rt.Limiter = &snubber.Limiter{RequestsPerMinute: 1}
 		asking(t, rt, hello, "key")
-		rt.Breaker.Open("https://api.example.com gpt-4o")
+		rt.Breaker.Trip("https://api.example.com gpt-4o")
 		start := time.Now()
 		if res, _ := asking(t, rt, hello, "key"); res.StatusCode != 200 || time.Since(start) != 0 {
 			t.Errorf("%v after %v, want a hit at once", res.Status, time.Since(start))

@@ -27,8 +27,8 @@ func TestCacheChangesNoFailure(t *testing.T) {
 	}
 	refusing := func(base http.RoundTripper) *snubber.Transport {
 		rt := snubber.New(base)
-		rt.Breaker.Open("https://api.example.com m")
-		rt.Breaker.Open("https://api.example.com")
+		rt.Breaker.Trip("https://api.example.com m")
+		rt.Breaker.Trip("https://api.example.com")
 		return rt
 	}
 	falling := func(base http.RoundTripper) *snubber.Transport {
@@ -90,11 +90,11 @@ func TestCacheChangesNoFailure(t *testing.T) {
 			if rerr != nil && ctx.Err() != nil { // what the base says to it besides may be lost
 				rerr = ctx.Err()
 			}
-			s = fmt.Sprint(res.StatusCode, res.Header, string(b), rerr, res.ContentLength, res.Request.Method, snubber.ReportOf(res).Attempts)
+			s = fmt.Sprint(res.StatusCode, res.Header, string(b), rerr, res.ContentLength, res.Request.Method, snubber.ReportOf(res).Load().Attempts)
 		}
-		r := *report
-		s += fmt.Sprint(err, r.Calls, r.Attempts, r.Readmitted, r.Route, r.Outcome.Class, r.Outcome.Reason, r.Outcome.Usage, base.sent())
-		if r.Waited == 0 && r.Queued == 0 {
+		r := report.Load()
+		s += fmt.Sprint(err, r.Calls, r.Attempts, r.Requeued, r.AnsweredBy, r.Outcome.Class, r.Outcome.Reason, r.Outcome.Usage, base.sent())
+		if r.BackoffTime == 0 && r.QueueTime == 0 {
 			s += time.Since(start).String()
 		}
 		return s

@@ -99,7 +99,7 @@ func (c *cacheCall) RecordOutcome(err error, from httpcache.Exchange) {
 func (c *cacheCall) ReleaseBody() { c.replay.Release(c.in.Body) }
 
 func (c *cacheCall) SetStatus(status, detail string) {
-	c.call().root().setCacheStatus(status, detail)
+	c.call().root().setCacheStatus(CacheStatus(status), detail)
 	c.observe(status, detail)
 }
 
@@ -108,7 +108,7 @@ func (c *cacheCall) StoreFault(op string) { c.observe("store", op) }
 
 func (c *cacheCall) observe(cache, detail string) {
 	if o := c.t.Observe; o != nil {
-		o(Event{Kind: EventCache, Time: time.Now(), Key: keyed.Origin(c.call().hookRequest().URL, c.info.model).String(), Cache: cache, Detail: detail})
+		o(Event{Kind: EventCache, Time: time.Now(), Key: keyed.Origin(c.call().hookRequest().URL, c.info.model).String(), Cache: CacheStatus(cache), Detail: detail})
 	}
 }
 
@@ -118,7 +118,7 @@ type keptValues call
 
 func (c *keptValues) Value(key any) any {
 	switch key.(type) {
-	case attemptKey, inboundKey, reportSinkKey, reportedKey:
+	case attemptKey, inboundKey, reportHandleKey, reportedKey:
 		return nil
 	}
 	return c.in.Context().Value(key)

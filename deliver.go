@@ -169,7 +169,7 @@ func (c *call) errorResponse(status int, code, message string, retryAfter time.D
 // provenance is the hops as a response header, a list of RFC 9651: the routes in
 // the order in which they were asked, each with its class, its reason and the
 // number of its wire calls, and "answered" at the one whose answer this is.
-func provenance(hops []Hop, route int) string {
+func provenance(hops []RouteResult, route int) string {
 	var b strings.Builder
 	for i, h := range hops {
 		if i > 0 {

@@ -230,7 +230,7 @@ func (panicsLate) Close() error             { return nil }
 // it to recover.
 func TestErrorBodyPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
+		tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
 		res, err := tr.RoundTrip(chat(t))
 		if err != nil {
 			t.Fatal(err)

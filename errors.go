@@ -20,16 +20,16 @@ var (
 	// ErrQuota is the condition of a request refused because its quota is
 	// exhausted and waiting does not restore it.
 	ErrQuota = errors.New("quota exhausted")
-	// ErrRoute is the condition of a request that a route of a [Fallback] or a
-	// [Spread] cannot take: [Reroute] says which ones, [Stale] has nothing kept.
-	ErrRoute = errors.New("not for this route")
+	// ErrNoRoute is the condition of a request that a route of a [Fallback] or a
+	// [Balancer] cannot take: [Reroute] says which ones, [Stale] has nothing kept.
+	ErrNoRoute = errors.New("not for this route")
 )
 
 // RejectedError is a request that was not sent. errors.Is finds Err in it,
 // through the *url.Error that http.Client wraps around it, and
 // context.DeadlineExceeded where the caller's deadline was the reason.
 type RejectedError struct {
-	// Err is ErrOpen, ErrLimited, ErrQuota or ErrRoute.
+	// Err is ErrOpen, ErrLimited, ErrQuota or ErrNoRoute.
 	Err error
 	// Key is the circuit or queue that refused: origin, model, and for a queue
 	// the hash of the credential.
@@ -81,14 +81,14 @@ func (e *RejectedError) code() string {
 		return "snubber_circuit_open"
 	case ErrQuota:
 		return "snubber_quota_exhausted"
-	case ErrRoute:
+	case ErrNoRoute:
 		return "snubber_no_route"
 	}
 	return "snubber_rate_limited"
 }
 
 func (e *RejectedError) status() int {
-	if e.Err == ErrOpen || e.Err == ErrRoute {
+	if e.Err == ErrOpen || e.Err == ErrNoRoute {
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusTooManyRequests
@@ -130,5 +130,5 @@ var errRedirect = errors.New("snubber: another origin's answer is a redirect, wh
 // unroutable is the refusal of a request that a route cannot take. It has the
 // class Rejected, so that the next route is asked.
 func unroutable(req *http.Request, reason string) error {
-	return &RejectedError{Err: ErrRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
+	return &RejectedError{Err: ErrNoRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
 }

@@ -23,7 +23,7 @@ const (
 	// open time.
 	EventCircuit
 	// EventFallback is a route of the Fallback that is tried, or one more of a
-	// [Spread] below: Route is which, from 1, Outcome what the one before came to.
+	// [Balancer] below: Route is which, from 1, Outcome what the one before came to.
 	EventFallback
 	// EventRefused is a call that was not sent, by this Transport or one below:
 	// Key is what refused it, Outcome.Reason says why.
@@ -35,15 +35,15 @@ const (
 	// how long the first had taken.
 	EventHedge
 	// EventLimit is a limit that was learned or has changed: Limit is what holds
-	// now, Was its PerMinute before, zero if there was none.
+	// now, Previous its PerMinute before, zero if there was none.
 	EventLimit
-	// EventAlone is a [LimitStore] that failed, or was too slow: Key is the queue's
+	// EventLimitStoreFailed is a [LimitStore] that failed, or was too slow: Key is the queue's
 	// that asked it, Detail "failed" or "timeout". Until then the Limiter goes on
 	// by itself, and then asks again.
-	EventAlone
+	EventLimitStoreFailed
 )
 
-var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge", "limit", "alone"}
+var eventNames = [...]string{"unknown", "attempt", "retry", "queued", "gated", "circuit", "fallback", "refused", "cache", "hedge", "limit", "limit-store-failed"}
 
 // String is the kind in lower case, fit for a metric's label.
 func (k EventKind) String() string {
@@ -66,9 +66,9 @@ type Event struct {
 	Took     time.Duration // how long an attempt ran
 	From, To CircuitState  // a circuit's
 	Until    time.Time     // the end of a gate or of an open time; zero if nobody knows
-	Route    int           // of the Fallback or the Spread, from 1
-	Cache    string        // hit, stale, revalidated, miss, collapsed or bypass
+	Route    int           // of the Fallback or the Balancer, from 1
+	Cache    CacheStatus   // how a cache took part
 	Detail   string        // why
 	Limit    Limit         // one of a key's limits
-	Was      float64       // a minute
+	Previous float64       // a minute
 }

@@ -15,7 +15,7 @@ import (
 // panic.
 func TestEventKindString(t *testing.T) {
 	seen := map[string]bool{}
-	for k := snubber.EventAttempt; k <= snubber.EventAlone; k++ {
+	for k := snubber.EventAttempt; k <= snubber.EventLimitStoreFailed; k++ {
 		if s := k.String(); s == "" || s == "unknown" || seen[s] {
 			t.Errorf("kind %d is %q", k, s)
 		} else {
@@ -23,13 +23,13 @@ func TestEventKindString(t *testing.T) {
 		}
 	}
 	for k, want := range map[snubber.EventKind]string{ // the order is that of the constants
-		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit", snubber.EventAlone: "alone",
+		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit", snubber.EventLimitStoreFailed: "limit-store-failed",
 	} {
 		if k.String() != want {
 			t.Errorf("%v, want %s", k, want)
 		}
 	}
-	for _, k := range []snubber.EventKind{0, snubber.EventAlone + 1, 255} {
+	for _, k := range []snubber.EventKind{0, snubber.EventLimitStoreFailed + 1, 255} {
 		if s := k.String(); s != "unknown" {
 			t.Errorf("kind %d is %q", k, s)
 		}
@@ -81,7 +81,7 @@ func TestEvents(t *testing.T) {
 			if d := e.Until.Sub(w.Until); d < -time.Microsecond || d > time.Microsecond {
 				t.Errorf("event %d (%v): Until = %v, want %v", i, e.Kind, e.Until, w.Until)
 			}
-			if e.Kind != w.Kind || !e.Time.Equal(w.Time) || e.Key != w.Key || e.Attempt != w.Attempt || e.Wait != w.Wait || e.Took != w.Took || e.From != 0 || e.To != 0 || e.Limit.Kind != w.Limit.Kind || e.Limit.Source != w.Limit.Source || (e.Limit.PerMinute > 0) != (w.Limit.Kind != "") || e.Was != 0 {
+			if e.Kind != w.Kind || !e.Time.Equal(w.Time) || e.Key != w.Key || e.Attempt != w.Attempt || e.Wait != w.Wait || e.Took != w.Took || e.From != 0 || e.To != 0 || e.Limit.Kind != w.Limit.Kind || e.Limit.Source != w.Limit.Source || (e.Limit.PerMinute > 0) != (w.Limit.Kind != "") || e.Previous != 0 {
 				t.Errorf("event %d = %+v\nwant %+v", i, e, w)
 			}
 		}
@@ -169,15 +169,15 @@ func TestEventCircuit(t *testing.T) {
 func TestObserveMayCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 429, header: hdr("Retry-After", "1")}, jsonAnswer)
-		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{Concurrent: 1}, Breaker: &snubber.Breaker{Failures: 1}}
+		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Breaker: &snubber.Breaker{Failures: 1}}
 		var once sync.Once
 		kinds := map[snubber.EventKind]int{}
 		tr.Observe = func(e snubber.Event) {
 			kinds[e.Kind]++
-			tr.Limiter.Quotas()
+			tr.Limiter.Queues()
 			tr.Breaker.Circuits()
-			tr.Breaker.Close("https://elsewhere.example.com")
-			if _, err := tr.Ready(newReq(t, "GET", "https://api.example.com/v1/models", "")); err != nil {
+			tr.Breaker.Reset("https://elsewhere.example.com")
+			if _, err := tr.ReadyAt(newReq(t, "GET", "https://api.example.com/v1/models", "")); err != nil {
 				t.Errorf("Ready: %v", err)
 			}
 			once.Do(func() {

@@ -38,7 +38,7 @@ func Example() {
 	res, err := ask(context.Background(), snubber.New(provider))
 	fmt.Println(res.StatusCode, err)
 	report := snubber.ReportOf(res)
-	fmt.Println(report.Attempts, "attempts,", report.Outcome.Class)
+	fmt.Println(report.Load().Attempts, "attempts,", report.Load().Outcome.Class)
 	// Output:
 	// 200 <nil>
 	// 2 attempts, success
@@ -94,11 +94,11 @@ func ExampleBreaker() {
 	breaker := &snubber.Breaker{}
 	t := &snubber.Transport{Base: provider, Breaker: breaker}
 
-	breaker.Open("https://api.example.com gpt-4o")
+	breaker.Trip("https://api.example.com gpt-4o")
 	_, err := ask(context.Background(), t)
 	fmt.Println(errors.Is(err, snubber.ErrOpen), len(provider.Calls()))
 
-	breaker.Close("https://api.example.com gpt-4o")
+	breaker.Reset("https://api.example.com gpt-4o")
 	_, err = ask(context.Background(), t)
 	fmt.Println(err, len(provider.Calls()))
 	// Output:
@@ -148,7 +148,7 @@ func ExampleWithReport() {
 
 	ctx, report := snubber.WithReport(context.Background())
 	ask(ctx, t)
-	fmt.Println(report.Calls, "call,", report.Attempts, "attempts,", report.Outcome.Usage.Output > 0)
+	fmt.Println(report.Load().Calls, "call,", report.Load().Attempts, "attempts,", report.Load().Outcome.Usage.Output > 0)
 	// Output:
 	// 1 call, 2 attempts, true
 }

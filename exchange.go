@@ -32,7 +32,7 @@ type exchangeExtra struct {
 	caller        httpcache.Caller      // by this call
 	route         int                   // that is tried, from 1
 	layersObserve bool                  // and has this Transport's layers
-	router        router                // of a Spread's exchange
+	router        router                // of a Balancer's exchange
 
 	mu      sync.Mutex // attempts that race may be here at once
 	backoff *backoffSteps

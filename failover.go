@@ -71,7 +71,7 @@ type failover struct {
 	lastUsable        Outcome // of the last one that was able to take the request, or of the first
 	lastMisconfigured bool    // the one tried last was not
 
-	results    []Hop
+	results    []RouteResult
 	answeredBy int
 	failed     bool // none has answered
 	over       bool // there is an answer, or nobody to give it to
@@ -122,7 +122,7 @@ func (f *failover) readyAt(i int) time.Time {
 	}
 	a := f.call.newAttempt()
 	a.kind = viaRoute
-	at, err := b.Ready(&a.req)
+	at, err := b.ReadyAt(&a.req)
 	if err != nil {
 		return time.Time{}
 	}
@@ -170,7 +170,7 @@ func (f *failover) bodyFor(route *Route) bool {
 
 // decide makes a route's result the call's, if it is one to give.
 func (f *failover) decide(alt result, number int) {
-	f.last, f.lastMisconfigured = alt.o, alt.o.Misdirected || alt.o.Class == Rejected
+	f.last, f.lastMisconfigured = alt.o, alt.o.Misconfigured || alt.o.Class == Rejected
 	if !f.lastMisconfigured {
 		f.lastUsable = alt.o
 	}
@@ -184,17 +184,17 @@ func (f *failover) decide(alt result, number int) {
 		if f.over = true; !isDeadline(f.call.ctx()) { // else the first failure says more
 			f.result = alt
 		}
-	case f.router.balanced() && f.result.o.Misdirected && !alt.o.Misdirected:
+	case f.router.balanced() && f.result.o.Misconfigured && !alt.o.Misconfigured:
 		f.result, f.answeredBy = alt, number // one revoked key is not what ails the others
 	}
 }
 
 // record notes what a route came to.
 func (f *failover) record(number int, o Outcome, before int) {
-	f.results = append(f.results, Hop{Route: number, Attempts: f.call.wireAttempts() - before, Outcome: o})
+	f.results = append(f.results, RouteResult{Route: number, Attempts: f.call.wireAttempts() - before, Outcome: o})
 }
 
-// onFallback notes that a route is tried. Of a Spread's the Transport around it
+// onFallback notes that a route is tried. Of a Balancer's the Transport around it
 // tells.
 func (c *call) onFallback(route int, o Outcome, now time.Time) {
 	c.root().allowRoute()

@@ -10,8 +10,8 @@ import (
 // first route's failure: it is the one that the caller's SDK can read.
 //
 // A route gets the caller's request as it was: same URL, headers and body. It
-// is usually a [Reroute], or several in a [Spread]; [Stale] and [Reply] answer
-// where nothing else does, also a request whose body cannot be sent again. A route that would let the request wait, by its Ready
+// is usually a [Reroute], or several in a [Balancer]; [Stale] and [StaticReply] answer
+// where nothing else does, also a request whose body cannot be sent again. A route that would let the request wait, by its ReadyAt
 // method, is put off until those that can send it now have failed too. One count
 // of attempts covers all routes: the Retry's MaxAttempts and one more for each
 // route that is asked.
@@ -24,11 +24,11 @@ type Fallback struct {
 	Routes []Route
 }
 
-// Route is one alternative of a [Fallback] or a [Spread].
+// Route is one alternative of a [Fallback] or a [Balancer].
 type Route struct {
 	// Transport sends the request. If nil, http.DefaultTransport.
 	Transport http.RoundTripper
-	// When decides by the outcome of the route tried last. If nil, every failure
+	// If decides by the outcome of the route tried last. If nil, every failure
 	// that another service may not share: RateLimited, QuotaExhausted,
 	// Overloaded, ServerError, Unreachable, TimedOut, Transient, TooLong,
 	// Rejected; where the request may have been carried out already, only if it
@@ -36,19 +36,19 @@ type Route struct {
 	//
 	// A route that refuses, or that has a wrong key or a model that is gone, must
 	// not end the way for those behind it: where its outcome is Rejected or
-	// Misdirected, and When does not take that, it is asked with the outcome before
+	// Misconfigured, and If does not take that, it is asked with the outcome before
 	// it too. The caller's own wrong key is no reason to go on.
 	//
-	// It is asked to predict too, by Ready and before a wait. A Spread does not ask it.
-	When func(*http.Request, Outcome) bool
-	// Weight is the route's share of a Spread's requests. A Fallback does not look
+	// It is asked to predict too, by ReadyAt and before a wait. A Balancer does not ask it.
+	If func(*http.Request, Outcome) bool
+	// Weight is the route's share of a Balancer's requests. A Fallback does not look
 	// at it.
 	Weight int
 }
 
 func (r *Route) accepts(req *http.Request, o Outcome) bool {
-	if r.When != nil {
-		return r.When(req, o)
+	if r.If != nil {
+		return r.If(req, o)
 	}
 	switch o.Class {
 	case RateLimited, QuotaExhausted, TooLong, Rejected:
@@ -85,5 +85,5 @@ type answersLocally interface{ answersLocally() }
 
 // readier is a RoundTripper that can tell when it would send a request.
 type readier interface {
-	Ready(*http.Request) (time.Time, error)
+	ReadyAt(*http.Request) (time.Time, error)
 }

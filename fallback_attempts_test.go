@@ -52,7 +52,7 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 		}, 5, 2},
 		{"a Spread as a route", func(base http.RoundTripper) http.RoundTripper {
 			tr := snubber.New(base)
-			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &snubber.Spread{Routes: []snubber.Route{route("b", nil), route("c", nil)}}}}}
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &snubber.Balancer{Routes: []snubber.Route{route("b", nil), route("c", nil)}}}}}
 			return tr
 		}, 4 + 1 + 1, 2},
 	} {
@@ -73,14 +73,14 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 				if body := slurp(t, res); body != "api.example.com" {
 					t.Errorf("got the failure of %s, want the first one's", body)
 				}
-				if total != tt.want || report.Attempts != tt.want {
-					t.Errorf("%v: %d wire calls, report %d, want %d", sent, total, report.Attempts, tt.want)
+				if total != tt.want || report.Load().Attempts != tt.want {
+					t.Errorf("%v: %d wire calls, report %d, want %d", sent, total, report.Load().Attempts, tt.want)
 				}
 				calls := 0
-				for _, h := range report.Hops {
+				for _, h := range report.Load().Routes {
 					calls += h.Attempts
 				}
-				if len(report.Hops) != tt.hops || calls != total || report.Route != 0 || report.Outcome.Class != snubber.ServerError {
+				if len(report.Load().Routes) != tt.hops || calls != total || report.Load().AnsweredBy != 0 || report.Load().Outcome.Class != snubber.ServerError {
 					t.Errorf("report %+v", report)
 				}
 			})
@@ -122,11 +122,11 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 		status   int
 	}{
 		{"ready", func(t *testing.T, b, c *snubber.Transport) {}, 0, "api b", 0, 200},
-		{"open", func(t *testing.T, b, c *snubber.Transport) { b.Breaker.Open("https://b.example.com m") }, 0, "api c", 0, 200},
+		{"open", func(t *testing.T, b, c *snubber.Transport) { b.Breaker.Trip("https://b.example.com m") }, 0, "api c", 0, 200},
 		{"gated", func(t *testing.T, b, c *snubber.Transport) { spend(t, b, "b.example.com") }, 0, "api c", 0, 200},
 		{"gated, the other open", func(t *testing.T, b, c *snubber.Transport) {
 			spend(t, b, "b.example.com")
-			c.Breaker.Open("https://c.example.com m")
+			c.Breaker.Trip("https://c.example.com m")
 		}, 0, "api b", time.Minute, 200},
 		{"both gated: the earlier one", func(t *testing.T, b, c *snubber.Transport) {
 			spend(t, c, "c.example.com")
@@ -201,7 +201,7 @@ func TestFallbackOutOfTime(t *testing.T) {
 		if body, err := io.ReadAll(res.Body); string(body) != "first" || err != nil || res.Header.Get("Retry-After") != "7" {
 			t.Errorf("%q, %v, %v", body, err, res.Header)
 		}
-		if r := snubber.ReportOf(res); r.Route != 0 || r.Outcome.Class != snubber.Overloaded || len(r.Hops) != 2 || r.Hops[1].Outcome.Class != snubber.Canceled {
+		if r := snubber.ReportOf(res); r.Load().AnsweredBy != 0 || r.Load().Outcome.Class != snubber.Overloaded || len(r.Load().Routes) != 2 || r.Load().Routes[1].Outcome.Class != snubber.Canceled {
 			t.Errorf("report %+v", r)
 		}
 		if h := res.Header.Get("Snubber-Route"); h != "0;class=overloaded;calls=1;reason=http_503;answered, 1;class=canceled;calls=1;reason=deadline" {
@@ -218,8 +218,8 @@ func TestFallbackOutOfTime(t *testing.T) {
 // Where nobody had a response, the one for the SDK says who was asked.
 func TestFallbackRefusedByAll(t *testing.T) {
 	tr := snubber.New(play())
-	tr.Breaker.Open("https://api.example.com m")
-	tr.Breaker.Open("https://b.example.com m")
+	tr.Breaker.Trip("https://api.example.com m")
+	tr.Breaker.Trip("https://b.example.com m")
 	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}}}}
 	res, err := tr.RoundTrip(chat(t, stainless, "go"))
 	if err != nil {

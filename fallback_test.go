@@ -54,7 +54,7 @@ func TestFallback(t *testing.T) {
 					p[i] = failing(k)
 				}
 				rt := snubber.New(p[0])
-				rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: p[1], When: tt.when}, {Transport: p[2]}}}
+				rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: p[1], If: tt.when}, {Transport: p[2]}}}
 				res, err := ask(t.Context(), rt)
 				if err != nil || res.StatusCode != tt.status {
 					t.Fatalf("%v, %v, want %d", res, err, tt.status)
@@ -70,8 +70,8 @@ func TestFallback(t *testing.T) {
 						}
 					}
 				}
-				if r := snubber.ReportOf(res); r.Route != tt.route || r.Attempts != tt.total {
-					t.Errorf("report: route %d after %d attempts, want %d after %d", r.Route, r.Attempts, tt.route, tt.total)
+				if r := snubber.ReportOf(res); r.Load().AnsweredBy != tt.route || r.Load().Attempts != tt.total {
+					t.Errorf("report: route %d after %d attempts, want %d after %d", r.Load().AnsweredBy, r.Load().Attempts, tt.route, tt.total)
 				}
 			})
 		})
@@ -96,7 +96,7 @@ func TestFallbackOpenCircuitAtOnce(t *testing.T) {
 			t.Errorf("%d and %d calls in %v, want 1 and 2 in no time", n, m, d)
 		}
 		req, _ := http.NewRequest("POST", "https://api.example.com/v1/files", nil)
-		rt.Breaker.Close("https://api.example.com")
+		rt.Breaker.Reset("https://api.example.com")
 		if res, err := rt.RoundTrip(req); err != nil || res.StatusCode != 500 || len(second.Calls()) != 2 {
 			t.Errorf("an unsafe request: %v, %v, and %d calls to the route", res, err, len(second.Calls()))
 		} else {
@@ -118,19 +118,19 @@ func TestFallbackOrder(t *testing.T) {
 			}
 			return reply(200, strings.NewReader("{}")), nil
 		}
-		rt := &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second, When: always}, {Transport: third, When: always}}}}
+		rt := &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second, If: always}, {Transport: third, If: always}}}}
 		if status, err := fetch(rt, chat(t)); status != 200 || err != nil || third.sent() != 0 {
 			t.Errorf("%d, %v, and %d calls to the next", status, err, third.sent())
 		}
 		later := &teller{oracle: oracle{at: time.Now().Add(time.Minute)}}
-		rt.Fallback.Routes = []snubber.Route{{Transport: later, When: limits}, {Transport: play(step{status: 500}), When: limits}}
+		rt.Fallback.Routes = []snubber.Route{{Transport: later, If: limits}, {Transport: play(step{status: 500}), If: limits}}
 		if status, err := fetch(rt, chat(t)); status != 429 || err != nil || later.calls != 0 {
 			t.Errorf("%d, %v, and %d calls after a failure of another class", status, err, later.calls)
 		}
 	})
 }
 
-// Each change of routes is told, those of a Spread by the Transport around it.
+// Each change of routes is told, those of a Balancer by the Transport around it.
 func TestFallbackEvents(t *testing.T) { synctest.Test(t, fallbackEvents) }
 
 func fallbackEvents(t *testing.T) {
@@ -139,7 +139,7 @@ func fallbackEvents(t *testing.T) {
 		Base: play(step{status: 500}),
 		Fallback: &snubber.Fallback{Routes: []snubber.Route{
 			{Transport: play(step{status: 401, delay: 3 * time.Second})},
-			{Transport: &snubber.Spread{Routes: []snubber.Route{
+			{Transport: &snubber.Balancer{Routes: []snubber.Route{
 				{Transport: play(step{status: 502})},
 				{Transport: play(step{status: 503}), Weight: 1},
 				{Transport: play(step{status: 429})},
@@ -178,7 +178,7 @@ func TestFallbackAttemptEvents(t *testing.T) {
 		tr.Retry.MaxAttempts = 1
 		always := func(*http.Request, snubber.Outcome) bool { return true }
 		to := func(host string, rt http.RoundTripper) snubber.Route {
-			return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + ".example.com/v1", Transport: rt}, When: always}
+			return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + ".example.com/v1", Transport: rt}, If: always}
 		}
 		tr.Observe = func(e snubber.Event) {
 			if e.Kind == snubber.EventAttempt {
@@ -186,8 +186,8 @@ func TestFallbackAttemptEvents(t *testing.T) {
 			}
 		}
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
-			to("b", nil), {Transport: play(step{status: 400}), When: always}, to("b", tr),
-			{Transport: &snubber.Spread{Routes: []snubber.Route{{Transport: play(step{status: 500})}, to("c", nil)}}, When: always},
+			to("b", nil), {Transport: play(step{status: 400}), If: always}, to("b", tr),
+			{Transport: &snubber.Balancer{Routes: []snubber.Route{{Transport: play(step{status: 500})}, to("c", nil)}}, If: always},
 		}}
 		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
 			t.Fatal(status, err)
@@ -210,7 +210,7 @@ func TestStaleWithoutURL(t *testing.T) {
 // A Route without a Transport is not found out by a panic in an outage.
 func TestRouteWithoutTransport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{When: func(*http.Request, snubber.Outcome) bool {
+	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{If: func(*http.Request, snubber.Outcome) bool {
 		return true
 	}}}}, Observe: func(e snubber.Event) {
 		if e.Kind == snubber.EventFallback {
@@ -243,7 +243,7 @@ func ExampleFallback() {
 
 	res, err := ask(context.Background(), t)
 	fmt.Println(res.StatusCode, err)
-	fmt.Println("route", snubber.ReportOf(res).Route)
+	fmt.Println("route", snubber.ReportOf(res).Load().AnsweredBy)
 	// Output:
 	// 200 <nil>
 	// route 1
@@ -287,7 +287,7 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 			if bases[i] = play(steps[what]); i == 0 {
 				tr.Base = bases[i]
 			} else if what != "" {
-				tr.Fallback.Routes = append(tr.Fallback.Routes, snubber.Route{Transport: bases[i], When: tt.when})
+				tr.Fallback.Routes = append(tr.Fallback.Routes, snubber.Route{Transport: bases[i], If: tt.when})
 			}
 		}
 		res, err := tr.RoundTrip(chat(t))
@@ -308,7 +308,7 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 // Under a Retry the way is that of the attempt whose answer it is.
 func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, kind := range []string{"Fallback", "under a Cache", "Spread"} {
+		for _, kind := range []string{"Fallback", "under a Cache", "Balancer"} {
 			own, other := play(step{status: 500}, step{}), play(step{status: 500})
 			fallback := &snubber.Transport{Base: own, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: other}}}}
 			var inner http.RoundTripper = fallback
@@ -316,15 +316,15 @@ func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 			switch kind {
 			case "under a Cache":
 				fallback.Cache = &snubber.Cache{PromptTTL: time.Hour}
-			case "Spread":
-				inner, route = &snubber.Spread{Routes: []snubber.Route{{Transport: own}, {Transport: other}}}, 1
+			case "Balancer":
+				inner, route = &snubber.Balancer{Routes: []snubber.Route{{Transport: own}, {Transport: other}}}, 1
 			}
 			res, err := (&snubber.Transport{Base: inner, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			slurp(t, res)
-			if r := snubber.ReportOf(res); res.StatusCode != 200 || r.Attempts != 3 || r.Route != route || len(r.Hops) != 0 || len(res.Header["Snubber-Route"]) > 0 && kind != "Spread" {
+			if r := snubber.ReportOf(res); res.StatusCode != 200 || r.Load().Attempts != 3 || r.Load().AnsweredBy != route || len(r.Load().Routes) != 0 || len(res.Header["Snubber-Route"]) > 0 && kind != "Balancer" {
 				t.Errorf("%s: %d %v, report %+v", kind, res.StatusCode, res.Header, r)
 			}
 		}
@@ -379,7 +379,7 @@ func TestFallbackClosesFailedResponses(t *testing.T) {
 // queued, is not given back again by the route that takes the call over.
 func TestFallbackReleasesPermitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &snubber.Limiter{Concurrent: 1}
+		l := &snubber.Limiter{MaxConcurrent: 1}
 		tr := &snubber.Transport{
 			Base: play(step{status: 500, delay: time.Second}), Limiter: l, Breaker: &snubber.Breaker{Failures: 1},
 			Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{body: "{}"})}}},

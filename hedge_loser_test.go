@@ -51,16 +51,16 @@ func TestHedgeLoserIsNotReported(t *testing.T) {
 					t.Fatal(res, err)
 				}
 				slurp(t, res)
-				said := *report
-				if said.Attempts < 1 || said.Outcome.Class != snubber.Success || said.Outcome.Usage.Output != 1 || said.Hops != nil {
+				said := report.Load()
+				if said.Attempts < 1 || said.Outcome.Class != snubber.Success || said.Outcome.Usage.Output != 1 || said.Routes != nil {
 					t.Errorf("report %+v", said)
 				}
 				time.Sleep(2 * time.Second)
-				if report.Outcome.Class != snubber.Success {
-					t.Errorf("later %+v", *report)
+				if report.Load().Outcome.Class != snubber.Success {
+					t.Errorf("later %+v", report.Load())
 				}
-				if r := snubber.ReportOf(res); r.Outcome.Class != snubber.Success || r.Hops != nil {
-					t.Errorf("of the response %+v", *r)
+				if r := snubber.ReportOf(res); r.Load().Outcome.Class != snubber.Success || r.Load().Routes != nil {
+					t.Errorf("of the response %+v", r.Load())
 				}
 			})
 		})
@@ -123,7 +123,7 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 						t.Errorf("the answer of attempt %d is open", i+1)
 					}
 				}
-				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 					t.Errorf("%+v", q)
 				}
 			})

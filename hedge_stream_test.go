@@ -62,7 +62,7 @@ func TestHedgeStream(t *testing.T) {
 					t.Errorf("%d sent, %v, want %d and %v", sent-110, d, tt.sent, tt.took)
 				}
 				synctest.Wait()
-				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 					t.Errorf("%+v", q)
 				}
 			})

@@ -140,7 +140,7 @@ func TestHedge(t *testing.T) {
 				if tt.status != 200 {
 					want = snubber.ServerError
 				}
-				if r := snubber.ReportOf(res); r.Attempts != tt.sent || r.Outcome.Class != want || want != snubber.Success && r.Outcome.Reason != "http_500" {
+				if r := snubber.ReportOf(res); r.Load().Attempts != tt.sent || r.Load().Outcome.Class != want || want != snubber.Success && r.Load().Outcome.Reason != "http_500" {
 					t.Errorf("report %+v", r)
 				}
 				hedges, lost := 0, 0
@@ -158,7 +158,7 @@ func TestHedge(t *testing.T) {
 				if hedges != tt.sent-1 || lost != tt.ended {
 					t.Errorf("%d hedges, %d overtaken", hedges, lost)
 				}
-				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 || q.Waiting != 0 {
+				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 || q.Waiting != 0 {
 					t.Errorf("%+v", q)
 				}
 				if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed || tt.status == 200 && len(tt.fails) == 0 && c.Failures != 0 {
@@ -198,7 +198,7 @@ func TestHedgeReport(t *testing.T) {
 			t.Fatal(res, err)
 		}
 		slurp(t, res)
-		if report.Outcome.Class != snubber.Success || report.Attempts != 2 {
+		if report.Load().Outcome.Class != snubber.Success || report.Load().Attempts != 2 {
 			t.Errorf("%+v", report)
 		}
 	})
@@ -214,7 +214,7 @@ func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 		tr.Limiter.TokensPerMinute = 1e9
 		warm(t, tr)
 		var asked atomic.Int32
-		tr.Limiter.Tokens = func(*http.Request, []byte) int {
+		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int {
 			if asked.Add(1) > 1000 {
 				panic("asked all the time")
 			}
@@ -246,7 +246,7 @@ func TestHedgeWithoutBody(t *testing.T) {
 		if status, err := fetch(tr, req); status != 200 || err != nil || base.sent != 111 || asked < 2 {
 			t.Error(status, err, base.sent, asked)
 		}
-		if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+		if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 			t.Errorf("%+v", q)
 		}
 	})
@@ -283,7 +283,7 @@ func TestHedgeGetBodyPanics(t *testing.T) {
 				t.Error("no panic")
 			}()
 			synctest.Wait()
-			if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+			if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 				t.Errorf("hedging %v: %+v", hedging, q)
 			}
 		})
@@ -299,7 +299,7 @@ func TestHedgeNotSent(t *testing.T) {
 		req  func(*http.Request) *http.Request
 	}{
 		{"off", func(tr *snubber.Transport) { tr.Retry.Hedge = false }, nil},
-		{"a queue", func(tr *snubber.Transport) { tr.Limiter.Concurrent = 1 }, nil},
+		{"a queue", func(tr *snubber.Transport) { tr.Limiter.MaxConcurrent = 1 }, nil},
 		{"no budget", func(tr *snubber.Transport) { tr.Retry.Budget = &snubber.Budget{Capacity: 0.5} }, nil},
 		{"no attempts", func(tr *snubber.Transport) { tr.Retry.MaxAttempts = 1 }, nil},
 		{"a circuit that is not closed", func(tr *snubber.Transport) {
@@ -348,7 +348,7 @@ func TestHedgeNotSent(t *testing.T) {
 				if n := base.sent - 110; n != 1 {
 					t.Errorf("%d sent, want 1", n)
 				}
-				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 					t.Errorf("%+v", q)
 				}
 			})
@@ -396,10 +396,10 @@ func TestHedgeSentLater(t *testing.T) {
 		}},
 		{"a circuit that opens meanwhile", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
 			asked := 0
-			tr.Limiter.Tokens = func(*http.Request, []byte) int {
+			tr.Limiter.EstimateTokens = func(*http.Request, []byte) int {
 				if asked++; asked == 2 { // for the hedge, which has seen it closed
-					tr.Breaker.Open("https://api.example.com m")
-					time.AfterFunc(8*time.Second, func() { tr.Breaker.Close("https://api.example.com m") })
+					tr.Breaker.Trip("https://api.example.com m")
+					time.AfterFunc(8*time.Second, func() { tr.Breaker.Reset("https://api.example.com m") })
 				}
 				return 1
 			}
@@ -420,7 +420,7 @@ func TestHedgeSentLater(t *testing.T) {
 				tr := snubber.New(base)
 				tr.Retry.Hedge = true
 				tr.Retry.Budget = &snubber.Budget{Capacity: 1, PerSecond: -1}
-				tr.Limiter.Concurrent, tr.Limiter.TokensPerMinute = 2, 1e9
+				tr.Limiter.MaxConcurrent, tr.Limiter.TokensPerMinute = 2, 1e9
 				warm(t, tr)
 				req := chat(t)
 				tt.set(t, tr, req)
@@ -435,7 +435,7 @@ func TestHedgeSentLater(t *testing.T) {
 					t.Errorf("%+v", e)
 				}
 				synctest.Wait()
-				if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 					t.Errorf("%+v", q)
 				}
 			})
@@ -594,7 +594,7 @@ func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
 		asked := 0
 		tr.Limiter.TokensPerMinute = 1e9
-		tr.Limiter.Tokens = func(*http.Request, []byte) int { asked++; return 1 }
+		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int { asked++; return 1 }
 		warm(t, tr)
 		asked = 0
 		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
@@ -640,11 +640,11 @@ func TestHedgePanic(t *testing.T) {
 				tr.RoundTrip(chat(t).WithContext(ctx))
 				t.Error("no panic")
 			}()
-			if report.Outcome.Class != snubber.Canceled || report.Outcome.Reason != "panic" {
+			if report.Load().Outcome.Class != snubber.Canceled || report.Load().Outcome.Reason != "panic" {
 				t.Errorf("report %+v", report)
 			}
 			synctest.Wait()
-			if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+			if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 				t.Errorf("%+v", q)
 			}
 			if want := map[string]int{"panic": 1, "overtaken": 1}; !maps.Equal(verdicts, want) { // each lane's own
@@ -677,7 +677,7 @@ func TestHedgeGoexit(t *testing.T) {
 			t.Errorf("recovered %v", p)
 		}
 		synctest.Wait()
-		if q := tr.Limiter.Quotas()[0]; q.InFlight != 0 {
+		if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 			t.Errorf("%+v", q)
 		}
 	})

@@ -28,9 +28,9 @@ func (l *Limiter) queue(k keyed.Key, now time.Time) *keyQueue {
 }
 
 func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
-	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.Tokens == nil}
+	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.EstimateTokens == nil}
 	c.MaxWait, c.MaxGate = l.longestWait()
-	c.Concurrent = l.Concurrent
+	c.Concurrent = l.MaxConcurrent
 	if n := l.RequestsPerMinute; n > 0 {
 		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
 	}
@@ -50,8 +50,8 @@ func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 func (l *Limiter) cost(q *keyQueue, req *http.Request, asked requestInfo, r *body.Replay) (c quota.Cost) {
 	switch {
 	case l.TokensPerMinute <= 0 && !l.counting.Load():
-	case l.Tokens != nil:
-		c.Input = min(max(0, l.Tokens(req, r.Bytes())), math.MaxInt32)
+	case l.EstimateTokens != nil:
+		c.Input = min(max(0, l.EstimateTokens(req, r.Bytes())), math.MaxInt32)
 	case asked.inference:
 		c = q.Reserve(int(asked.input), int(asked.output))
 	}
@@ -98,7 +98,7 @@ func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []lim
 	// back where a header tells how many there are. By refusals alone the rate of
 	// requests follows a quota of tokens better than a rate of tokens does, whose
 	// estimates and bills differ (bench/effectiveness, tokens-hint).
-	if o.Over == "concurrency" {
+	if o.Exceeded == "concurrency" {
 		r.Over = quota.Concurrency
 	}
 	for _, reading := range o.Quotas {
@@ -154,7 +154,7 @@ var (
 
 // limitOf is a limit of the engine as the outside sees it.
 func limitOf(l quota.Limit) Limit {
-	return Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute(l.Kind, l.PerSecond), Left: l.Left, Source: l.Source.String()}
+	return Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute(l.Kind, l.PerSecond), Remaining: l.Left, Source: l.Source.String()}
 }
 
 // perMinute is a rate, but of concurrency the number of requests at a time.
@@ -165,9 +165,9 @@ func perMinute(k quota.Kind, perSecond float64) float64 {
 	return perSecond * 60
 }
 
-func (q *keyQueue) snapshot(now time.Time) Queue {
+func (q *keyQueue) snapshot(now time.Time) QueueStatus {
 	s := q.Snapshot(now)
-	out := Queue{
+	out := QueueStatus{
 		Key: q.key.String(), Waiting: s.Waiting, InFlight: s.InFlight, Requests: math.Inf(1), Tokens: math.Inf(1),
 		GatedUntil: s.GatedUntil, Reason: s.Reason, Exhausted: s.Exhausted,
 	}
@@ -176,10 +176,10 @@ func (q *keyQueue) snapshot(now time.Time) Queue {
 		out.Limits = append(out.Limits, l)
 		switch known.Kind {
 		case quota.Requests:
-			out.Requests = min(out.Requests, l.Left)
+			out.Requests = min(out.Requests, l.Remaining)
 		case quota.Concurrency: // places, which InFlight tells of
 		default:
-			out.Tokens = min(out.Tokens, l.Left)
+			out.Tokens = min(out.Tokens, l.Remaining)
 		}
 	}
 	return out
@@ -190,7 +190,7 @@ func (q *keyQueue) snapshot(now time.Time) Queue {
 // wait for a network.
 type storeCorrections struct {
 	mu     sync.Mutex
-	shares []Share
+	shares []BucketCharge
 }
 
 // add notes what so many requests of a cost in all take, or with negative numbers
@@ -203,7 +203,7 @@ func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
 		if share.Amount == 0 {
 			continue
 		}
-		if i := slices.IndexFunc(s.shares, func(known Share) bool { return known.Bucket == share.Bucket }); i >= 0 {
+		if i := slices.IndexFunc(s.shares, func(known BucketCharge) bool { return known.Bucket == share.Bucket }); i >= 0 {
 			share.Amount += s.shares[i].Amount
 			s.shares[i] = share
 		} else {
@@ -213,7 +213,7 @@ func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
 }
 
 // take returns the corrections, and forgets them.
-func (s *storeCorrections) take() []Share {
+func (s *storeCorrections) take() []BucketCharge {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	shares := s.shares
@@ -221,13 +221,13 @@ func (s *storeCorrections) take() []Share {
 	return shares
 }
 
-func sharesOf(wholes []quota.Whole) (shares []Share) {
+func sharesOf(wholes []quota.Whole) (shares []BucketCharge) {
 	for _, w := range wholes {
 		name := kindNames[w.Kind]
 		if w.Stock {
 			name += "/day"
 		}
-		shares = append(shares, Share{Bucket: name, Amount: w.Amount, PerSecond: w.PerSecond, Burst: w.Burst})
+		shares = append(shares, BucketCharge{Bucket: name, Amount: w.Amount, PerSecond: w.PerSecond, Burst: w.Burst})
 	}
 	return shares
 }

@@ -21,7 +21,7 @@ import (
 // exhausted quota latches it: one request finds out after a minute, then two,
 // up to fifteen, and all others are refused at once. Tokens are reserved from
 // an estimate and settled from the usage that the answer reports; a place of
-// Concurrent is held to the end of the response's body.
+// MaxConcurrent is held to the end of the response's body.
 //
 // The zero value learns the quota: from the limits in headers, and where there
 // are none from refusals. Until it knows anything it starts slowly, with four
@@ -42,9 +42,9 @@ type Limiter struct {
 	// bucket lets a request larger than itself pass alone when it is full, and
 	// those behind it wait for the rest.
 	Burst int
-	// Concurrent is the number of requests at a time, to the end of their
+	// MaxConcurrent is the number of requests at a time, to the end of their
 	// bodies. If zero or negative, any.
-	Concurrent int
+	MaxConcurrent int
 	// MaxWait is the longest predicted wait in the queue; a request beyond it is
 	// refused at once. If zero, its context's deadline alone decides, except that
 	// a key gated for more than 60 s refuses; if negative, even then it waits.
@@ -55,10 +55,10 @@ type Limiter struct {
 	// Key names whose quota a request uses. If nil, origin, credential (hashed)
 	// and model; set it where several models share one limit.
 	Key func(*http.Request) string
-	// Tokens estimates what a request will be charged, from its body; the body
+	// EstimateTokens estimates what a request will be charged, from its body; the body
 	// is nil where it cannot be read ahead. If nil, a quarter of the text's bytes
 	// and the answer's likely length.
-	Tokens func(req *http.Request, body []byte) int
+	EstimateTokens func(req *http.Request, body []byte) int
 	// Secret keys the hash of credentials. If nil, it is random and differs in
 	// every process.
 	// With a Store it must be set, and the same in all processes.
@@ -73,8 +73,8 @@ type Limiter struct {
 	resting  atomic.Int64 // the instant until which a Store that failed is left alone
 }
 
-// Queue is a snapshot of one key of a [Limiter].
-type Queue struct {
+// QueueStatus is a snapshot of one key of a [Limiter].
+type QueueStatus struct {
 	Key              string    // origin, model and the credential's hash, or what Limiter.Key returned
 	Waiting          int       // requests in the queue
 	InFlight         int       // requests that hold a permit, to the end of their bodies
@@ -90,14 +90,14 @@ type Limit struct {
 	Kind      string  // "requests", "tokens", "input-tokens", "output-tokens", "concurrency"
 	Daily     bool    // a stock of a day or so, that may be used up at once, and not a pace
 	PerMinute float64 // what the Limiter lets through; of concurrency, how many at a time
-	Left      float64 // what it holds now, negative for a debt
+	Remaining float64 // what it holds now, negative for a debt
 	Source    string  // where PerMinute is from: "configured", "header", or "429" if it was learned from refusals
 }
 
-// Quotas returns a snapshot of all keys, ordered by key.
-func (l *Limiter) Quotas() []Queue {
+// Queues returns a snapshot of all keys, ordered by key.
+func (l *Limiter) Queues() []QueueStatus {
 	now := time.Now()
-	qs := []Queue{}
+	qs := []QueueStatus{}
 	for _, q := range l.queues.All() {
 		qs = append(qs, q.snapshot(now))
 	}
@@ -157,7 +157,7 @@ func (l *Limiter) longestWait() (wait, gate time.Duration) {
 // counts reports whether the tokens of prompts are needed: where a quota of
 // tokens is configured, or a server has told of one.
 func (l *Limiter) counts() bool {
-	return l != nil && l.Tokens == nil && (l.TokensPerMinute > 0 || l.counting.Load())
+	return l != nil && l.EstimateTokens == nil && (l.TokensPerMinute > 0 || l.counting.Load())
 }
 
 func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }

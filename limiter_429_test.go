@@ -90,7 +90,7 @@ func TestLimiter429RefusesLateWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("20"), step{})
 		base.steps[0].delay = time.Second
-		l := &snubber.Limiter{Concurrent: 1}
+		l := &snubber.Limiter{MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l}
 		first := launch(rt, named(t, t.Context(), "a"))
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -196,7 +196,7 @@ func TestLimiter429RequeuesAtFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("5"), step{})
 		base.steps[0].delay = time.Second
-		l := &snubber.Limiter{RequestsPerMinute: 60, Concurrent: 1}
+		l := &snubber.Limiter{RequestsPerMinute: 60, MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
 		all := []<-chan ended{launch(rt, named(t, t.Context(), "a"))}
 		for _, name := range []string{"b", "c", "d"} {
@@ -245,7 +245,7 @@ func TestLimiterKeepsSecrets(t *testing.T) {
 				t.Fatalf("%+v, want a refusal as a response", e)
 			}
 			fmt.Fprintln(&said, e.body)
-			fmt.Fprintf(&said, "%+v", l.Quotas())
+			fmt.Fprintf(&said, "%+v", l.Queues())
 			if strings.Contains(said.String(), secret) {
 				t.Errorf("%v: the credential is in\n%s", header, said.String())
 			}

@@ -106,7 +106,7 @@ func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := play(tt.step, step{})
-				l := &snubber.Limiter{Concurrent: 1}
+				l := &snubber.Limiter{MaxConcurrent: 1}
 				rt := &snubber.Transport{Base: base, Limiter: l, Timeout: tt.timeout}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -116,7 +116,7 @@ func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 				}
 				c := launch(rt, chat(t))
 				if tt.end != nil {
-					if l.Quotas()[0].InFlight != 1 {
+					if l.Queues()[0].InFlight != 1 {
 						t.Fatal("nothing is held while the body is open")
 					}
 					time.Sleep(second)

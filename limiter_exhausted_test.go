@@ -99,7 +99,7 @@ func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(noQuota(""))
 		base.steps[0].delay = time.Second
-		l := &snubber.Limiter{Concurrent: 50, RequestsPerMinute: 6000} // no slow start
+		l := &snubber.Limiter{MaxConcurrent: 50, RequestsPerMinute: 6000} // no slow start
 		rt := &snubber.Transport{Base: base, Limiter: l}
 		var sent, waiting []<-chan ended
 		for range 50 {

@@ -66,11 +66,11 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 	} {
 		t.Run(tt.file+" "+fmt.Sprint(tt.perMinute), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, Concurrent: tt.places}
+				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, MaxConcurrent: tt.places}
 				var told []string
 				rt := &snubber.Transport{Base: play(overTheWire(t, tt.file)), Limiter: l, Observe: func(e snubber.Event) {
 					if e.Kind == snubber.EventLimit {
-						if e.Key == "" || e.Time.IsZero() || e.Was != 0 {
+						if e.Key == "" || e.Time.IsZero() || e.Previous != 0 {
 							t.Errorf("%+v, want a key, a time and nothing before", e)
 						}
 						told = append(told, e.Limit.Kind)
@@ -106,7 +106,7 @@ func TestLimiterEventHasPreviousLimit(t *testing.T) {
 		var seen []string
 		rt := &snubber.Transport{Base: play(said("600", 200), said("300", 200), said("300", 429)), Limiter: l, Observe: func(e snubber.Event) {
 			if e.Kind == snubber.EventLimit {
-				seen = append(seen, fmt.Sprintf("%s %.0f was %.0f by %s", e.Limit.Kind, e.Limit.PerMinute, e.Was, e.Limit.Source))
+				seen = append(seen, fmt.Sprintf("%s %.0f was %.0f by %s", e.Limit.Kind, e.Limit.PerMinute, e.Previous, e.Limit.Source))
 			}
 		}}
 		for range 2 {
@@ -132,7 +132,7 @@ func TestLimiterEventHasPreviousLimit(t *testing.T) {
 // Places that a key has are no tokens.
 func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &snubber.Limiter{Concurrent: 3}
+		l := &snubber.Limiter{MaxConcurrent: 3}
 		<-launch(&snubber.Transport{Base: play(), Limiter: l}, newReq(t, "GET", "https://a.test/", ""))
 		if q := only(t, l); !math.IsInf(q.Tokens, 1) || !math.IsInf(q.Requests, 1) {
 			t.Errorf("%v tokens and %v requests left of three places, want no limit", q.Tokens, q.Requests)

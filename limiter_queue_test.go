@@ -34,7 +34,7 @@ func order(base *script) string {
 func TestLimiterQueueIsStrict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
-		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, Tokens: func(r *http.Request, _ []byte) int {
+		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, EstimateTokens: func(r *http.Request, _ []byte) int {
 			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
 			return n
 		}}
@@ -165,7 +165,7 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 						defer cancel()
 						ctx = c
 					}
-					before := l.Quotas()
+					before := l.Queues()
 					c := launch(rt, named(t, ctx, strconv.Itoa(i)))
 					if a.refused == "" {
 						going++
@@ -188,7 +188,7 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 						if !about(r.RetryAfter, a.hint) {
 							t.Errorf("ask %d: come back after %v, want %v", i, r.RetryAfter, a.hint)
 						}
-						if after := l.Quotas(); fmt.Sprint(after) != fmt.Sprint(before) {
+						if after := l.Queues(); fmt.Sprint(after) != fmt.Sprint(before) {
 							t.Errorf("ask %d: a refusal changed the queue from %v to %v", i, before, after)
 						}
 					default:
@@ -240,7 +240,7 @@ func TestLimiterQueueCancel(t *testing.T) {
 // When a costly head gives up, the next does not wait out the head's time.
 func TestLimiterQueueMovesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, Tokens: func(r *http.Request, _ []byte) int {
+		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, EstimateTokens: func(r *http.Request, _ []byte) int {
 			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
 			return n
 		}}
@@ -263,7 +263,7 @@ func TestLimiterQueueMovesUp(t *testing.T) {
 func TestLimiterQueueDeadlinePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Hour})
-		l := &snubber.Limiter{Concurrent: 1}
+		l := &snubber.Limiter{MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l}
 		first := launch(rt, named(t, t.Context(), "a"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -321,9 +321,9 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 func TestLimiterPredictsLargeRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: &snubber.Limiter{
-			TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 10_000 },
+			TokensPerMinute: 60_000, EstimateTokens: func(*http.Request, []byte) int { return 10_000 },
 		}}
-		if at, err := tr.Ready(chat(t)); err != nil || !at.IsZero() {
+		if at, err := tr.ReadyAt(chat(t)); err != nil || !at.IsZero() {
 			t.Errorf("Ready = %v, %v, want now", at, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -340,7 +340,7 @@ func TestLimiterPredictsLargeRequest(t *testing.T) {
 // A slow Tokens function does not turn the buckets' clock back.
 func TestLimiterSlowTokenEstimate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &snubber.Limiter{RequestsPerMinute: 600, TokensPerMinute: 1e9, Tokens: func(r *http.Request, _ []byte) int {
+		l := &snubber.Limiter{RequestsPerMinute: 600, TokensPerMinute: 1e9, EstimateTokens: func(r *http.Request, _ []byte) int {
 			if r.Header.Get("Slow") != "" {
 				time.Sleep(200 * time.Millisecond)
 			}
@@ -372,7 +372,7 @@ func TestLimiterSlowTokenEstimate(t *testing.T) {
 // could go straight through.
 func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 100, Tokens: func(r *http.Request, _ []byte) int {
+		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 100, EstimateTokens: func(r *http.Request, _ []byte) int {
 			if r.Header.Get("Big") != "" {
 				return 100
 			}

@@ -52,7 +52,7 @@ type takes struct {
 	n atomic.Int32
 }
 
-func (s *takes) Take(ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+func (s *takes) Take(ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 	s.n.Add(1)
 	return s.LimitStore.Take(ctx, key, shares)
 }
@@ -98,7 +98,7 @@ func TestLimitStoreSettlesUsage(t *testing.T) {
 		base := play(step{header: hdr("Content-Type", "application/json"), body: `{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}`})
 		rt := sharer(base, store)
 		rt.Limiter.RequestsPerMinute, rt.Limiter.TokensPerMinute, rt.Limiter.Burst = 0, 6000, 6000
-		rt.Limiter.Tokens = func(*http.Request, []byte) int { return 6000 }
+		rt.Limiter.EstimateTokens = func(*http.Request, []byte) int { return 6000 }
 		began := time.Now()
 		for range 5 { // the settlement of each is told with the next
 			if _, err := fetch(rt, chat(t)); err != nil {
@@ -118,7 +118,7 @@ type faulty struct {
 	asked atomic.Int32
 }
 
-func (f *faulty) Take(ctx context.Context, _ string, _ []snubber.Share) (time.Duration, error) {
+func (f *faulty) Take(ctx context.Context, _ string, _ []snubber.BucketCharge) (time.Duration, error) {
 	f.asked.Add(1)
 	if f.hangs {
 		<-ctx.Done()
@@ -135,7 +135,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 			rt.Limiter.RequestsPerMinute = 0
 			var told []snubber.Event
 			rt.Observe = func(e snubber.Event) {
-				if e.Kind == snubber.EventAlone {
+				if e.Kind == snubber.EventLimitStoreFailed {
 					told = append(told, e)
 				}
 			}
@@ -153,7 +153,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 			if n := store.asked.Load(); n != 2 {
 				t.Errorf("hangs %v: asked %d times, want once more after a rest", hangs, n)
 			}
-			first := snubber.Event{Kind: snubber.EventAlone, Time: began, Key: "https://api.example.com m", Detail: "failed"}
+			first := snubber.Event{Kind: snubber.EventLimitStoreFailed, Time: began, Key: "https://api.example.com m", Detail: "failed"}
 			if hangs {
 				first.Time, first.Detail = began.Add(100*time.Millisecond), "timeout"
 			}
@@ -173,7 +173,7 @@ func TestLimitStoreFailureReportedOnce(t *testing.T) {
 		rt.Limiter.RequestsPerMinute, rt.Limiter.Burst = 6000, 6000
 		var told atomic.Int32
 		rt.Observe = func(e snubber.Event) {
-			if e.Kind == snubber.EventAlone {
+			if e.Kind == snubber.EventLimitStoreFailed {
 				told.Add(1)
 			}
 		}
@@ -194,7 +194,7 @@ func TestLimitStoreCallerLeaves(t *testing.T) {
 		if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("err = %v, want the caller's deadline", err)
 		}
-		if q := rt.Limiter.Quotas()[0]; q.InFlight != 0 {
+		if q := rt.Limiter.Queues()[0]; q.InFlight != 0 {
 			t.Errorf("%d permits are held", q.InFlight)
 		}
 		fetch(rt, chat(t))
@@ -206,7 +206,7 @@ func TestLimitStoreCallerLeaves(t *testing.T) {
 
 type panicking struct{ snubber.MemoryLimits }
 
-func (*panicking) Take(context.Context, string, []snubber.Share) (time.Duration, error) {
+func (*panicking) Take(context.Context, string, []snubber.BucketCharge) (time.Duration, error) {
 	panic("a broken store")
 }
 
@@ -225,7 +225,7 @@ func TestLimitStorePanics(t *testing.T) {
 		}()
 		rt.Limiter.Store = nil
 		fetch(rt, chat(t))
-		if q := rt.Limiter.Quotas()[0]; q.InFlight != 0 || q.Requests < 8.9 || q.Requests > 9.1 {
+		if q := rt.Limiter.Queues()[0]; q.InFlight != 0 || q.Requests < 8.9 || q.Requests > 9.1 {
 			t.Errorf("%+v", q)
 		}
 	}
@@ -238,7 +238,7 @@ func TestLimitStoreNeedsSecret(t *testing.T) {
 	if _, err := rt.RoundTrip(chat(t)); err == nil || !strings.Contains(err.Error(), "Secret") || base.sent() != 0 {
 		t.Errorf("err = %v after %d calls, want one that asks for a Secret", err, base.sent())
 	}
-	if _, err := rt.Ready(chat(t)); err == nil {
+	if _, err := rt.ReadyAt(chat(t)); err == nil {
 		t.Error("Ready knows of no error")
 	}
 }
@@ -258,7 +258,7 @@ type listening struct {
 	keys []string
 }
 
-func (l *listening) Take(ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+func (l *listening) Take(ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 	l.keys = append(l.keys, key)
 	return l.MemoryLimits.Take(ctx, key, shares)
 }

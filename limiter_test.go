@@ -50,9 +50,9 @@ func launch(rt http.RoundTripper, req *http.Request) <-chan ended {
 func about(got, want time.Duration) bool { return got >= want && got <= want+time.Microsecond }
 
 // only is the snapshot of the one key that a limiter has.
-func only(t *testing.T, l *snubber.Limiter) snubber.Queue {
+func only(t *testing.T, l *snubber.Limiter) snubber.QueueStatus {
 	t.Helper()
-	qs := l.Quotas()
+	qs := l.Queues()
 	if len(qs) != 1 {
 		t.Fatalf("%d keys, want 1: %+v", len(qs), qs)
 	}
@@ -62,7 +62,7 @@ func only(t *testing.T, l *snubber.Limiter) snubber.Queue {
 // idle fails unless nothing waits and nothing is held any more.
 func idle(t *testing.T, l *snubber.Limiter) {
 	t.Helper()
-	for _, q := range l.Quotas() {
+	for _, q := range l.Queues() {
 		if q.InFlight != 0 || q.Waiting != 0 {
 			t.Errorf("%d in flight, %d waiting at the end (%s)", q.InFlight, q.Waiting, q.Key)
 		}
@@ -177,7 +177,7 @@ func prompt(text, most int) string {
 	return fmt.Sprintf(`{"model":"m","messages":[{"content":%q}]%s}`, strings.Repeat("a", text), max)
 }
 
-// Tokens are reserved before the request goes: a quarter of the text and the
+// EstimateTokens are reserved before the request goes: a quarter of the text and the
 // likely answer. At the end they are replaced by what was billed.
 func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 	asJSON := http.Header{"Content-Type": {"application/json"}}
@@ -213,7 +213,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tt.step.delay = time.Nanosecond // so that it can be seen under way
 				base := play(tt.step)
-				l := &snubber.Limiter{RequestsPerMinute: full, TokensPerMinute: full, Burst: full, Tokens: tt.tokens}
+				l := &snubber.Limiter{RequestsPerMinute: full, TokensPerMinute: full, Burst: full, EstimateTokens: tt.tokens}
 				if tt.url == "" {
 					tt.url = chatURL
 				}
@@ -281,7 +281,7 @@ func TestLimiterLearnsResponseLength(t *testing.T) {
 func TestLimiterBooksDebt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cost := map[string]int{"/big": 1000, "/small": 100}
-		l := &snubber.Limiter{TokensPerMinute: 6000, Tokens: func(r *http.Request, _ []byte) int { return cost[r.URL.Path] }}
+		l := &snubber.Limiter{TokensPerMinute: 6000, EstimateTokens: func(r *http.Request, _ []byte) int { return cost[r.URL.Path] }}
 		rt := &snubber.Transport{Base: play(), Limiter: l}
 		for i, tt := range []struct {
 			path string
@@ -333,14 +333,14 @@ func TestLimiterTakesAllOrNothing(t *testing.T) {
 		l                *snubber.Limiter
 		requests, tokens float64 // left while the second waits, after the first took its own
 	}{
-		{"requests lack", &snubber.Limiter{RequestsPerMinute: 1, TokensPerMinute: 60_000, Concurrent: 5}, 0, 900},
-		{"tokens lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 100, Burst: 60_000, Concurrent: 5}, 59_999, 0},
-		{"places lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 60_000, Concurrent: 1}, 999, 900},
+		{"requests lack", &snubber.Limiter{RequestsPerMinute: 1, TokensPerMinute: 60_000, MaxConcurrent: 5}, 0, 900},
+		{"tokens lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 100, Burst: 60_000, MaxConcurrent: 5}, 59_999, 0},
+		{"places lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 60_000, MaxConcurrent: 1}, 999, 900},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := tt.l
-				l.Tokens = func(*http.Request, []byte) int { return 100 }
+				l.EstimateTokens = func(*http.Request, []byte) int { return 100 }
 				base := play(step{delay: time.Nanosecond})
 				rt := &snubber.Transport{Base: base, Limiter: l}
 				first := launch(rt, newReq(t, "GET", "https://a.test/", ""))

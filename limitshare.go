@@ -33,7 +33,7 @@ func (l *Limiter) callStore(ctx context.Context, k keyed.Key, observe func(Event
 		if limited.Err() != nil {
 			detail = "timeout"
 		}
-		observe(Event{Kind: EventAlone, Time: now.Time(), Key: k.String(), Until: until.Time(), Detail: detail})
+		observe(Event{Kind: EventLimitStoreFailed, Time: now.Time(), Key: k.String(), Until: until.Time(), Detail: detail})
 	}
 	return false
 }

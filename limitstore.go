@@ -12,7 +12,7 @@ import (
 //
 // A Limiter queues its calls by itself and asks the store for the one whose turn
 // it is. It asks with a time limit of its own; a store that fails or is too slow
-// costs no call: the Limiter tells of it with an [EventAlone], goes on alone, and
+// costs no call: the Limiter tells of it with an [EventLimitStoreFailed], goes on alone, and
 // asks again a few seconds later.
 //
 // Keys hold no credential, only its keyed hash; the processes must share
@@ -28,17 +28,17 @@ type LimitStore interface {
 	//
 	// A share larger than its bucket's Burst is granted when the bucket is full;
 	// the rest is a debt that has to fill first.
-	Take(ctx context.Context, key string, shares []Share) (wait time.Duration, err error)
+	Take(ctx context.Context, key string, shares []BucketCharge) (wait time.Duration, err error)
 	// Settle corrects what was taken: a positive amount is taken as well, into
 	// debt if need be, a negative one is given back, up to the Burst.
-	Settle(ctx context.Context, key string, shares []Share) error
+	Settle(ctx context.Context, key string, shares []BucketCharge) error
 	// Gate grants nothing of the key for d from now. Of two gates the one that
 	// ends later holds.
 	Gate(ctx context.Context, key string, d time.Duration) error
 }
 
-// Share is an amount of one bucket of a key.
-type Share struct {
+// BucketCharge is an amount of one bucket of a key.
+type BucketCharge struct {
 	// Bucket names the bucket: "requests", "tokens".
 	Bucket string
 	// Amount is how much of it.

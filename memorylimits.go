@@ -32,7 +32,7 @@ type sharedKey struct {
 var errShare = errors.New("a share needs a positive PerSecond and Burst")
 
 // Take implements [LimitStore].
-func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wait time.Duration, err error) {
+func (m *MemoryLimits) Take(ctx context.Context, key string, shares []BucketCharge) (wait time.Duration, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, now, err := m.openLocked(ctx, key, shares)
@@ -57,7 +57,7 @@ func (m *MemoryLimits) Take(ctx context.Context, key string, shares []Share) (wa
 }
 
 // Settle implements [LimitStore].
-func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []Share) error {
+func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []BucketCharge) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	k, now, err := m.openLocked(ctx, key, shares)
@@ -85,7 +85,7 @@ func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) er
 }
 
 // openLocked finds the key, its buckets set to the rates of the shares.
-func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Share) (*sharedKey, time.Time, error) {
+func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []BucketCharge) (*sharedKey, time.Time, error) {
 	now := time.Now()
 	if err := ctx.Err(); err != nil {
 		return nil, now, err
@@ -131,7 +131,7 @@ func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Shar
 // book takes a share, into debt if need be. ReserveN allows a debt of at most one
 // burst, so the bucket is widened while it is booked; what is in it stays what it
 // is. A negative reservation credits, clipped at the burst.
-func (k *sharedKey) book(s Share, now time.Time) {
+func (k *sharedKey) book(s BucketCharge, now time.Time) {
 	b := k.buckets[s.Bucket]
 	if s.Amount > s.Burst {
 		b.SetBurstAt(now, s.Amount)

@@ -61,7 +61,7 @@ func (r *Retry) attempts() int32 { return int32(min(r.maxAttempts(), math.MaxInt
 
 // recordRoutes notes the way through the routes, for a Transport further out too
 // if that has no routes of its own.
-func (x *exchange) recordRoutes(results []Hop, answeredBy int) {
+func (x *exchange) recordRoutes(results []RouteResult, answeredBy int) {
 	for {
 		x.tally.setRoutes(results, answeredBy)
 		if x.parent == nil || x.parent.exchange.routed() || x.parent.hasLostRace() {
@@ -93,7 +93,7 @@ func (t *Transport) reroutes(a *attempt) bool {
 	return false
 }
 
-// balance is the router of a Spread's call; nil for any other.
+// balance is the router of a Balancer's call; nil for any other.
 func (x *exchange) balance() *router {
 	if d := x.lazy.Load(); d != nil && d.router.balanced() {
 		return &d.router
@@ -113,7 +113,7 @@ func (x *exchange) base() http.RoundTripper {
 	return rt.routes[rt.candidates[0].route].transport()
 }
 
-// otherRouteReady reports whether the Spread around this Transport has another
+// otherRouteReady reports whether the Balancer around this Transport has another
 // route that could send the request now. A call does not wait for a limit then.
 func (x *exchange) otherRouteReady() bool {
 	if x.parent == nil {
@@ -132,7 +132,7 @@ func (x *exchange) otherRouteReady() bool {
 		if !ok {
 			return true
 		}
-		if at, err := b.Ready(rt.request); err == nil && at.IsZero() {
+		if at, err := b.ReadyAt(rt.request); err == nil && at.IsZero() {
 			return true
 		}
 	}

@@ -85,10 +85,10 @@ type Outcome struct {
 	// or 529 that shows that the server itself turned the call away. A bare 503
 	// may come from a proxy after the fact and is not Declined.
 	Declined bool
-	// Misdirected says that a request was Invalid for the place or the credential
+	// Misconfigured says that a request was Invalid for the place or the credential
 	// it was sent with, whatever it asks for: a key that is not accepted (401, 403),
 	// a model or a deployment that is not there (404 of an inference path).
-	Misdirected bool
+	Misconfigured bool
 	// Advice is the server's x-should-retry, unless a provider is known to send it wrongly.
 	Advice Advice
 	// Reason is the provider's code or type, such as "rate_limit_exceeded", else
@@ -98,9 +98,9 @@ type Outcome struct {
 	// NotBefore is the time before which the server does not want to hear from
 	// us. Zero where it said nothing.
 	NotBefore time.Time
-	// Over is the quota that a RateLimited request was too much for, as
+	// Exceeded is the quota that a RateLimited request was too much for, as
 	// [Quota].Kind. Empty where nobody says.
-	Over string
+	Exceeded string
 	// Quotas are the buckets the response reported, nil if none.
 	Quotas []Quota
 	// Usage is what the answer was billed, zero until the end of the body.
@@ -111,9 +111,9 @@ type Outcome struct {
 type Advice int8
 
 const (
-	NoAdvice Advice = Advice(dialect.NoAdvice) // it said nothing
-	Again    Advice = Advice(dialect.Again)    // x-should-retry: true
-	Stop     Advice = Advice(dialect.Stop)     // x-should-retry: false
+	AdviceNone  Advice = Advice(dialect.NoAdvice) // it said nothing
+	AdviceRetry Advice = Advice(dialect.Again)    // x-should-retry: true
+	AdviceStop  Advice = Advice(dialect.Stop)     // x-should-retry: false
 )
 
 // Quota is one bucket of a quota as a server reported it.
@@ -162,7 +162,7 @@ func classifyResponse(route dialect.Route, req *http.Request, res *http.Response
 }
 
 func outcomeOf(v dialect.Verdict, now time.Time) Outcome {
-	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Misdirected: v.Misdirected, Advice: Advice(v.Advice), Reason: v.Reason, Over: v.Over}
+	o := Outcome{Class: Class(v.Class), Declined: v.Declined, Misconfigured: v.Misdirected, Advice: Advice(v.Advice), Reason: v.Reason, Exceeded: v.Over}
 	if v.Wait > 0 {
 		o.NotBefore = now.Add(v.Wait)
 	}
@@ -200,12 +200,12 @@ func classifyError(req *http.Request, err error) Outcome {
 	case req.Context().Err() != nil:
 		return Outcome{Class: Canceled, Reason: cancelReason(req.Context())}
 	case errors.As(err, new(*body.Error)):
-		return Outcome{Class: Invalid, Advice: Stop, Reason: "request_body"}
+		return Outcome{Class: Invalid, Advice: AdviceStop, Reason: "request_body"}
 	case errors.As(err, &verify), errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
 		// No second dial will make the certificate good.
-		return Outcome{Class: Unreachable, Unsent: true, Advice: Stop, Reason: "certificate"}
+		return Outcome{Class: Unreachable, Unsent: true, Advice: AdviceStop, Reason: "certificate"}
 	case errors.Is(err, errRedirect):
-		return Outcome{Class: Unreachable, Advice: Stop, Reason: "redirect"}
+		return Outcome{Class: Unreachable, Advice: AdviceStop, Reason: "redirect"}
 	case errors.As(err, &dns):
 		return Outcome{Class: Unreachable, Unsent: true, Reason: "dns"}
 	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):

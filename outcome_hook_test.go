@@ -126,7 +126,7 @@ func TestClassifyHookDecides(t *testing.T) {
 				if c := circuitOf(t, tr.Breaker); c.Requests != tt.counted || c.Failures != tt.bad {
 					t.Errorf("%d outcomes, %d failures, want %d and %d", c.Requests, c.Failures, tt.counted, tt.bad)
 				}
-				if got := report.Outcome.Class; got != tt.final {
+				if got := report.Load().Outcome.Class; got != tt.final {
 					t.Errorf("outcome %v, want %v", got, tt.final)
 				}
 			})
@@ -155,7 +155,7 @@ func TestClassifyRejectedResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "first"}, step{body: "second"})
 		tr := &snubber.Transport{
-			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{Concurrent: 1},
+			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{MaxConcurrent: 1},
 			Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
 				if res != nil && res.StatusCode == 200 {
 					return snubber.Outcome{Class: snubber.Rejected}

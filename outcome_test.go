@@ -62,10 +62,10 @@ func TestClassifyError(t *testing.T) {
 		{"wrapped dial", &url.Error{Op: "Post", URL: "https://x", Err: fmt.Errorf("proxy: %w", dial)}, snubber.Unreachable, true, 0},
 		{"DNS", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, snubber.Unreachable, true, 0},
 		{"DNS alone", &net.DNSError{Err: "server misbehaving", IsTemporary: true}, snubber.Unreachable, true, 0},
-		{"unknown authority", x509.UnknownAuthorityError{}, snubber.Unreachable, true, snubber.Stop},
-		{"verification", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, snubber.Unreachable, true, snubber.Stop},
-		{"another host's certificate", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, snubber.Unreachable, true, snubber.Stop},
-		{"expired certificate", x509.CertificateInvalidError{Reason: x509.Expired}, snubber.Unreachable, true, snubber.Stop},
+		{"unknown authority", x509.UnknownAuthorityError{}, snubber.Unreachable, true, snubber.AdviceStop},
+		{"verification", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, snubber.Unreachable, true, snubber.AdviceStop},
+		{"another host's certificate", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, snubber.Unreachable, true, snubber.AdviceStop},
+		{"expired certificate", x509.CertificateInvalidError{Reason: x509.Expired}, snubber.Unreachable, true, snubber.AdviceStop},
 		{"reset", read(os.NewSyscallError("read", syscall.ECONNRESET)), snubber.Unreachable, false, 0},
 		{"broken pipe", &net.OpError{Op: "write", Err: syscall.EPIPE}, snubber.Unreachable, false, 0},
 		{"EOF", io.EOF, snubber.Unreachable, false, 0},
@@ -158,7 +158,7 @@ func TestClassifyRealErrors(t *testing.T) {
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	defer secure.Close()
-	if o := ask(secure.URL); o.Class != snubber.Unreachable || !o.Unsent || o.Advice != snubber.Stop {
+	if o := ask(secure.URL); o.Class != snubber.Unreachable || !o.Unsent || o.Advice != snubber.AdviceStop {
 		t.Errorf("unknown certificate: %+v, want an unsent certificate", o)
 	}
 	hangUp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

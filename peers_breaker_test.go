@@ -55,7 +55,7 @@ func TestPeersBreaker(t *testing.T) {
 		// peers: 11, 41, 43
 		{"a panic gives back the probe's place and the permit", func(t *testing.T) {
 			crash := func(*http.Request) (*http.Response, error) { panic("base") }
-			l := &snubber.Limiter{Concurrent: 1}
+			l := &snubber.Limiter{MaxConcurrent: 1}
 			b := &snubber.Breaker{Failures: 1, Probes: 1}
 			rt := &snubber.Transport{Base: play(step{status: 500}, step{do: crash}, step{}), Breaker: b, Limiter: l}
 			slurp(t, must(t, rt, chat(t)))
@@ -170,8 +170,8 @@ func TestPeersBreaker(t *testing.T) {
 			rt.Observe = func(e snubber.Event) {
 				seen[e.Kind] = true
 				rt.Breaker.Circuits()
-				rt.Limiter.Quotas()
-				rt.Ready(chat(t))
+				rt.Limiter.Queues()
+				rt.ReadyAt(chat(t))
 			}
 			must(t, rt, chat(t)).Body.Close()
 			for _, k := range []snubber.EventKind{snubber.EventAttempt, snubber.EventCircuit, snubber.EventGated, snubber.EventQueued} {
@@ -220,9 +220,9 @@ func TestPeersBreaker(t *testing.T) {
 			<-launch(rt, chat(t))
 			key := b.Circuits()[0].Key
 			for range 3 {
-				b.Open(key)
+				b.Trip(key)
 				time.Sleep(time.Minute)
-				b.Close(key)
+				b.Reset(key)
 			}
 			base.steps[1].status = 500
 			<-launch(rt, chat(t))

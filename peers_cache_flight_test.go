@@ -334,8 +334,8 @@ func TestPeersOfCacheTogether(t *testing.T) {
 					}
 					if want := control == "max-age=10, stale-if-error=60"; (body == "hello") != want {
 						t.Errorf("%s with %q: %q, %v", name, control, body, err)
-					} else if want && snubber.ReportOf(res).Cache != "stale" {
-						t.Errorf("%s: reported as %s", name, snubber.ReportOf(res).Cache)
+					} else if want && snubber.ReportOf(res).Load().Cache != "stale" {
+						t.Errorf("%s: reported as %s", name, snubber.ReportOf(res).Load().Cache)
 					}
 				}
 			}
@@ -346,7 +346,7 @@ func TestPeersOfCacheTogether(t *testing.T) {
 			served(t, rt, get(t))
 			time.Sleep(2 * time.Minute)
 			for _, c := range rt.Breaker.Circuits() {
-				rt.Breaker.Open(c.Key)
+				rt.Breaker.Trip(c.Key)
 			}
 			if body, cache := served(t, rt, get(t)); body != "hello" || cache != "stale" {
 				t.Errorf("a %s of %q", cache, body)
@@ -417,10 +417,10 @@ func TestPeersOfCacheTogether(t *testing.T) {
 			first, second := launch(rt, get(t).WithContext(ctx)), launch(rt, get(t).WithContext(other))
 			<-first
 			<-second
-			if report.Calls != 1 || report.Attempts != 2 || report.Cache != "miss" {
+			if report.Load().Calls != 1 || report.Load().Attempts != 2 || report.Load().Cache != "miss" {
 				t.Errorf("the first: %+v", report)
 			}
-			if reported.Calls != 1 || reported.Attempts != 0 || reported.Cache != "collapsed" {
+			if reported.Load().Calls != 1 || reported.Load().Attempts != 0 || reported.Load().Cache != "collapsed" {
 				t.Errorf("the second: %+v", reported)
 			}
 		},
@@ -455,7 +455,7 @@ func launchCache(t testing.TB, rt http.RoundTripper) (cache string, err error) {
 	}
 	io.Copy(io.Discard, res.Body)
 	res.Body.Close()
-	return snubber.ReportOf(res).Cache, nil
+	return string(snubber.ReportOf(res).Load().Cache), nil
 }
 
 // delayed lets one caller after the other through.

@@ -35,7 +35,7 @@ func served(t testing.TB, rt http.RoundTripper, req *http.Request) (body, cache 
 		return "", ""
 	}
 	body = slurp(t, res)
-	return body, snubber.ReportOf(res).Cache
+	return body, string(snubber.ReportOf(res).Load().Cache)
 }
 
 const pageURL = "https://api.example.com/v1/models"
@@ -484,7 +484,7 @@ func TestPeersOfCache(t *testing.T) {
 				}
 				slurp(t, res)
 				synctest.Wait()
-				fmt.Fprintf(&seen, "%v %+v\n", res.Header, *snubber.ReportOf(res))
+				fmt.Fprintf(&seen, "%v %+v\n", res.Header, snubber.ReportOf(res).Load())
 			}
 			req := newReq(t, "POST", chatURL, `{"model":"m","user":"`+mark+`5","messages":[]}`, "Authorization", mark+"6")
 			served(t, rt, req)
@@ -614,7 +614,7 @@ func TestPeersOfCache(t *testing.T) {
 			rt.Breaker = &snubber.Breaker{}
 			served(t, rt, streamed(t))
 			for _, c := range rt.Breaker.Circuits() {
-				rt.Breaker.Open(c.Key)
+				rt.Breaker.Trip(c.Key)
 			}
 			for range 5 {
 				if body, cache := served(t, rt, streamed(t)); cache != "hit" || body != wholeSSE {

@@ -28,7 +28,7 @@ func TestPeersOfCacheOverSockets(t *testing.T) {
 		}
 		defer res.Body.Close()
 		b, err := io.ReadAll(res.Body)
-		return string(b), snubber.ReportOf(res).Cache, err
+		return string(b), string(snubber.ReportOf(res).Load().Cache), err
 	}
 	cutters := map[string]func(w http.ResponseWriter, n int32){
 		"by Content-Length": func(w http.ResponseWriter, n int32) {
@@ -95,8 +95,8 @@ func TestPeersOfCacheOverSockets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if body := slurp(t, res); body != long || snubber.ReportOf(res).Cache != want {
-				t.Errorf("answer %d: a %s of %d bytes", i, snubber.ReportOf(res).Cache, len(body))
+			if body := slurp(t, res); body != long || string(snubber.ReportOf(res).Load().Cache) != want {
+				t.Errorf("answer %d: a %s of %d bytes", i, snubber.ReportOf(res).Load().Cache, len(body))
 			}
 			if !res.Uncompressed || res.Header.Get("Content-Encoding") != "" || res.Header.Get("Content-Length") != "" && res.Header.Get("Content-Length") != fmt.Sprint(size) {
 				t.Errorf("answer %d: uncompressed %v, %v", i, res.Uncompressed, res.Header)

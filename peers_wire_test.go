@@ -79,7 +79,7 @@ func TestPeersOverSockets(t *testing.T) {
 				now.Add(-1)
 			})
 			rt := quick(base)
-			rt.Limiter = &snubber.Limiter{Concurrent: 2}
+			rt.Limiter = &snubber.Limiter{MaxConcurrent: 2}
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
@@ -182,7 +182,7 @@ func TestPeersOverSockets(t *testing.T) {
 				<-r.Context().Done()
 			})
 			rt := quick(base)
-			rt.Limiter = &snubber.Limiter{Concurrent: 1}
+			rt.Limiter = &snubber.Limiter{MaxConcurrent: 1}
 			ctx, cancel := context.WithCancel(t.Context())
 			res := must(t, rt, newReq(t, "GET", url, "").WithContext(ctx))
 			if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {

@@ -7,10 +7,10 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
-// Ready predicts what RoundTrip would do with req now: at is the earliest time
+// ReadyAt predicts what RoundTrip would do with req now: at is the earliest time
 // it would be sent, zero for at once, and err the [*RejectedError] that it
 // would return. It takes nothing, and reads the body only through GetBody.
-func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
+func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	if req.URL == nil {
 		return at, errNoURL
 	}
@@ -37,7 +37,7 @@ func (t *Transport) Ready(req *http.Request) (at time.Time, err error) {
 		if !ok {
 			return time.Time{}, nil
 		}
-		if then, none := b.Ready(c.hookRequest()); none == nil && (err != nil || then.Before(at)) {
+		if then, none := b.ReadyAt(c.hookRequest()); none == nil && (err != nil || then.Before(at)) {
 			at, err = then, nil
 		}
 	}
@@ -64,7 +64,7 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 		}
 	}
 	if b, ok := t.base().(readier); ok {
-		below, err := b.Ready(req)
+		below, err := b.ReadyAt(req)
 		if err != nil {
 			return time.Time{}, err
 		}

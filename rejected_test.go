@@ -54,7 +54,7 @@ var refusals = []struct {
 }{
 	{"opened by hand", snubber.ErrOpen, 503, "snubber_circuit_open", 0, 0, func(base http.RoundTripper) *snubber.Transport {
 		b := &snubber.Breaker{}
-		b.Open("https://api.example.com m")
+		b.Trip("https://api.example.com m")
 		return &snubber.Transport{Base: base, Breaker: b}
 	}, func() *script { return play() }, 0},
 	{"open", snubber.ErrOpen, 503, "snubber_circuit_open", 6 * time.Second, 0, func(base http.RoundTripper) *snubber.Transport {
@@ -238,7 +238,7 @@ func TestRejectedShapes(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
-			b.Open("k")
+			b.Trip("k")
 			tr := &snubber.Transport{Base: play(), Breaker: b}
 			res, err := tr.RoundTrip(newReq(t, "POST", tt.url, `{"model":"m"}`, stainless, "go"))
 			if err != nil {
@@ -358,7 +358,7 @@ func TestRejectHook(t *testing.T) {
 		for _, asError := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				b := &snubber.Breaker{}
-				b.Open("https://api.example.com m")
+				b.Trip("https://api.example.com m")
 				req := chat(t, header, "go")
 				tr := &snubber.Transport{Base: play(), Breaker: b, Reject: func(r *http.Request, e *snubber.RejectedError) (*http.Response, error) {
 					if r.URL != req.URL || snubber.Model(r) != "m" || e.Err != snubber.ErrOpen {

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
-// Reply answers every request with a fixed text and sends none: the last route
+// StaticReply answers every request with a fixed text and sends none: the last route
 // of a [Fallback], which says that the assistant is not available. The answer has
 // the shape that the request's SDK expects, a stream where it asked for one, and
 // says that nothing was billed. Where the body cannot be had again, which would
@@ -23,7 +23,7 @@ import (
 // Converse; any other request gets text/plain.
 //
 // It is safe for concurrent use.
-type Reply struct {
+type StaticReply struct {
 	// Status of the response. If zero, 200. From 400 on the answer is an error in
 	// the format's shape, which a Fallback takes for one: it goes on to the next
 	// route.
@@ -34,10 +34,10 @@ type Reply struct {
 	Header http.Header
 }
 
-func (Reply) answersLocally() {}
+func (StaticReply) answersLocally() {}
 
 // RoundTrip implements [http.RoundTripper].
-func (r Reply) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r StaticReply) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		if req.Body != nil {
 			req.Body.Close()

@@ -20,16 +20,16 @@ func TestReply(t *testing.T) {
 	const streamed = `{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true}`
 	for _, tt := range []struct {
 		name, body string
-		reply      snubber.Reply
+		reply      snubber.StaticReply
 		url        string
 		status     int
 		media      string
 	}{
-		{"unary", chatBody, snubber.Reply{Text: "sorry"}, chatURL, 200, "application/json"},
-		{"a stream", streamed, snubber.Reply{Text: "sorry"}, chatURL, 200, "text/event-stream"},
-		{"an error", chatBody, snubber.Reply{Status: 503, Text: "sorry"}, chatURL, 503, "application/json"},
-		{"no chat", chatBody, snubber.Reply{Text: "sorry"}, "https://api.example.com/v1/files", 200, "text/plain; charset=utf-8"},
-		{"its own header", chatBody, snubber.Reply{Text: "sorry", Header: http.Header{"content-type": {"text/x"}}}, chatURL, 200, "text/x"},
+		{"unary", chatBody, snubber.StaticReply{Text: "sorry"}, chatURL, 200, "application/json"},
+		{"a stream", streamed, snubber.StaticReply{Text: "sorry"}, chatURL, 200, "text/event-stream"},
+		{"an error", chatBody, snubber.StaticReply{Status: 503, Text: "sorry"}, chatURL, 503, "application/json"},
+		{"no chat", chatBody, snubber.StaticReply{Text: "sorry"}, "https://api.example.com/v1/files", 200, "text/plain; charset=utf-8"},
+		{"its own header", chatBody, snubber.StaticReply{Text: "sorry", Header: http.Header{"content-type": {"text/x"}}}, chatURL, 200, "text/x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, once := range []bool{false, true} {
@@ -52,7 +52,7 @@ func TestReply(t *testing.T) {
 			}
 		})
 	}
-	res, err := (snubber.Reply{Status: 204, Text: "x"}).RoundTrip(newReq(t, "GET", chatURL, ""))
+	res, err := (snubber.StaticReply{Status: 204, Text: "x"}).RoundTrip(newReq(t, "GET", chatURL, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestReplyEndsWithContext(t *testing.T) {
 		req.Body, req.GetBody = body, nil
 		timer := time.AfterFunc(time.Minute, func() { t.Error("it hangs"); w.Close() })
 		defer timer.Stop()
-		if res, err := (snubber.Reply{Text: "sorry"}).RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) {
+		if res, err := (snubber.StaticReply{Text: "sorry"}).RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(res, err)
 		}
 	})
@@ -85,7 +85,7 @@ func TestReplyAsLastRoute(t *testing.T) {
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 			{Transport: snubber.Stale},
 			{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}},
-			{Transport: snubber.Reply{Text: "come back later"}},
+			{Transport: snubber.StaticReply{Text: "come back later"}},
 		}}
 		for _, stream := range []bool{false, true} {
 			body := strings.TrimSuffix(chatBody, "}") + `,"stream":` + map[bool]string{true: "true", false: "false"}[stream] + "}"
@@ -101,7 +101,7 @@ func TestReplyAsLastRoute(t *testing.T) {
 				t.Errorf("no JSON: %s", got)
 			}
 			r := snubber.ReportOf(res) // 4 attempts of its own, 2 of the second route: the first needed none
-			if r.Route != 3 || r.Attempts != 6 || len(r.Hops) != 4 || r.Outcome.Class != snubber.Success {
+			if r.Load().AnsweredBy != 3 || r.Load().Attempts != 6 || len(r.Load().Routes) != 4 || r.Load().Outcome.Class != snubber.Success {
 				t.Errorf("report %+v", r)
 			}
 			const want = "0;class=server-error;calls=4;reason="
@@ -125,7 +125,7 @@ func TestReplyNeedsNoBody(t *testing.T) {
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 			{Transport: other},
 			{Transport: snubber.Stale},
-			{Transport: snubber.Reply{Text: "sorry"}},
+			{Transport: snubber.StaticReply{Text: "sorry"}},
 		}}
 		res, err := tr.RoundTrip(req)
 		if err != nil {
@@ -135,12 +135,12 @@ func TestReplyNeedsNoBody(t *testing.T) {
 		if media := res.Header.Get("Content-Type"); res.StatusCode != 200 || !strings.Contains(body, "sorry") || media != accept {
 			t.Errorf("%d %s %s", res.StatusCode, media, body)
 		}
-		if r := snubber.ReportOf(res); r.Route != 3 || r.Attempts != 1 || len(r.Hops) != 3 || len(other.body) != 0 {
+		if r := snubber.ReportOf(res); r.Load().AnsweredBy != 3 || r.Load().Attempts != 1 || len(r.Load().Routes) != 3 || len(other.body) != 0 {
 			t.Errorf("report %+v, and the other got %q", r, other.body)
 		}
 		req = once(t, "POST", chatURL, &tracked{r: strings.NewReader(long)}, int64(len(long)))
 		tr.Fallback.Routes = tr.Fallback.Routes[:1]
-		if res, err = tr.RoundTrip(req); err != nil || res.StatusCode != 500 || len(snubber.ReportOf(res).Hops) != 0 {
+		if res, err = tr.RoundTrip(req); err != nil || res.StatusCode != 500 || len(snubber.ReportOf(res).Load().Routes) != 0 {
 			t.Errorf("without a Reply: %v, %v", res, err)
 		} else {
 			slurp(t, res)

@@ -18,91 +18,97 @@ type Report struct {
 	// Attempts is the number of requests sent, those of nested Transports
 	// included.
 	Attempts int
-	// Readmitted is how many of these were sent back by a server's limit or an
+	// Requeued is how many of these were sent back by a server's limit or an
 	// open circuit and cost no attempt.
-	Readmitted int
-	// Queued is the time spent in limiters' queues, Waited the time between
+	Requeued int
+	// QueueTime is the time spent in limiters' queues, BackoffTime the time between
 	// attempts and for circuits.
-	Queued, Waited time.Duration
-	// Cache says how the [Cache] took part, empty if there is none: "hit",
-	// "stale" (a hit that is no longer fresh), "revalidated" (a hit that the server
-	// confirmed), "miss", "collapsed" (answered by the call that another had begun)
-	// or "bypass" (the request was none for the cache). An answer from another's
-	// call, like one that is stored, has no Usage: it is billed once.
-	Cache string
+	QueueTime, BackoffTime time.Duration
+	// Cache says how the [Cache] took part; empty if there is none. An answer from
+	// another's call, like one that is stored, has no Usage: it is billed once.
+	Cache CacheStatus
 	// CacheDetail says in a few words why.
 	CacheDetail string
 	// Route is the one whose answer the caller got: 0 for the Transport's own, to
 	// which the failure belongs too if all have failed, n for the nth of its
-	// Fallback or its Spread.
-	Route int
-	// Hops are the routes that were asked, in that order, where it was more than
+	// Fallback or its Balancer.
+	AnsweredBy int
+	// Routes are the routes that were asked, in that order, where it was more than
 	// one: why each but the one that answered did not. Read it only.
-	Hops []Hop
+	Routes []RouteResult
 	// Outcome is the verdict on the last attempt, final once the body ended.
 	Outcome Outcome
 }
 
-// Hop is what became of a request on one route.
-type Hop struct {
-	Route    int     // as in [Report.Route]
+// RouteResult is what became of a request on one route.
+type RouteResult struct {
+	Route    int     // as in [Report.AnsweredBy]
 	Attempts int     // requests sent there, 0 if it was refused before
 	Outcome  Outcome // the verdict when the next route was asked, or the answer came
 }
 
-// reportSink is where a Report is kept: one that a context brought, for its calls
-// one after the other, or one call's own, made when ReportOf first asked for it.
-type reportSink struct {
+// ReportHandle is where a Report is filled while its calls run. [ReportHandle.Load]
+// reads it at any time. It is safe for concurrent use.
+type ReportHandle struct {
 	mu     sync.Mutex
 	report Report
-	own    bool        // of one call
-	shared *reportSink // of the context, beside a call's own; nil if there is none
-	call   int         // in the order of the shared one
+	own    bool          // of one call, made when ReportOf first asked for it
+	shared *ReportHandle // of the context, beside a call's own; nil if there is none
+	call   int           // in the order of the shared one
 }
 
-type reportSinkKey struct{}
+// Load returns the Report as it is now. It is final when the body of the response
+// has ended, or when RoundTrip has returned an error. Of a nil handle it is the zero
+// Report.
+func (h *ReportHandle) Load() Report {
+	if h == nil {
+		return Report{}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.report
+}
 
-// WithReport returns a context whose calls fill the Report.
-func WithReport(ctx context.Context) (context.Context, *Report) {
-	s := new(reportSink)
-	return context.WithValue(ctx, reportSinkKey{}, s), &s.report
+type reportHandleKey struct{}
+
+// WithReport returns a context whose calls fill the Report of the handle.
+func WithReport(ctx context.Context) (context.Context, *ReportHandle) {
+	h := new(ReportHandle)
+	return context.WithValue(ctx, reportHandleKey{}, h), h
 }
 
 // begin makes the call that has begun now the one that the Report is about, and
 // returns its number.
-func (s *reportSink) begin() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.report = Report{Calls: s.report.Calls + 1}
-	return s.report.Calls
+func (h *ReportHandle) begin() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.report = Report{Calls: h.report.Calls + 1}
+	return h.report.Calls
 }
 
 // write replaces the Report by that of a call, unless a later call has begun.
-func (s *reportSink) write(call int, r Report) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.report.Calls == call {
+func (h *ReportHandle) write(call int, r Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.report.Calls == call {
 		r.Calls = call
-		s.report = r
+		h.report = r
 	}
-	if s.shared != nil {
-		s.shared.write(s.call, r)
+	if h.shared != nil {
+		h.shared.write(h.call, r)
 	}
 }
 
-// reportedKey finds the Report of the call that a response answers in the context of
+// reportedKey finds the handle of the call that a response answers in the context of
 // [http.Response.Request].
 type reportedKey struct{}
 
-// ReportOf returns the Report of the call that res answers, or nil if no
-// [Transport] made it.
-func ReportOf(res *http.Response) *Report {
+// ReportOf returns the handle of the Report of the call that res answers. It is nil
+// if no [Transport] made the call; Load works on that too.
+func ReportOf(res *http.Response) *ReportHandle {
 	if res == nil || res.Request == nil {
 		return nil
 	}
-	s, _ := res.Request.Context().Value(reportedKey{}).(*reportSink)
-	if s == nil {
-		return nil
-	}
-	return &s.report
+	h, _ := res.Request.Context().Value(reportedKey{}).(*ReportHandle)
+	return h
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,20 +29,20 @@ func TestReport(t *testing.T) {
 		}
 		slurp(t, res)
 		ts := base.all()
-		if report.Calls != 1 || report.Attempts != 3 || report.Readmitted != 1 {
-			t.Errorf("report %+v, want 1 call, 3 attempts, 1 readmitted", *report)
+		if report.Load().Calls != 1 || report.Load().Attempts != 3 || report.Load().Requeued != 1 {
+			t.Errorf("report %+v, want 1 call, 3 attempts, 1 readmitted", report.Load())
 		}
-		if want := ts[1].at.Sub(ts[0].at) - time.Second; report.Waited != want {
-			t.Errorf("Waited = %v, want %v", report.Waited, want)
+		if want := ts[1].at.Sub(ts[0].at) - time.Second; report.Load().BackoffTime != want {
+			t.Errorf("Waited = %v, want %v", report.Load().BackoffTime, want)
 		}
-		if want := ts[2].at.Sub(ts[1].at); report.Queued != want {
-			t.Errorf("Queued = %v, want %v", report.Queued, want)
+		if want := ts[2].at.Sub(ts[1].at); report.Load().QueueTime != want {
+			t.Errorf("Queued = %v, want %v", report.Load().QueueTime, want)
 		}
-		if o := report.Outcome; o.Class != snubber.Success || o.Usage.Input != 11 || o.Usage.Output != 7 {
+		if o := report.Load().Outcome; o.Class != snubber.Success || o.Usage.Input != 11 || o.Usage.Output != 7 {
 			t.Errorf("Outcome = %+v, want a success with the usage", o)
 		}
-		if got := *snubber.ReportOf(res); got.Attempts != 3 || got.Outcome.Usage != report.Outcome.Usage {
-			t.Errorf("ReportOf = %+v, want %+v", got, *report)
+		if got := snubber.ReportOf(res).Load(); got.Attempts != 3 || got.Outcome.Usage != report.Load().Outcome.Usage {
+			t.Errorf("ReportOf = %+v, want %+v", got, report.Load())
 		}
 	})
 }
@@ -56,8 +57,8 @@ func TestReportOfCanceledBackoff(t *testing.T) {
 		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if report.Attempts != 1 || report.Waited != 4*time.Second || report.Outcome.Class != snubber.Overloaded {
-			t.Errorf("report %+v, want 1 attempt, 4s and its verdict", *report)
+		if report.Load().Attempts != 1 || report.Load().BackoffTime != 4*time.Second || report.Load().Outcome.Class != snubber.Overloaded {
+			t.Errorf("report %+v, want 1 attempt, 4s and its verdict", report.Load())
 		}
 	})
 }
@@ -77,8 +78,8 @@ func TestReportOfCanceledQueue(t *testing.T) {
 		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if report.Attempts != 0 || report.Queued != 4*time.Second {
-			t.Errorf("report %+v, want no attempt and 4s in the queue", *report)
+		if report.Load().Attempts != 0 || report.Load().QueueTime != 4*time.Second {
+			t.Errorf("report %+v, want no attempt and 4s in the queue", report.Load())
 		}
 	})
 }
@@ -111,8 +112,8 @@ func TestReportOfFailures(t *testing.T) {
 					io.Copy(io.Discard, res.Body)
 					res.Body.Close()
 				}
-				if report.Calls != 1 || report.Attempts != tt.attempts || report.Outcome.Class != tt.class {
-					t.Errorf("report %+v, want %d attempts and %v", *report, tt.attempts, tt.class)
+				if report.Load().Calls != 1 || report.Load().Attempts != tt.attempts || report.Load().Outcome.Class != tt.class {
+					t.Errorf("report %+v, want %d attempts and %v", report.Load(), tt.attempts, tt.class)
 				}
 			})
 		})
@@ -129,8 +130,8 @@ func TestReportOfSeveralCalls(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if report.Calls != 1 || report.Attempts != 3 || report.Waited == 0 {
-			t.Errorf("after one call: %+v", *report)
+		if report.Load().Calls != 1 || report.Load().Attempts != 3 || report.Load().BackoffTime == 0 {
+			t.Errorf("after one call: %+v", report.Load())
 		}
 		second, err := tr.RoundTrip(chat(t).WithContext(ctx))
 		if err != nil {
@@ -138,8 +139,8 @@ func TestReportOfSeveralCalls(t *testing.T) {
 		}
 		slurp(t, second)
 		slurp(t, first)
-		if report.Calls != 2 || report.Attempts != 1 || report.Waited != 0 || report.Outcome.Class != snubber.Success {
-			t.Errorf("after two: %+v, want the second alone", *report)
+		if report.Load().Calls != 2 || report.Load().Attempts != 1 || report.Load().BackoffTime != 0 || report.Load().Outcome.Class != snubber.Success {
+			t.Errorf("after two: %+v, want the second alone", report.Load())
 		}
 	})
 	// Redirects and the like come through http.Client with the same context.
@@ -151,8 +152,8 @@ func TestReportOfSeveralCalls(t *testing.T) {
 			t.Fatal(err)
 		}
 		slurp(t, res)
-		if report.Calls != 2 || report.Attempts != 1 {
-			t.Errorf("report %+v, want two calls, the second of one attempt", *report)
+		if report.Load().Calls != 2 || report.Load().Attempts != 1 {
+			t.Errorf("report %+v, want two calls, the second of one attempt", report.Load())
 		}
 	})
 }
@@ -171,8 +172,8 @@ func TestReportOf(t *testing.T) {
 			t.Fatal("no report")
 		}
 		slurp(t, res)
-		if report.Calls != 1 || report.Attempts != 2 || report.Outcome.Usage.Output != 7 {
-			t.Errorf("report %+v, want two attempts and the usage", *report)
+		if report.Load().Calls != 1 || report.Load().Attempts != 2 || report.Load().Outcome.Usage.Output != 7 {
+			t.Errorf("report %+v, want two attempts and the usage", report.Load())
 		}
 		if req.Context() != context.Background() {
 			t.Error("the caller's request was changed")
@@ -192,9 +193,9 @@ func TestReportOf(t *testing.T) {
 	}
 }
 
-// After the end of the body, by EOF or Close, a plain read of the report is no
-// race, while the calls of others go on.
-func TestReportIsReadableAfterBody(t *testing.T) {
+// Load may be called while the call runs, and is final after the end of the body, by
+// EOF or Close, while the calls of others go on.
+func TestReportLoadsAtAnyTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(jsonAnswer))
 		for i := range 50 {
@@ -202,25 +203,52 @@ func TestReportIsReadableAfterBody(t *testing.T) {
 				ctx, report := snubber.WithReport(context.Background())
 				ctx, cancel := context.WithCancel(ctx)
 				defer cancel()
+				done := make(chan struct{})
+				defer close(done)
+				go func() {
+					for {
+						select {
+						case <-done:
+							return
+						default:
+							if n := report.Load().Attempts; n > 1 {
+								t.Errorf("%d attempts, want one at most", n)
+							}
+							runtime.Gosched()
+						}
+					}
+				}()
 				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
 				if err != nil {
 					t.Error(err)
 					return
 				}
+				own := snubber.ReportOf(res)
 				if i%2 == 0 {
 					io.Copy(io.Discard, res.Body)
 				} else {
 					res.Body.Close()
 				}
-				if report.Attempts != 1 || report.Outcome.Class != snubber.Success {
-					t.Errorf("report %+v", *report)
+				for _, r := range []snubber.Report{report.Load(), own.Load()} {
+					if r.Attempts != 1 || r.Outcome.Class != snubber.Success {
+						t.Errorf("report %+v", r)
+					}
 				}
-				report.Attempts = 0 // as far as the race detector goes it is the caller's now
 				res.Body.Close()
 			}()
 		}
 		synctest.Wait()
 	})
+}
+
+// A handle that nobody made has an empty Report.
+func TestReportOfNothing(t *testing.T) {
+	for _, res := range []*http.Response{nil, {}, {Request: &http.Request{}}} {
+		h := snubber.ReportOf(res)
+		if r := h.Load(); h != nil || r.Calls != 0 || r.Routes != nil {
+			t.Errorf("ReportOf(%v) = %v with %+v, want nil and nothing", res, h, r)
+		}
+	}
 }
 
 // ReportOf is about the call that the response answers, also where a later one
@@ -240,11 +268,11 @@ func TestReportOfDescribesOwnCall(t *testing.T) {
 		one, two := snubber.ReportOf(first), snubber.ReportOf(second)
 		slurp(t, first)
 		slurp(t, second)
-		if one.Outcome.Class != snubber.Invalid || two.Outcome.Class != snubber.Success {
-			t.Errorf("reports %v and %v, want invalid and success", one.Outcome.Class, two.Outcome.Class)
+		if one.Load().Outcome.Class != snubber.Invalid || two.Load().Outcome.Class != snubber.Success {
+			t.Errorf("reports %v and %v, want invalid and success", one.Load().Outcome.Class, two.Load().Outcome.Class)
 		}
-		if shared.Calls != 2 || shared.Outcome.Class != snubber.Success {
-			t.Errorf("the context's report: %d calls, %v; want 2, success", shared.Calls, shared.Outcome.Class)
+		if shared.Load().Calls != 2 || shared.Load().Outcome.Class != snubber.Success {
+			t.Errorf("the context's report: %d calls, %v; want 2, success", shared.Load().Calls, shared.Load().Outcome.Class)
 		}
 	})
 }
@@ -252,13 +280,13 @@ func TestReportOfDescribesOwnCall(t *testing.T) {
 // The report of a call that ended in the queue says so.
 func TestReportOfCallThatEndedInQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{Concurrent: 1}}
+		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 		first := launch(tr, chat(t))
 		synctest.Wait()
 		ctx, report := snubber.WithReport(t.Context())
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); report.Outcome.Class != snubber.Canceled || report.Queued != time.Second {
+		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); report.Load().Outcome.Class != snubber.Canceled || report.Load().QueueTime != time.Second {
 			t.Errorf("%v: report %+v, want canceled after 1s", err, report)
 		}
 		<-first

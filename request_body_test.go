@@ -46,7 +46,7 @@ func TestRequestBodyBreaks(t *testing.T) {
 func TestRequestBodyIsClosedOnce(t *testing.T) {
 	open := func() *snubber.Breaker {
 		b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
-		b.Open("k")
+		b.Trip("k")
 		return b
 	}
 	for _, tt := range []struct {

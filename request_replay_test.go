@@ -122,7 +122,7 @@ func TestRequestReplayGetBodyError(t *testing.T) {
 			if own.closed.Load() != 1 {
 				t.Errorf("the caller's body was closed %d times", own.closed.Load())
 			}
-			if q := tr.Limiter.Quotas(); len(q) != 1 || q[0].InFlight != 0 {
+			if q := tr.Limiter.Queues(); len(q) != 1 || q[0].InFlight != 0 {
 				t.Errorf("queues %+v, want no permit held", q)
 			}
 		})

@@ -18,7 +18,7 @@ import (
 
 // Reroute sends a request somewhere else, in the same wire format: to another
 // base URL, for another model, with other headers. It is what most routes of a
-// [Fallback] or a [Spread] are. The zero value changes nothing.
+// [Fallback] or a [Balancer] are. The zero value changes nothing.
 //
 // Where the origin changes, in scheme, host or port, nothing goes along that was
 // meant for the first one: no credential, no cookie, no header that names an
@@ -28,7 +28,7 @@ import (
 // redirect is an error.
 //
 // A request that is signed (AWS Signature Version 4) would be invalid with any
-// change, and is refused with [ErrRoute] unless Header replaces or deletes its
+// change, and is refused with [ErrNoRoute] unless Header replaces or deletes its
 // Authorization. So is a body that has to name another model and is no JSON
 // object, such as an upload. The next route is tried then.
 //
@@ -85,8 +85,8 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// Ready is that of the Transport for the changed request, see [Transport.Ready].
-func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
+// ReadyAt is that of the Transport for the changed request, see [Transport.ReadyAt].
+func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 	to, err := r.rewrite(req)
 	if err != nil {
 		return at, err
@@ -110,7 +110,7 @@ func (r Reroute) Ready(req *http.Request) (at time.Time, err error) {
 			return io.NopCloser(bytes.NewReader(b)), nil
 		}
 	}
-	return next.Ready(to)
+	return next.ReadyAt(to)
 }
 
 // CloseIdleConnections closes those of Transport.
@@ -123,7 +123,7 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	}
 	for a := parentAttempt(ctx); a != nil; a = a.exchange.parent {
 		if a.exchange.balance() != nil {
-			continue // a Spread, which may be a route itself
+			continue // a Balancer, which may be a route itself
 		}
 		if a.kind == viaRoute {
 			return a.exchange.t.layers()

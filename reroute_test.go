@@ -204,10 +204,10 @@ func TestRerouteStreamErrors(t *testing.T) {
 		}
 		return reply(500, strings.NewReader("{}")), nil
 	})
-	for said, want := range map[int]int{-1: 0, 0: 1, 1: 1} { // Ollama's clients lose an error of Read
+	for said, want := range map[snubber.StreamErrorMode]int{-1: 0, 0: 1, 1: 1} { // Ollama's clients lose an error of Read
 		for _, tr := range []*snubber.Transport{
 			{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://other.example"}}}}},
-			{Base: &snubber.Spread{Routes: []snubber.Route{{Transport: cut}}}},
+			{Base: &snubber.Balancer{Routes: []snubber.Route{{Transport: cut}}}},
 		} {
 			tr.StreamErrors = said
 			res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", chatBody))
@@ -243,7 +243,7 @@ func TestRerouteRefuses(t *testing.T) {
 			base := &seen{}
 			tt.route.Transport = base
 			_, err := tt.route.RoundTrip(tt.req)
-			if !errors.Is(err, snubber.ErrRoute) || strings.Contains(err.Error(), "hunter2") {
+			if !errors.Is(err, snubber.ErrNoRoute) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("err = %v, want ErrRoute", err)
 			}
 			if !body.closed || len(base.reqs) != 0 {
@@ -305,7 +305,7 @@ func TestRerouteUsesLayers(t *testing.T) {
 		if !reflect.DeepEqual(states, want) {
 			t.Errorf("circuits %v, want %v", states, want)
 		}
-		if q := tr.Limiter.Quotas(); len(q) != 2 {
+		if q := tr.Limiter.Queues(); len(q) != 2 {
 			t.Errorf("%d queues, want one for each", len(q))
 		}
 	})
@@ -325,15 +325,15 @@ func TestRouteToItself(t *testing.T) {
 			tr.Cache = &snubber.Cache{PromptTTL: time.Hour}
 			var route http.RoundTripper = snubber.Reroute{URL: "https://b.example.com/v1", Transport: tr}
 			if spread {
-				route = &snubber.Spread{Routes: []snubber.Route{{Transport: route}}}
+				route = &snubber.Balancer{Routes: []snubber.Route{{Transport: route}}}
 			}
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: route}}}
 			if status, err := fetch(tr, chat(t)); status != 500 || err != nil || sent["api.example.com"] != 4 || sent["b.example.com"] != 1 {
 				t.Errorf("%d, %v, sent %v", status, err, sent)
 			}
-			tr.Breaker.Open("https://api.example.com m")
-			tr.Breaker.Open("https://b.example.com m")
-			if at, err := tr.Ready(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+			tr.Breaker.Trip("https://api.example.com m")
+			tr.Breaker.Trip("https://b.example.com m")
+			if at, err := tr.ReadyAt(chat(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("Ready = %v, %v", at, err)
 			}
 			tr.CloseIdleConnections()
@@ -372,9 +372,9 @@ func TestRoutesToEachOther(t *testing.T) {
 		if status, err := fetch(a, chat(t)); status != 500 || err != nil || hosts != "aaaaba" {
 			t.Errorf("%d, %v, sent to %s", status, err, hosts)
 		}
-		a.Breaker.Open("https://api.example.com m")
-		b.Breaker.Open("https://b.example.com m")
-		if at, err := a.Ready(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+		a.Breaker.Trip("https://api.example.com m")
+		b.Breaker.Trip("https://b.example.com m")
+		if at, err := a.ReadyAt(chat(t)); !errors.Is(err, snubber.ErrOpen) {
 			t.Errorf("Ready = %v, %v", at, err)
 		}
 		a.CloseIdleConnections()
@@ -394,8 +394,8 @@ func TestRerouteBodyFails(t *testing.T) {
 			}
 		}
 		ctx, report := snubber.WithReport(t.Context())
-		if _, err := tr.RoundTrip(req.WithContext(ctx)); !errors.Is(err, gone) || report.Attempts != 1 || report.Outcome.Class != snubber.Invalid {
-			t.Errorf("%v, report %+v", err, *report)
+		if _, err := tr.RoundTrip(req.WithContext(ctx)); !errors.Is(err, gone) || report.Load().Attempts != 1 || report.Load().Outcome.Class != snubber.Invalid {
+			t.Errorf("%v, report %+v", err, report.Load())
 		}
 	}
 }
@@ -442,7 +442,7 @@ func ExampleReroute() {
 			Header: http.Header{"Authorization": {"Bearer another key"}},
 		}},
 		{Transport: snubber.Reroute{Model: "gpt-4o-mini"}},
-		{Transport: snubber.Reply{Text: "The assistant is resting. Please try again later."}},
+		{Transport: snubber.StaticReply{Text: "The assistant is resting. Please try again later."}},
 	}}
 
 	res, err := ask(context.Background(), t)

@@ -174,7 +174,7 @@ func (b *responseBody) fail(x *exchange, o Outcome, err error) {
 // errorEvent is the error event of a stream that ends in err, if it gets one.
 func (b *responseBody) errorEvent(x *exchange, o Outcome, err error) []byte {
 	said := x.t.StreamErrors
-	if err == io.EOF || !o.Class.failure() || said < 0 || said == 0 && !x.info.format.LosesErrors() {
+	if err == io.EOF || !o.Class.failure() || said == StreamErrorsNever || said == StreamErrorsAuto && !x.info.format.LosesErrors() {
 		return nil
 	}
 	status, code := http.StatusBadGateway, "snubber_unreachable"

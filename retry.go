@@ -137,16 +137,16 @@ func Retryable(req *http.Request, o Outcome) bool {
 func repeatable(o Outcome) bool {
 	switch o.Class {
 	case RateLimited, Overloaded, ServerError, Unreachable, TimedOut, Transient:
-		return o.Advice != Stop
+		return o.Advice != AdviceStop
 	case Invalid:
-		return o.Advice == Again
+		return o.Advice == AdviceRetry
 	}
 	return false
 }
 
 // mayRepeat reports whether repeating can do no harm, whatever the request.
 func mayRepeat(o Outcome) bool {
-	return o.Unsent || o.Declined || o.Advice == Again || o.Class == RateLimited
+	return o.Unsent || o.Declined || o.Advice == AdviceRetry || o.Class == RateLimited
 }
 
 // safe reports whether doing the request twice is as good as once.

@@ -188,8 +188,8 @@ func TestRetry429WithoutLimiterIsAttempt(t *testing.T) {
 			t.Fatal(err)
 		}
 		slurp(t, res)
-		if n := base.sent(); n != 4 || report.Readmitted != 0 {
-			t.Errorf("%d attempts, %d readmitted, want 4 and 0", n, report.Readmitted)
+		if n := base.sent(); n != 4 || report.Load().Requeued != 0 {
+			t.Errorf("%d attempts, %d readmitted, want 4 and 0", n, report.Load().Requeued)
 		}
 	})
 }
@@ -222,8 +222,8 @@ func TestRetry429IsRequeued(t *testing.T) {
 				if res.StatusCode != tt.status || base.sent() != tt.want {
 					t.Fatalf("%d after %d attempts, want %d after %d", res.StatusCode, base.sent(), tt.status, tt.want)
 				}
-				if report.Readmitted != 8 || report.Attempts != tt.want {
-					t.Errorf("report %+v, want 8 readmitted of %d", *report, tt.want)
+				if report.Load().Requeued != 8 || report.Load().Attempts != tt.want {
+					t.Errorf("report %+v, want 8 readmitted of %d", report.Load(), tt.want)
 				}
 				for i, d := range waits(base.all()) {
 					if d < 2*time.Second || d > 2200*time.Millisecond && i < 8 {
@@ -273,15 +273,15 @@ func TestRetryWaitsForOpenCircuit(t *testing.T) {
 			t.Fatal(err)
 		}
 		slurp(t, res)
-		if res.StatusCode != 200 || base.sent() != 3 || report.Readmitted != 2 {
-			t.Fatalf("%d after %d attempts, %+v, want 200 after 3, two of them readmitted", res.StatusCode, base.sent(), *report)
+		if res.StatusCode != 200 || base.sent() != 3 || report.Load().Requeued != 2 {
+			t.Fatalf("%d after %d attempts, %+v, want 200 after 3, two of them readmitted", res.StatusCode, base.sent(), report.Load())
 		}
 		ds := waits(base.all()) // the open times, which vary by a fifth
 		if ds[0] < 4*time.Second || ds[0] > 6*time.Second || ds[1] < 8*time.Second || ds[1] > 12*time.Second {
 			t.Errorf("waited %v, want 5s and 10s within a fifth", ds)
 		}
-		if report.Waited != ds[0]+ds[1] {
-			t.Errorf("Waited = %v, want %v", report.Waited, ds[0]+ds[1])
+		if report.Load().BackoffTime != ds[0]+ds[1] {
+			t.Errorf("Waited = %v, want %v", report.Load().BackoffTime, ds[0]+ds[1])
 		}
 	})
 }

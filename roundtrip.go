@@ -70,8 +70,8 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 		c.root().setLimit(t.Retry.attempts())
 	}
 	if parent == nil {
-		if sink, _ := ctx.Value(reportSinkKey{}).(*reportSink); sink != nil {
-			c.tally.startReport(sink)
+		if h, _ := ctx.Value(reportHandleKey{}).(*ReportHandle); h != nil {
+			c.tally.startReport(h)
 		}
 	}
 	return c, nil

@@ -6,26 +6,26 @@ import (
 )
 
 // router is the routes of one call and their order: those of a Fallback as they
-// stand, or those of a Spread with the best one first, which is the call's own.
+// stand, or those of a Balancer with the best one first, which is the call's own.
 type router struct {
 	routes     []Route
-	candidates []candidate   // of a Spread, best first; nil for a Fallback
-	request    *http.Request // of a Spread, as functions of the user get it
+	candidates []candidate   // of a Balancer, best first; nil for a Fallback
+	request    *http.Request // of a Balancer, as functions of the user get it
 }
 
-// candidate is a route of a Spread, and when it would send the request.
+// candidate is a route of a Balancer, and when it would send the request.
 type candidate struct {
-	route int // in Spread.Routes
+	route int // in Balancer.Routes
 	at    time.Time
 	err   error
 	tried bool
 }
 
-// balanced reports whether the routes are a Spread's: each gives the answer that
+// balanced reports whether the routes are a Balancer's: each gives the answer that
 // was asked for, and none waits while another is ready.
 func (rt *router) balanced() bool { return rt.candidates != nil }
 
-// own is the number of the call's own route, as [Report.Route] has it.
+// own is the number of the call's own route, as [Report.AnsweredBy] has it.
 func (rt *router) own() int {
 	if rt.balanced() {
 		return rt.candidates[0].route + 1
@@ -60,5 +60,5 @@ func (rt *router) accepts(route *Route, req *http.Request, o Outcome) bool {
 // worthAnotherRoute reports whether another key or deployment of the same model
 // may do better. A prompt that is too long is too long for all.
 func worthAnotherRoute(req *http.Request, o Outcome) bool {
-	return o.Misdirected || o.Class != TooLong && (&Route{}).accepts(req, o)
+	return o.Misconfigured || o.Class != TooLong && (&Route{}).accepts(req, o)
 }

@@ -9,7 +9,7 @@ import (
 // longer fresh: that of the innermost Transport around the route that has one for
 // the request. Put it before a route with another model if an old answer of this
 // model is better, after it if not. Where nothing is kept the request is refused
-// with [ErrRoute], and the next route is asked. What Stale answers is not stored
+// with [ErrNoRoute], and the next route is asked. What Stale answers is not stored
 // again.
 var Stale http.RoundTripper = stale{}
 

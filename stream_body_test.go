@@ -73,8 +73,8 @@ func TestStreamTruncated(t *testing.T) {
 				if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != failures {
 					t.Errorf("%d outcomes, %d failures, want %d", c.Requests, c.Failures, failures)
 				}
-				if ok := report.Outcome.Class == snubber.Success; ok == tt.truncated {
-					t.Errorf("outcome %+v, want truncated = %v", report.Outcome, tt.truncated)
+				if ok := report.Load().Outcome.Class == snubber.Success; ok == tt.truncated {
+					t.Errorf("outcome %+v, want truncated = %v", report.Load().Outcome, tt.truncated)
 				}
 			})
 		})
@@ -147,7 +147,7 @@ func TestStreamErrorEventIsVerdict(t *testing.T) {
 		for how, end := range map[string]func(io.Reader){"read on": func(r io.Reader) { io.Copy(io.Discard, r) }, "closed": func(io.Reader) {}} {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					tr := &snubber.Transport{Base: sse(chunk{text: tt.text}), Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{Concurrent: 1}}
+					tr := &snubber.Transport{Base: sse(chunk{text: tt.text}), Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 					ctx, report := snubber.WithReport(t.Context())
 					res, err := tr.RoundTrip(newReq(t, "POST", tt.url, streamBody).WithContext(ctx))
 					if err != nil || res.StatusCode != 200 {
@@ -161,7 +161,7 @@ func TestStreamErrorEventIsVerdict(t *testing.T) {
 					if c := circuitOf(t, tr.Breaker); c.Requests != tt.requests || c.Failures != tt.failures {
 						t.Errorf("%d outcomes, %d failures, want %d and %d", c.Requests, c.Failures, tt.requests, tt.failures)
 					}
-					if got := report.Outcome.Class; got != tt.class {
+					if got := report.Load().Outcome.Class; got != tt.class {
 						t.Errorf("outcome %v, want %v", got, tt.class)
 					}
 					if n := inFlight(t, tr.Limiter); n != 0 {
@@ -359,7 +359,7 @@ func TestStreamBodyNone(t *testing.T) {
 	} {
 		for name, body := range map[string]io.Reader{"NoBody": http.NoBody, "nil": nil, "empty": strings.NewReader("")} {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{Concurrent: 1}, Timeout: &snubber.Timeout{}, Base: wire(func(*http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Timeout: &snubber.Timeout{}, Base: wire(func(*http.Request) (*http.Response, error) {
 					res := reply(tt.status, body)
 					if body == nil {
 						res.Body = nil

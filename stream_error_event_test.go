@@ -52,7 +52,7 @@ func TestStreamErrors(t *testing.T) {
 				t.Run(tt.name+"/"+how, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						tr := &snubber.Transport{
-							StreamErrors: 1, Timeout: &snubber.Timeout{Idle: time.Minute}, Breaker: &snubber.Breaker{},
+							StreamErrors: snubber.StreamErrorsAlways, Timeout: &snubber.Timeout{Idle: time.Minute}, Breaker: &snubber.Breaker{},
 							Base: wire(func(*http.Request) (*http.Response, error) {
 								return reply(200, newFlow(chunk{text: tt.body}, cause.end), "Content-Type", tt.kind), nil
 							}),
@@ -82,8 +82,8 @@ func TestStreamErrors(t *testing.T) {
 						if !ok || !strings.HasPrefix(said, tt.event) {
 							t.Errorf("read %q, want %q and an event %q", got, tt.body, tt.event)
 						}
-						if report.Outcome.Class != cause.class {
-							t.Errorf("outcome %v, want %v", report.Outcome.Class, cause.class)
+						if report.Load().Outcome.Class != cause.class {
+							t.Errorf("outcome %v, want %v", report.Load().Outcome.Class, cause.class)
 						}
 						res.Body.Close()
 						understood(t, tt.path, tt.kind, got)
@@ -104,7 +104,7 @@ func understood(t *testing.T, path, kind string, body []byte) {
 	if _, err := fetch(tr, newReq(t, "POST", "https://api.example.com"+path, streamBody).WithContext(ctx)); err != nil {
 		t.Errorf("the event is not taken for one: %v", err)
 	}
-	if c := report.Outcome.Class; c == snubber.Success || c == snubber.Unreachable {
+	if c := report.Load().Outcome.Class; c == snubber.Success || c == snubber.Unreachable {
 		t.Errorf("the event has class %v", c)
 	}
 }
@@ -114,7 +114,7 @@ func understood(t *testing.T, path, kind string, body []byte) {
 // caller has ended.
 func TestStreamErrorsDefault(t *testing.T) {
 	for _, tt := range breakOffs {
-		for _, value := range []int{0, -1} {
+		for _, value := range []snubber.StreamErrorMode{snubber.StreamErrorsAuto, snubber.StreamErrorsNever} {
 			tr := &snubber.Transport{StreamErrors: value, Base: wire(func(*http.Request) (*http.Response, error) {
 				return reply(200, newFlow(chunk{text: tt.body}), "Content-Type", tt.kind), nil
 			})}
@@ -132,7 +132,7 @@ func TestStreamErrorsDefault(t *testing.T) {
 		}
 	}
 	for _, body := range []string{deltaEvent + doneEvent, deltaEvent + finishedEvent, deltaEvent + "data: {\"error\":\"x\"}\n\n"} {
-		tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: body})}
+		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: body})}
 		res, err := tr.RoundTrip(streamReq(t))
 		if err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestStreamErrorsDefault(t *testing.T) {
 	}
 	for _, leave := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
+			tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
@@ -216,7 +216,7 @@ func (b *lateBody) Close() error {
 // between it and the event, nor in place of it, and is no clean end.
 func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 	for _, end := range []error{nil, io.EOF, io.ErrClosedPipe} {
-		for value, want := range map[int]string{1: deltaEvent + "data: {\"error\":{", -1: deltaEvent + "data: {\"choices\":"} {
+		for value, want := range map[snubber.StreamErrorMode]string{snubber.StreamErrorsAlways: deltaEvent + "data: {\"error\":{", snubber.StreamErrorsNever: deltaEvent + "data: {\"choices\":"} {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{
 					StreamErrors: value, Timeout: &snubber.Timeout{Idle: time.Minute},
@@ -241,7 +241,7 @@ func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 // Bytes that come in one Read with the error stand before the event, and that before
 // the error.
 func TestStreamErrorsAfterLastBytes(t *testing.T) {
-	tr := &snubber.Transport{StreamErrors: 1, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}
+	tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}
 	res, err := tr.RoundTrip(streamReq(t))
 	if err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 					step{header: hdr("Content-Type", sseType), body: answer})
 				var first snubber.Event
 				tr := &snubber.Transport{
-					Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{Concurrent: 1},
+					Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1},
 					Timeout: &snubber.Timeout{FirstEvent: time.Minute, Idle: 40 * time.Second},
 					Observe: func(e snubber.Event) {
 						if e.Kind == snubber.EventAttempt && e.Attempt == 1 {
@@ -289,7 +289,7 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 	})
 	for _, status := range []int{200, 500} { // a base that panics gives everything back
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+			tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
 				return reply(status, panicReader{}, "Content-Type", "text/event-stream"), nil
 			})}
 			func() {
@@ -434,7 +434,7 @@ func TestStreamFirstEventRateLimited(t *testing.T) {
 		if d := time.Since(start); d < 9900*time.Millisecond || d > 11*time.Second {
 			t.Errorf("sent again after %v, want after the 9.9s that the server asked for", d)
 		}
-		if report.Queued == 0 {
+		if report.Load().QueueTime == 0 {
 			t.Error("it did not wait in the queue")
 		}
 	})
@@ -448,7 +448,7 @@ func TestStreamFirstEventNested(t *testing.T) {
 			step{header: hdr("Content-Type", "text/event-stream"), body: overloadedEvent},
 			step{do: sse(chunk{text: messageStart}, chunk{at: time.Second, text: textDelta}, chunk{at: time.Hour, text: messageStop})})
 		inner := &snubber.Transport{Base: base, Timeout: &snubber.Timeout{Idle: -1}}
-		outer := &snubber.Transport{Base: inner, Retry: &snubber.Retry{MinBackoff: -1}, Limiter: &snubber.Limiter{Concurrent: 1}}
+		outer := &snubber.Transport{Base: inner, Retry: &snubber.Retry{MinBackoff: -1}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 		res, err := outer.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
 		if err != nil || base.sent() != 2 {
 			t.Fatalf("%v, %d wire calls, want 2", err, base.sent())

@@ -15,7 +15,7 @@ import (
 // inFlight is the number of permits that are held.
 func inFlight(t testing.TB, l *snubber.Limiter) int {
 	t.Helper()
-	qs := l.Quotas()
+	qs := l.Queues()
 	if len(qs) != 1 {
 		t.Fatalf("%d queues, want 1", len(qs))
 	}
@@ -30,7 +30,7 @@ func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 		tr := &snubber.Transport{
 			Base:    sse(chunk{text: deltaEvent}, chunk{at: time.Second, text: doneEvent}, chunk{at: time.Minute, text: after}),
 			Breaker: &snubber.Breaker{},
-			Limiter: &snubber.Limiter{Concurrent: 1},
+			Limiter: &snubber.Limiter{MaxConcurrent: 1},
 		}
 		res, err := tr.RoundTrip(streamReq(t))
 		if err != nil {
@@ -87,7 +87,7 @@ func TestStreamReleaseAtEnd(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				body := newFlow(chunk{text: "{"}, tt.end)
-				tr := &snubber.Transport{Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
 					return reply(200, body), nil
 				})}
 				ctx, cancel := context.WithCancel(t.Context())
@@ -135,7 +135,7 @@ func TestStreamReleaseUnread(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{
 					Base:    sse(chunk{text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: doneEvent}),
-					Timeout: tt.timeout, Limiter: &snubber.Limiter{Concurrent: 1}, Breaker: &snubber.Breaker{},
+					Timeout: tt.timeout, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Breaker: &snubber.Breaker{},
 				}
 				res, err := tr.RoundTrip(streamReq(t))
 				if err != nil {
@@ -172,7 +172,7 @@ func TestStreamReleaseUnread(t *testing.T) {
 	}
 	t.Run("a Read that waits", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Base: sse(chunk{at: time.Hour, text: doneEvent}), Limiter: &snubber.Limiter{Concurrent: 1}}
+			tr := &snubber.Transport{Base: sse(chunk{at: time.Hour, text: doneEvent}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 			res, err := tr.RoundTrip(streamReq(t))
 			if err != nil {
 				t.Fatal(err)

@@ -70,7 +70,7 @@ func TestStreamOverSockets(t *testing.T) {
 			defer srv.Close()
 			tr := snubber.New(srv.Client().Transport)
 			tr.Retry.MinBackoff = -1
-			tr.Limiter.Concurrent = 1
+			tr.Limiter.MaxConcurrent = 1
 			res, err := (&http.Client{Transport: tr}).Do(newReq(t, "POST", srv.URL+"/v1/messages", streamBody))
 			if err != nil {
 				t.Fatal(err)
@@ -160,7 +160,7 @@ func FuzzStreamPasses(f *testing.F) {
 		f.Add(r.body, uint8(0), uint8(0), uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, kind, path, size uint8) {
-		tr := &snubber.Transport{StreamErrors: -1, Timeout: &snubber.Timeout{}, Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsNever, Timeout: &snubber.Timeout{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
 			return reply(200, &chopped{rest: body, size: int(size) + 1, err: io.EOF}, "Content-Type", kinds[int(kind)%len(kinds)]), nil
 		})}
 		res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+paths[int(path)%len(paths)], streamBody))

@@ -172,7 +172,7 @@ func TestStreamTruncatedAnywhere(t *testing.T) {
 						where := fmt.Sprintf("cut at %d of %d, in pieces of %d, %v", n, len(r.body), size, end)
 						sent := 0
 						tr := &snubber.Transport{
-							Cache: &snubber.Cache{PromptTTL: time.Hour}, Limiter: &snubber.Limiter{Concurrent: 1}, Timeout: &snubber.Timeout{}, Retry: retry, StreamErrors: -1,
+							Cache: &snubber.Cache{PromptTTL: time.Hour}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Timeout: &snubber.Timeout{}, Retry: retry, StreamErrors: snubber.StreamErrorsNever,
 							Base: wire(func(*http.Request) (*http.Response, error) {
 								if sent++; sent == 1 {
 									return &http.Response{StatusCode: 200, Header: r.header.Clone(), Body: &chopped{rest: r.body[:n], size: size, err: end}, ContentLength: -1}, nil

@@ -11,7 +11,7 @@ import (
 // use; nested calls and their attempts write to it through [call.root], from
 // several goroutines.
 //
-// mu guards all of it. It is taken last but for the mutexes of the report's sinks,
+// mu guards all of it. It is taken last but for the mutexes of the report's handles,
 // and nothing is called under it that takes another one.
 type tally struct {
 	mu    sync.Mutex
@@ -33,14 +33,15 @@ type tally struct {
 
 // tallyExtra is made when a call first needs it.
 type tallyExtra struct {
-	sink *reportSink
-	call int // its number in sink
+	handle *ReportHandle
+	call   int // its number in handle
 
 	queueTime, waitTime time.Duration
-	results             []Hop // of the routes; append to a copy: Reports share it
-	answeredBy          int   // the route whose answer it is
-	rerouted            bool  // the answer is to another request than the caller's
-	cache, cacheDetail  string
+	results             []RouteResult // of the routes; append to a copy: Reports share it
+	answeredBy          int           // the route whose answer it is
+	rerouted            bool          // the answer is to another request than the caller's
+	cache               CacheStatus
+	cacheDetail         string
 }
 
 // maxRequeues bounds how often a call may be put off instead of failed.
@@ -148,7 +149,7 @@ func (t *tally) addWait(queued, waited time.Duration) {
 }
 
 // setRoutes notes the way through the routes, and which one answered.
-func (t *tally) setRoutes(results []Hop, answeredBy int) {
+func (t *tally) setRoutes(results []RouteResult, answeredBy int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if results != nil || answeredBy != 0 || t.extra != nil {
@@ -158,7 +159,7 @@ func (t *tally) setRoutes(results []Hop, answeredBy int) {
 }
 
 // routes is what setRoutes was told last.
-func (t *tally) routes() (results []Hop, answeredBy int) {
+func (t *tally) routes() (results []RouteResult, answeredBy int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.extra == nil {
@@ -168,7 +169,7 @@ func (t *tally) routes() (results []Hop, answeredBy int) {
 }
 
 // markRerouted notes that the answer is to another request than the caller's: the
-// cache must not store it. All routes of a Spread give the answer that was asked for.
+// cache must not store it. All routes of a Balancer give the answer that was asked for.
 func (t *tally) markRerouted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,7 +183,7 @@ func (t *tally) rerouted() bool {
 }
 
 // setCacheStatus notes how the cache took part.
-func (t *tally) setCacheStatus(status, detail string) {
+func (t *tally) setCacheStatus(status CacheStatus, detail string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.extraLocked()
@@ -252,7 +253,7 @@ func (t *tally) remaining() int32 {
 	return t.limit - t.sent + int32(t.uncounted) + 1
 }
 
-// report writes the Report to the sinks that want it.
+// report writes the Report to the handles that want it.
 func (t *tally) report() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -260,36 +261,36 @@ func (t *tally) report() {
 }
 
 func (t *tally) reportLocked() {
-	if t.extra != nil && t.extra.sink != nil {
-		t.extra.sink.write(t.extra.call, t.snapshotLocked())
+	if t.extra != nil && t.extra.handle != nil {
+		t.extra.handle.write(t.extra.call, t.snapshotLocked())
 	}
 }
 
 func (t *tally) snapshotLocked() Report {
-	r := Report{Attempts: int(t.sent), Readmitted: int(t.requeued), Outcome: t.outcomeLocked()}
+	r := Report{Attempts: int(t.sent), Requeued: int(t.requeued), Outcome: t.outcomeLocked()}
 	if e := t.extra; e != nil {
-		r.Queued, r.Waited, r.Route, r.Hops, r.Cache, r.CacheDetail = e.queueTime, e.waitTime, e.answeredBy, e.results, e.cache, e.cacheDetail
+		r.QueueTime, r.BackoffTime, r.AnsweredBy, r.Routes, r.Cache, r.CacheDetail = e.queueTime, e.waitTime, e.answeredBy, e.results, e.cache, e.cacheDetail
 	}
 	return r
 }
 
-// startReport makes the call the one that a context's sink is about.
-func (t *tally) startReport(sink *reportSink) {
-	n := sink.begin()
+// startReport makes the call the one that a context's handle is about.
+func (t *tally) startReport(h *ReportHandle) {
+	n := h.begin()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.extraLocked()
-	e.sink, e.call = sink, n
+	e.handle, e.call = h, n
 }
 
-// ownReport is the call's own sink, filled from now on where it was not before.
-func (t *tally) ownReport() *reportSink {
+// ownReport is the call's own handle, filled from now on where it was not before.
+func (t *tally) ownReport() *ReportHandle {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.extraLocked()
-	if s := e.sink; s == nil || !s.own {
-		e.sink, e.call = &reportSink{own: true, shared: s, call: e.call, report: Report{Calls: 1}}, 1
+	if h := e.handle; h == nil || !h.own {
+		e.handle, e.call = &ReportHandle{own: true, shared: h, call: e.call, report: Report{Calls: 1}}, 1
 		t.reportLocked()
 	}
-	return e.sink
+	return e.handle
 }

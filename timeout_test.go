@@ -96,8 +96,8 @@ func TestTimeoutPhases(t *testing.T) {
 				if d := time.Since(start); d != tt.want {
 					t.Errorf("timed out at %v, want %v", d, tt.want)
 				}
-				if report.Outcome.Class != snubber.TimedOut {
-					t.Errorf("outcome %+v, want TimedOut", report.Outcome)
+				if report.Load().Outcome.Class != snubber.TimedOut {
+					t.Errorf("outcome %+v, want TimedOut", report.Load().Outcome)
 				}
 				if c := circuitOf(t, client.Transport.(*snubber.Transport).Breaker); c.Failures != 1 {
 					t.Errorf("%d failures, want 1", c.Failures)
@@ -201,7 +201,7 @@ func TestTimeoutSlowReader(t *testing.T) {
 func TestTimeoutAttemptUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := newFlow(chunk{text: textDelta}, chunk{text: textDelta})
-		tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 10 * time.Second}, Limiter: &snubber.Limiter{Concurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 10 * time.Second}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
 			time.Sleep(4 * time.Second)
 			return reply(200, body, "Content-Type", "text/event-stream"), nil
 		})}

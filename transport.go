@@ -95,12 +95,9 @@ type Transport struct {
 	// is called by the outermost Transport of a call.
 	Reject func(*http.Request, *RejectedError) (*http.Response, error)
 	// StreamErrors decides which streams that break off after their first content
-	// get the provider's own error event ahead of the error. The error of Read is
-	// the better messenger: it has a type, and no byte in the body that the server
-	// did not send. So if zero, only those in a format whose clients are known to
-	// lose it, which is Ollama's; if positive, all (for a proxy, whose own clients
-	// see no error of Go); if negative, none.
-	StreamErrors int
+	// get the provider's own error event ahead of the error of Read. If zero,
+	// StreamErrorsAuto.
+	StreamErrors StreamErrorMode
 	// Observe is told what happens, from the goroutine in which it happens and
 	// under no lock. If nil, nothing is, at no cost.
 	Observe func(Event)
@@ -111,6 +108,17 @@ type Transport struct {
 	lower  routeLayers
 	parent *Transport // whose lower layers it is, else nil
 }
+
+// StreamErrorMode says which streams that break off get an error event. The error of
+// Read is the better messenger: it has a type, and the body then has no byte that the
+// server did not send.
+type StreamErrorMode int8
+
+const (
+	StreamErrorsAuto   StreamErrorMode = 0  // those in a format whose clients lose the error, which is Ollama's
+	StreamErrorsAlways StreamErrorMode = 1  // all: for a proxy, whose own clients see no error of Go
+	StreamErrorsNever  StreamErrorMode = -1 // none
+)
 
 // New returns the recommended stack over base, for unchanged AI SDKs: Retry,
 // Breaker, Limiter and Timeout with their defaults. Cache and Fallback need a
@@ -137,7 +145,7 @@ type routeLayers struct {
 // a stream that breaks off. They use t's timers.
 func (t *Transport) layers() *Transport {
 	t.lower.once.Do(func() {
-		t.lower.t = &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: -1, parent: t}
+		t.lower.t = &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: StreamErrorsNever, parent: t}
 	})
 	return t.lower.t
 }

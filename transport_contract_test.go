@@ -24,14 +24,14 @@ func TestTransportContract(t *testing.T) {
 			return &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}}
 		}},
 		{"Limiter", func(base http.RoundTripper) http.RoundTripper {
-			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 6000, TokensPerMinute: 1e6, Burst: 100, Concurrent: 50}}
+			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 6000, TokensPerMinute: 1e6, Burst: 100, MaxConcurrent: 50}}
 		}},
 		{"Timeout", func(base http.RoundTripper) http.RoundTripper {
 			return &snubber.Transport{Base: base, Timeout: &snubber.Timeout{}}
 		}},
 		{"Fallback", func(base http.RoundTripper) http.RoundTripper {
 			never := func(*http.Request, snubber.Outcome) bool { return false } // else the first response is what comes back
-			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: base, When: never}}}}
+			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: base, If: never}}}}
 		}},
 		{"Cache", func(base http.RoundTripper) http.RoundTripper {
 			return &snubber.Transport{Base: base, Cache: &snubber.Cache{}}
@@ -39,8 +39,8 @@ func TestTransportContract(t *testing.T) {
 		{"Reroute", func(base http.RoundTripper) http.RoundTripper {
 			return snubber.Reroute{Header: http.Header{"X-Route": {"1"}}, Transport: base}
 		}},
-		{"Spread", func(base http.RoundTripper) http.RoundTripper {
-			return &snubber.Spread{Routes: []snubber.Route{{Transport: base}}}
+		{"Balancer", func(base http.RoundTripper) http.RoundTripper {
+			return &snubber.Balancer{Routes: []snubber.Route{{Transport: base}}}
 		}},
 		{"New", func(base http.RoundTripper) http.RoundTripper { return snubber.New(base) }},
 		{"nest", func(base http.RoundTripper) http.RoundTripper { return snubber.New(snubber.New(base)) }},

@@ -14,7 +14,7 @@ func TestTransportHookPanics(t *testing.T) {
 	boom := func() { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
 		"Classify": {Classify: func(*http.Request, *http.Response, error) snubber.Outcome { boom(); return snubber.Outcome{} }},
-		"Tokens": {Limiter: &snubber.Limiter{Concurrent: 1, TokensPerMinute: 1000, Tokens: func(*http.Request, []byte) int {
+		"Tokens": {Limiter: &snubber.Limiter{MaxConcurrent: 1, TokensPerMinute: 1000, EstimateTokens: func(*http.Request, []byte) int {
 			boom()
 			return 0
 		}}},
@@ -26,7 +26,7 @@ func TestTransportHookPanics(t *testing.T) {
 				base := play(step{status: 500, body: "{}"})
 				tr.Base = base
 				if tr.Limiter == nil {
-					tr.Limiter = &snubber.Limiter{Concurrent: 1}
+					tr.Limiter = &snubber.Limiter{MaxConcurrent: 1}
 				}
 				func() {
 					defer func() { recover() }()
@@ -48,12 +48,12 @@ func TestTransportDecidingHookPanics(t *testing.T) {
 	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
 		"Retry.If":   {Retry: &snubber.Retry{If: boom}},
-		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(), When: boom}}}},
+		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(), If: boom}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				base := play(step{status: 500, body: strings.Repeat("x", 200<<10)})
-				tr.Base, tr.Limiter = base, &snubber.Limiter{Concurrent: 1}
+				tr.Base, tr.Limiter = base, &snubber.Limiter{MaxConcurrent: 1}
 				func() {
 					defer func() { recover() }()
 					tr.RoundTrip(chat(t))

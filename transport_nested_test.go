@@ -48,8 +48,8 @@ func TestTransportNestedSharesAttempts(t *testing.T) {
 				} else {
 					slurp(t, res)
 				}
-				if n := base.sent(); n != 4 || report.Attempts != 4 || report.Calls != 1 {
-					t.Errorf("%d wire calls, report %+v, want 4 in all", n, *report)
+				if n := base.sent(); n != 4 || report.Load().Attempts != 4 || report.Load().Calls != 1 {
+					t.Errorf("%d wire calls, report %+v, want 4 in all", n, report.Load())
 				}
 				for i, tr := range base.all() {
 					if tr.body != chatBody {
@@ -125,7 +125,7 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{}
-			b.Open("https://api.example.com m")
+			b.Trip("https://api.example.com m")
 			base := play()
 			var between []error
 			spy := spyOn(&snubber.Transport{Base: base, Breaker: b}, &between)
@@ -156,8 +156,8 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 			if c := outer.Breaker.Circuits(); len(c) != 1 || c[0].State != snubber.CircuitClosed || c[0].Requests != 0 {
 				t.Errorf("the outer circuit counted it: %+v", c)
 			}
-			if base.sent() != 0 || report.Attempts != 0 {
-				t.Errorf("%d wire calls, report %+v, want none", base.sent(), *report)
+			if base.sent() != 0 || report.Load().Attempts != 0 {
+				t.Errorf("%d wire calls, report %+v, want none", base.sent(), report.Load())
 			}
 			if _, err := outer.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("another client got %v, want the error", err)
@@ -211,11 +211,11 @@ func TestTransportNestedNotByResponseContext(t *testing.T) {
 		if n := base.sent(); n <= 4 {
 			t.Errorf("%d wire calls, want attempts of its own", n)
 		}
-		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Attempts != 4 || two.Attempts != base.sent()-4 {
+		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 4 || two.Load().Attempts != base.sent()-4 {
 			t.Errorf("reports %+v and %+v", one, two)
 		}
 		// A refusal is converted: this call is an outermost one.
-		b.Open("https://api.example.com m")
+		b.Trip("https://api.example.com m")
 		refused, err := tr.RoundTrip(chat(t, stainless, "go").WithContext(res.Request.Context()))
 		if err != nil || refused.StatusCode != 503 {
 			t.Fatalf("RoundTrip = %v, %v, want a 503", refused, err)
@@ -253,8 +253,8 @@ func TestTransportNestedRequeues(t *testing.T) {
 			t.Fatal(err)
 		}
 		slurp(t, res)
-		if n := base.sent(); n != 12 || report.Attempts != 12 || report.Readmitted != 8 {
-			t.Errorf("%d wire calls, report %+v, want 4 attempts and 8 readmissions", n, *report)
+		if n := base.sent(); n != 12 || report.Load().Attempts != 12 || report.Load().Requeued != 8 {
+			t.Errorf("%d wire calls, report %+v, want 4 attempts and 8 readmissions", n, report.Load())
 		}
 	})
 }
@@ -264,7 +264,7 @@ func TestTransportNestedRejectHook(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{}
-			b.Open("https://api.example.com m")
+			b.Trip("https://api.example.com m")
 			own := errors.New("my own")
 			asked := 0
 			inner := &snubber.Transport{Base: play(), Breaker: b, Reject: func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
@@ -316,7 +316,7 @@ func TestTransportNestedReportsEnd(t *testing.T) {
 					tt.end(res.Body, cancel)
 					res.Body.Close()
 					synctest.Wait()
-					if o := report.Outcome; o.Class != tt.want || o.Reason != tt.reason {
+					if o := report.Load().Outcome; o.Class != tt.want || o.Reason != tt.reason {
 						t.Errorf("the Report says %v, %q, want %v, %q", o.Class, o.Reason, tt.want, tt.reason)
 					}
 					want := 0

@@ -19,19 +19,19 @@ func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 		if status, err := fetch(tr, chat(t)); status != 200 {
 			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
 		}
-		tr.Breaker.Open("https://api.example.com m")
+		tr.Breaker.Trip("https://api.example.com m")
 		for range 5 {
 			mustRefuse(t, tr, chat(t))
 		}
-		if q := tr.Limiter.Quotas()[0]; q.Requests != 1 || q.InFlight != 0 || q.Waiting != 0 {
+		if q := tr.Limiter.Queues()[0]; q.Requests != 1 || q.InFlight != 0 || q.Waiting != 0 {
 			t.Errorf("%+v, want one request left", q)
 		}
-		tr.Breaker.Close("https://api.example.com m")
+		tr.Breaker.Reset("https://api.example.com m")
 		start := time.Now()
 		if status, err := fetch(tr, chat(t)); status != 200 || time.Since(start) != 0 {
 			t.Errorf("RoundTrip = %d, %v after %v, want 200 at once", status, err, time.Since(start))
 		}
-		tr.Breaker.Open("https://api.example.com m")
+		tr.Breaker.Trip("https://api.example.com m")
 		mustRefuse(t, tr, chat(t)) // although the next token is half a minute away
 	})
 }
@@ -41,7 +41,7 @@ func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
-		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, TokensPerMinute: 60_000, Tokens: func(*http.Request, []byte) int { return 1000 }}}
+		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, TokensPerMinute: 60_000, EstimateTokens: func(*http.Request, []byte) int { return 1000 }}}
 		fetch(tr, chat(t))
 		start := time.Now()
 		errs := make(chan error)
@@ -50,7 +50,7 @@ func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 			errs <- err
 		}()
 		time.Sleep(time.Second / 2)
-		tr.Breaker.Open("https://api.example.com m")
+		tr.Breaker.Trip("https://api.example.com m")
 		if err := <-errs; !errors.Is(err, snubber.ErrOpen) {
 			t.Fatalf("RoundTrip = %v, want ErrOpen", err)
 		}
@@ -60,7 +60,7 @@ func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 		if n := base.sent(); n != 1 {
 			t.Errorf("%d wire calls, want 1", n)
 		}
-		if q := tr.Limiter.Quotas()[0]; q.Requests < 0.999 || q.Tokens < 999 || q.InFlight != 0 || q.Waiting != 0 {
+		if q := tr.Limiter.Queues()[0]; q.Requests < 0.999 || q.Tokens < 999 || q.InFlight != 0 || q.Waiting != 0 {
 			t.Errorf("%+v, want the request and its tokens given back", q)
 		}
 	})

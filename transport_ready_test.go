@@ -19,7 +19,7 @@ type oracle struct {
 	err error
 }
 
-func (o *oracle) Ready(*http.Request) (time.Time, error) { return o.at, o.err }
+func (o *oracle) ReadyAt(*http.Request) (time.Time, error) { return o.at, o.err }
 
 // untouched is a request whose body may only be had through GetBody.
 func untouched(t testing.TB) *http.Request {
@@ -48,7 +48,7 @@ func TestReady(t *testing.T) {
 			base := play()
 			tr.Base = base
 			for range 3 {
-				if at, err := tr.Ready(untouched(t)); !at.IsZero() || err != nil || base.sent() != 0 {
+				if at, err := tr.ReadyAt(untouched(t)); !at.IsZero() || err != nil || base.sent() != 0 {
 					t.Errorf("Ready = %v, %v after %d wire calls, want zero", at, err, base.sent())
 				}
 			}
@@ -58,7 +58,7 @@ func TestReady(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 1}}
 			tripped(t, tr, step{})
-			_, err := tr.Ready(untouched(t))
+			_, err := tr.ReadyAt(untouched(t))
 			refusal := mustRefuse(t, tr, chat(t))
 			var ready *snubber.RejectedError
 			if !errors.As(err, &ready) || !errors.Is(err, snubber.ErrOpen) || *ready != *refusal {
@@ -66,7 +66,7 @@ func TestReady(t *testing.T) {
 			}
 			sleepOpen(t, tr.Breaker)
 			for range 3 { // although there is but one probe's place
-				if at, err := tr.Ready(untouched(t)); !at.IsZero() || err != nil {
+				if at, err := tr.ReadyAt(untouched(t)); !at.IsZero() || err != nil {
 					t.Errorf("Ready = %v, %v while half-open, want zero", at, err)
 				}
 			}
@@ -84,7 +84,7 @@ func TestReady(t *testing.T) {
 			var at time.Time
 			for range 3 {
 				var err error
-				if at, err = tr.Ready(untouched(t)); err != nil || at.Sub(start) < 10*time.Second || at.Sub(start) > 10*time.Second+time.Microsecond {
+				if at, err = tr.ReadyAt(untouched(t)); err != nil || at.Sub(start) < 10*time.Second || at.Sub(start) > 10*time.Second+time.Microsecond {
 					t.Fatalf("Ready = in %v, %v, want in 10s", at.Sub(start), err)
 				}
 			}
@@ -94,7 +94,7 @@ func TestReady(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			_, ready := tr.Ready(untouched(t).WithContext(ctx))
+			_, ready := tr.ReadyAt(untouched(t).WithContext(ctx))
 			_, err := fetch(tr, chat(t).WithContext(ctx))
 			if !errors.Is(ready, snubber.ErrLimited) || !errors.Is(ready, context.DeadlineExceeded) || ready.Error() != err.Error() {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", ready, err)
@@ -109,7 +109,7 @@ func TestReady(t *testing.T) {
 			if status, err := fetch(tr, chat(t)); status != 429 {
 				t.Fatalf("RoundTrip = %d, %v, want 429", status, err)
 			}
-			at, err := tr.Ready(untouched(t))
+			at, err := tr.ReadyAt(untouched(t))
 			if d := at.Sub(start); err != nil || d < 20*time.Second || d > 21*time.Second {
 				t.Fatalf("Ready = in %v, %v, want in 20s and a bit", d, err)
 			}
@@ -123,7 +123,7 @@ func TestReady(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Limiter: &snubber.Limiter{}, Base: play(step{status: 429, body: `{"error":{"message":"no","type":"insufficient_quota","code":"insufficient_quota"}}`})}
 			fetch(tr, chat(t))
-			_, ready := tr.Ready(untouched(t))
+			_, ready := tr.ReadyAt(untouched(t))
 			_, err := fetch(tr, chat(t))
 			if !errors.Is(ready, snubber.ErrQuota) || ready.Error() != err.Error() {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", ready, err)
@@ -135,24 +135,24 @@ func TestReady(t *testing.T) {
 			late := time.Now().Add(time.Minute)
 			base := &oracle{RoundTripper: play(step{}), at: late}
 			tr := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 6}}
-			if at, err := tr.Ready(untouched(t)); !at.Equal(late) || err != nil {
+			if at, err := tr.ReadyAt(untouched(t)); !at.Equal(late) || err != nil {
 				t.Errorf("Ready = %v, %v, want the base's time", at, err)
 			}
 			fetch(tr, chat(t))
-			if at, err := tr.Ready(untouched(t)); !at.Equal(late) || err != nil {
+			if at, err := tr.ReadyAt(untouched(t)); !at.Equal(late) || err != nil {
 				t.Errorf("Ready = %v, %v, want the later of the two", at, err)
 			}
 			base.at = time.Now().Add(time.Second)
-			if at, err := tr.Ready(untouched(t)); time.Until(at) < 10*time.Second || err != nil {
+			if at, err := tr.ReadyAt(untouched(t)); time.Until(at) < 10*time.Second || err != nil {
 				t.Errorf("Ready = in %v, %v, want the later of the two", time.Until(at), err)
 			}
 			base.err = &snubber.RejectedError{Err: snubber.ErrLimited}
-			if _, err := tr.Ready(untouched(t)); !errors.Is(err, snubber.ErrLimited) {
+			if _, err := tr.ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrLimited) {
 				t.Errorf("Ready = %v, want the base's error", err)
 			}
 			inner := &snubber.Transport{Base: play(), Breaker: &snubber.Breaker{}}
-			inner.Breaker.Open(chatKey)
-			if _, err := (&snubber.Transport{Base: inner}).Ready(untouched(t)); !errors.Is(err, snubber.ErrOpen) {
+			inner.Breaker.Trip(chatKey)
+			if _, err := (&snubber.Transport{Base: inner}).ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("Ready = %v, want the inner Transport's ErrOpen", err)
 			}
 		})

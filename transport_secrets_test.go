@@ -66,13 +66,13 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 								note("header", res.Header)
 							}
 						}
-						note("report", *report)
+						note("report", report.Load())
 					}
 					if tr.Breaker != nil {
 						note("circuits", tr.Breaker.Circuits())
 					}
 					if tr.Limiter != nil {
-						note("quotas", tr.Limiter.Quotas())
+						note("quotas", tr.Limiter.Queues())
 					}
 					for line := range strings.Lines(seen.String()) {
 						if strings.Contains(line, mark) {
@@ -100,7 +100,7 @@ func TestTransportSecretsCredentialIsHashed(t *testing.T) {
 			}
 			slurp(t, res)
 		}
-		qs := l.Quotas()
+		qs := l.Queues()
 		if len(qs) != 2 || qs[0].Key == qs[1].Key {
 			t.Errorf("queues %+v, want two", qs)
 		}

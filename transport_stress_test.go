@@ -259,7 +259,7 @@ func TestTransportStress(t *testing.T) {
 			to := func(host string) snubber.Route {
 				return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + ".example.com/v1"}}
 			}
-			rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{to("b"), {Transport: snubber.Stale}, {Transport: &snubber.Spread{Routes: []snubber.Route{to("c"), to("d")}}}}}
+			rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{to("b"), {Transport: snubber.Stale}, {Transport: &snubber.Balancer{Routes: []snubber.Route{to("c"), to("d")}}}}}
 			return rt
 		}},
 	} {
@@ -274,7 +274,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	base := &storm{r: rand.New(rand.NewPCG(1, 2))}
 	rt := wrap(base)
 	rt.Retry.Budget = &snubber.Budget{Capacity: 1000, PerSecond: 100}
-	rt.Limiter = &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 10_000_000, Concurrent: 200}
+	rt.Limiter = &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 10_000_000, MaxConcurrent: 200}
 	rt.Timeout = &snubber.Timeout{Headers: 2 * time.Second, FirstEvent: 2 * time.Second, Idle: time.Second}
 	if rt.Breaker != nil {
 		rt.Breaker = &snubber.Breaker{Failures: 15, Ratio: 0.8, OpenFor: time.Second, MaxOpenFor: 2 * time.Second}
@@ -386,7 +386,7 @@ func TestTransportStressOverSockets(t *testing.T) {
 	rt := snubber.New(base)
 	rt.Retry = &snubber.Retry{MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Budget: &snubber.Budget{Capacity: -1}}
 	rt.Breaker = &snubber.Breaker{Failures: -1, Ratio: -1}
-	rt.Limiter = &snubber.Limiter{Concurrent: 16}
+	rt.Limiter = &snubber.Limiter{MaxConcurrent: 16}
 	rt.Timeout = &snubber.Timeout{Headers: 300 * time.Millisecond, Idle: 300 * time.Millisecond}
 	var succeeded atomic.Int64
 	var all sync.WaitGroup

@@ -122,7 +122,7 @@ func TestTransportBaseBreaksContract(t *testing.T) {
 		"nothing": func(*http.Request) (*http.Response, error) { return nil, nil },
 		"both":    func(*http.Request) (*http.Response, error) { return reply(200, body), cause },
 	} {
-		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{Concurrent: 1}}
+		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 		res, err := tr.RoundTrip(chat(t))
 		if res != nil || err == nil {
 			t.Errorf("%s: RoundTrip = %v, %v, want only an error", name, res, err)
@@ -149,7 +149,7 @@ func TestTransportBasePanics(t *testing.T) {
 			}
 			return reply(200, strings.NewReader("{}")), nil
 		}))
-		tr.Limiter.Concurrent = 1
+		tr.Limiter.MaxConcurrent = 1
 		for range 3 {
 			func() {
 				defer func() {
@@ -210,7 +210,7 @@ func TestTransportConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{}, step{status: 500}, step{status: 503, delay: time.Millisecond}, step{status: 200, body: "{}", delay: time.Second})
 		tr := snubber.New(base)
-		tr.Limiter.RequestsPerMinute, tr.Limiter.Concurrent = 60_000, 50
+		tr.Limiter.RequestsPerMinute, tr.Limiter.MaxConcurrent = 60_000, 50
 		tr.Observe = func(snubber.Event) {}
 		var wg sync.WaitGroup
 		for i := range 200 {
@@ -220,12 +220,12 @@ func TestTransportConcurrently(t *testing.T) {
 				req := chat(t).WithContext(ctx)
 				switch i % 10 {
 				case 7:
-					tr.Ready(req)
+					tr.ReadyAt(req)
 				case 8:
-					tr.Breaker.Open("https://elsewhere.example.com m")
-					tr.Breaker.Close("https://elsewhere.example.com m")
+					tr.Breaker.Trip("https://elsewhere.example.com m")
+					tr.Breaker.Reset("https://elsewhere.example.com m")
 				case 9:
-					tr.Limiter.Quotas()
+					tr.Limiter.Queues()
 					tr.Breaker.Circuits()
 					tr.CloseIdleConnections()
 				}

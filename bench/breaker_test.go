@@ -239,9 +239,9 @@ func TestBreakerIsItsModel(t *testing.T) {
 				ref.byHand, ref.openings = rapid.Bool().Draw(t, "open"), 0
 				ref.become(snubber.CircuitClosed, time.Now())
 				if ref.byHand {
-					b.Open(key)
+					b.Trip(key)
 				} else {
-					b.Close(key)
+					b.Reset(key)
 				}
 			}
 			want := ref.state

@@ -60,7 +60,7 @@ type run struct {
 // pass sends all callers through the limiter.
 func pass(l *snubber.Limiter, callers []caller) run {
 	r := run{failed: map[int]time.Duration{}}
-	l.Tokens = func(req *http.Request, _ []byte) int {
+	l.EstimateTokens = func(req *http.Request, _ []byte) int {
 		n, _ := strconv.Atoi(req.Header.Get("Tokens"))
 		return n
 	}
@@ -118,13 +118,13 @@ func TestQuotaIsKept(t *testing.T) {
 			RequestsPerMinute: rapid.SampledFrom([]int{7, 60, 100, 600, 6000}).Draw(t, "rpm"),
 			TokensPerMinute:   rapid.SampledFrom([]int{0, 60, 6000, 100000}).Draw(t, "tpm"),
 			Burst:             rapid.IntRange(0, 20).Draw(t, "burst"),
-			Concurrent:        rapid.IntRange(0, 5).Draw(t, "concurrent"),
+			MaxConcurrent:     rapid.IntRange(0, 5).Draw(t, "concurrent"),
 		}
 		callers := drawCallers(t, l.TokensPerMinute)
 		r := pass(l, callers)
 
-		if l.Concurrent > 0 && r.crowd > l.Concurrent {
-			t.Fatalf("%d at once, of %d", r.crowd, l.Concurrent)
+		if l.MaxConcurrent > 0 && r.crowd > l.MaxConcurrent {
+			t.Fatalf("%d at once, of %d", r.crowd, l.MaxConcurrent)
 		}
 		requests, tokens := float64(l.RequestsPerMinute)/60, float64(l.TokensPerMinute)/60
 		burst, seconds := max(1, float64(l.RequestsPerMinute/60)), 1.0
@@ -157,7 +157,7 @@ func TestQueueIsFair(t *testing.T) {
 		l := &snubber.Limiter{
 			RequestsPerMinute: rapid.SampledFrom([]int{60, 100, 600}).Draw(t, "rpm"),
 			TokensPerMinute:   rapid.SampledFrom([]int{0, 6000}).Draw(t, "tpm"),
-			Concurrent:        rapid.IntRange(0, 3).Draw(t, "concurrent"),
+			MaxConcurrent:     rapid.IntRange(0, 3).Draw(t, "concurrent"),
 		}
 		callers := drawCallers(t, l.TokensPerMinute)
 		when := map[int]time.Duration{}
@@ -189,7 +189,7 @@ func TestGivingUpCostsNothing(t *testing.T) {
 		burst := rapid.IntRange(1, 5).Draw(t, "burst")
 		concurrent := rapid.IntRange(0, 3).Draw(t, "concurrent")
 		fresh := func() *snubber.Limiter {
-			return &snubber.Limiter{RequestsPerMinute: rpm, Burst: burst, Concurrent: concurrent}
+			return &snubber.Limiter{RequestsPerMinute: rpm, Burst: burst, MaxConcurrent: concurrent}
 		}
 		callers := drawCallers(t, 0)
 		for i := range callers {
@@ -199,7 +199,7 @@ func TestGivingUpCostsNothing(t *testing.T) {
 		l := fresh()
 		with := pass(l, callers).admitted
 		time.Sleep(time.Hour)
-		for _, q := range l.Quotas() {
+		for _, q := range l.Queues() {
 			if q.InFlight != 0 || q.Waiting != 0 || q.Requests < float64(burst) {
 				t.Fatalf("in the end %d hold a place, %d wait and %v of %d requests are left", q.InFlight, q.Waiting, q.Requests, burst)
 			}

@@ -75,7 +75,7 @@ func TestEverythingIsGivenBack(t *testing.T) {
 	check(t, func(t *rapid.T) {
 		fates := rapid.SliceOfN(rapid.Custom(drawFate), 1, 15).Draw(t, "fates")
 		places := rapid.IntRange(1, 4).Draw(t, "places")
-		limiter := &snubber.Limiter{RequestsPerMinute: 600, Burst: 5, Concurrent: places}
+		limiter := &snubber.Limiter{RequestsPerMinute: 600, Burst: 5, MaxConcurrent: places}
 		base := &fateful{fates: fates, attempts: map[int][]context.Context{}, bodies: map[int][]*closing{}}
 		tr := &snubber.Transport{
 			Base:    base,
@@ -120,7 +120,7 @@ func TestEverythingIsGivenBack(t *testing.T) {
 		}
 
 		time.Sleep(time.Hour) // even those of answers that nobody reads
-		for _, q := range limiter.Quotas() {
+		for _, q := range limiter.Queues() {
 			if q.InFlight != 0 || q.Waiting != 0 {
 				t.Errorf("%d permits are lost, %d calls wait", q.InFlight, q.Waiting)
 			}

@@ -55,7 +55,7 @@ func rerouting() http.RoundTripper {
 
 func balancing() http.RoundTripper {
 	shared := snubber.New(answers{})
-	return &snubber.Spread{Routes: []snubber.Route{
+	return &snubber.Balancer{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{URL: "https://a.example.com/v1", Transport: shared}, Weight: 1},
 		{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: shared}, Weight: 1},
 	}}

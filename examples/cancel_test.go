@@ -38,7 +38,7 @@ func (r *rig) cancelled(t *testing.T, s sdk, streamed bool, waits func() bool) {
 }
 
 func (r *rig) queues() bool {
-	return happens(func() bool { return r.count(func(q snubber.Queue) int { return q.Waiting }) == 1 })
+	return happens(func() bool { return r.count(func(q snubber.QueueStatus) int { return q.Waiting }) == 1 })
 }
 
 func TestCancelQueuedForQuota(t *testing.T) {
@@ -60,7 +60,7 @@ func TestCancelQueuedBehindACall(t *testing.T) {
 			<-release
 			return "The quick brown fox jumps over the lazy dog."
 		}})
-		r.snubber.Limiter = &snubber.Limiter{Concurrent: 1}
+		r.snubber.Limiter = &snubber.Limiter{MaxConcurrent: 1}
 		first := make(chan error, 1)
 		go func() {
 			_, err := r.call(t.Context(), streamed)

@@ -69,13 +69,13 @@ func (r *rig) reads(streamed bool) (string, error) {
 	return text.String(), err
 }
 
-// A Reply is an answer to every SDK, whole and streamed.
+// A StaticReply is an answer to every SDK, whole and streamed.
 func TestReplyIsAnAnswer(t *testing.T) {
 	each(t, func(t *testing.T, s sdk, streamed bool) {
 		r := newRig(t, s, &snubbertest.Provider{})
 		r.provider.Inject(snubbertest.Fault{Kind: snubbertest.QuotaExhausted})
 		const text = "Sorry, \"nobody\" is here.\n"
-		r.snubber.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reply{Text: text}}}}
+		r.snubber.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.StaticReply{Text: text}}}}
 		got, err := r.reads(streamed)
 		if err != nil || got != text {
 			t.Fatalf("%q, %v, want %q", got, err, text)

@@ -86,7 +86,7 @@ func TestOpenAIStreamClosedEarly(t *testing.T) {
 	if !stream.Next() {
 		t.Fatal(stream.Err())
 	}
-	if n := r.count(func(q snubber.Queue) int { return q.InFlight }); n != 1 {
+	if n := r.count(func(q snubber.QueueStatus) int { return q.InFlight }); n != 1 {
 		t.Errorf("%d calls are in flight while the stream is read, want 1", n)
 	}
 	stream.Close()

@@ -57,7 +57,7 @@ func readmeRoutes(t *snubber.Transport, euKey string) {
 	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{URL: "https://eu.example.com/v1", Model: "gpt-4o", Header: http.Header{"Authorization": {"Bearer " + euKey}}}},
 		{Transport: snubber.Stale}, // what the cache still has
-		{Transport: snubber.Reply{Text: "The assistant is not available right now."}},
+		{Transport: snubber.StaticReply{Text: "The assistant is not available right now."}},
 	}}
 }
 

@@ -95,13 +95,13 @@ func newRigAt(t *testing.T, s sdk, p *snubbertest.Provider, srv *httptest.Server
 // idle waits until no call holds or awaits a place in the limiter.
 func (r *rig) idle(t *testing.T) {
 	t.Helper()
-	if !happens(func() bool { return r.count(func(q snubber.Queue) int { return q.InFlight + q.Waiting }) == 0 }) {
-		t.Errorf("the limiter still has %+v", r.snubber.Limiter.Quotas())
+	if !happens(func() bool { return r.count(func(q snubber.QueueStatus) int { return q.InFlight + q.Waiting }) == 0 }) {
+		t.Errorf("the limiter still has %+v", r.snubber.Limiter.Queues())
 	}
 }
 
-func (r *rig) count(what func(snubber.Queue) int) (n int) {
-	for _, q := range r.snubber.Limiter.Quotas() {
+func (r *rig) count(what func(snubber.QueueStatus) int) (n int) {
+	for _, q := range r.snubber.Limiter.Queues() {
 		n += what(q)
 	}
 	return n

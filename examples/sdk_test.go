@@ -155,7 +155,7 @@ func TestOpenCircuit(t *testing.T) {
 		r := newRig(t, s, &snubbertest.Provider{})
 		r.works(t, streamed)
 		key := r.snubber.Breaker.Circuits()[0].Key
-		r.snubber.Breaker.Open(key)
+		r.snubber.Breaker.Trip(key)
 
 		_, err := r.call(t.Context(), streamed)
 		r.wants(t, 2, 1)
@@ -169,7 +169,7 @@ func TestOpenCircuit(t *testing.T) {
 			t.Errorf("the SDK's error has status %d and message %q: %v", status, message, err)
 		}
 
-		r.snubber.Breaker.Close(key)
+		r.snubber.Breaker.Reset(key)
 		r.works(t, streamed)
 	})
 }

@@ -79,9 +79,9 @@ func TestOllamaCutStream(t *testing.T) {
 	}))
 	t.Cleanup(srv.Close)
 	for _, tt := range []struct {
-		streamErrors int
+		streamErrors snubber.StreamErrorMode
 		reported     bool
-	}{{0, true}, {-1, false}} {
+	}{{snubber.StreamErrorsAuto, true}, {snubber.StreamErrorsNever, false}} {
 		rt := snubber.New(nil)
 		rt.StreamErrors, rt.Retry = tt.streamErrors, nil
 		llm, err := ollama.New(ollama.WithModel("m"), ollama.WithServerURL(srv.URL), ollama.WithHTTPClient(&http.Client{Transport: rt}))

@@ -70,16 +70,16 @@ func Rules() []Rule {
 
 const slow = 1.0 / 3600 // a bucket that does not fill while a rule runs
 
-func bucket(name string, amount, burst int, perSecond float64) snubber.Share {
-	return snubber.Share{Bucket: name, Amount: amount, PerSecond: perSecond, Burst: burst}
+func bucket(name string, amount, burst int, perSecond float64) snubber.BucketCharge {
+	return snubber.BucketCharge{Bucket: name, Amount: amount, PerSecond: perSecond, Burst: burst}
 }
 
-func take(s snubber.LimitStore, key string, shares ...snubber.Share) (time.Duration, error) {
+func take(s snubber.LimitStore, key string, shares ...snubber.BucketCharge) (time.Duration, error) {
 	return s.Take(context.Background(), key, shares)
 }
 
 // granted takes and expects that it is granted.
-func granted(s snubber.LimitStore, key string, shares ...snubber.Share) error {
+func granted(s snubber.LimitStore, key string, shares ...snubber.BucketCharge) error {
 	switch wait, err := take(s, key, shares...); {
 	case err != nil:
 		return err
@@ -90,7 +90,7 @@ func granted(s snubber.LimitStore, key string, shares ...snubber.Share) error {
 }
 
 // refused takes and expects that it is not granted.
-func refused(s snubber.LimitStore, key string, shares ...snubber.Share) error {
+func refused(s snubber.LimitStore, key string, shares ...snubber.BucketCharge) error {
 	switch wait, err := take(s, key, shares...); {
 	case err != nil:
 		return err
@@ -100,7 +100,7 @@ func refused(s snubber.LimitStore, key string, shares ...snubber.Share) error {
 	return nil
 }
 
-func settle(s snubber.LimitStore, key string, shares ...snubber.Share) error {
+func settle(s snubber.LimitStore, key string, shares ...snubber.BucketCharge) error {
 	return s.Settle(context.Background(), key, shares)
 }
 
@@ -289,7 +289,7 @@ func contextEnds(s snubber.LimitStore, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	one := bucket("requests", 1, 1, slow)
-	if _, err := s.Take(ctx, key, []snubber.Share{one}); err == nil {
+	if _, err := s.Take(ctx, key, []snubber.BucketCharge{one}); err == nil {
 		return errors.New("a Take with a context that has ended succeeds")
 	}
 	return granted(s, key, one)

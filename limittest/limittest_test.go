@@ -27,8 +27,8 @@ func TestMemory(t *testing.T) {
 // broken is a store with a mistake in it.
 type broken struct {
 	snubber.MemoryLimits
-	take   func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error)
-	settle func(b *broken, ctx context.Context, key string, shares []snubber.Share) error
+	take   func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error)
+	settle func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) error
 	gate   func(b *broken, ctx context.Context, key string, d time.Duration) error
 
 	mu    sync.Mutex
@@ -36,14 +36,14 @@ type broken struct {
 	rates map[string]float64
 }
 
-func (b *broken) Take(ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+func (b *broken) Take(ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 	if b.take != nil {
 		return b.take(b, ctx, key, shares)
 	}
 	return b.MemoryLimits.Take(ctx, key, shares)
 }
 
-func (b *broken) Settle(ctx context.Context, key string, shares []snubber.Share) error {
+func (b *broken) Settle(ctx context.Context, key string, shares []snubber.BucketCharge) error {
 	if b.settle != nil {
 		return b.settle(b, ctx, key, shares)
 	}
@@ -58,9 +58,9 @@ func (b *broken) Gate(ctx context.Context, key string, d time.Duration) error {
 }
 
 // changed takes shares that f has changed.
-func changed(f func(*snubber.Share)) func(*broken, context.Context, string, []snubber.Share) (time.Duration, error) {
-	return func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
-		own := append([]snubber.Share(nil), shares...)
+func changed(f func(*snubber.BucketCharge)) func(*broken, context.Context, string, []snubber.BucketCharge) (time.Duration, error) {
+	return func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
+		own := append([]snubber.BucketCharge(nil), shares...)
 		for i := range own {
 			f(&own[i])
 		}
@@ -69,28 +69,28 @@ func changed(f func(*snubber.Share)) func(*broken, context.Context, string, []sn
 }
 
 var stores = map[string]*broken{
-	"full-at-first": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	"full-at-first": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 		return b.MemoryLimits.Take(ctx, key, append(shares, shares...)) // each twice
 	}},
-	"fills": {take: changed(func(s *snubber.Share) { s.Burst *= 5 })},
-	"all-or-none": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (wait time.Duration, err error) {
+	"fills": {take: changed(func(s *snubber.BucketCharge) { s.Burst *= 5 })},
+	"all-or-none": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (wait time.Duration, err error) {
 		for _, s := range shares { // one after the other
-			w, err := b.MemoryLimits.Take(ctx, key, []snubber.Share{s})
+			w, err := b.MemoryLimits.Take(ctx, key, []snubber.BucketCharge{s})
 			if wait = max(wait, w); err != nil {
 				return 0, err
 			}
 		}
 		return wait, nil
 	}},
-	"wait-suffices": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	"wait-suffices": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 		wait, err := b.MemoryLimits.Take(ctx, key, shares)
 		return (wait + 1) / 2, err
 	}},
-	"keys-apart": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	"keys-apart": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 		return b.MemoryLimits.Take(ctx, "", shares)
 	}},
-	"buckets-apart": {take: changed(func(s *snubber.Share) { s.Bucket = "" })},
-	"large-goes-when-full": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	"buckets-apart": {take: changed(func(s *snubber.BucketCharge) { s.Bucket = "" })},
+	"large-goes-when-full": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 		for _, s := range shares {
 			if s.Amount > s.Burst {
 				return time.Hour, nil
@@ -98,21 +98,21 @@ var stores = map[string]*broken{
 		}
 		return b.MemoryLimits.Take(ctx, key, shares)
 	}},
-	"settle-charges": {settle: func(b *broken, ctx context.Context, key string, shares []snubber.Share) error {
+	"settle-charges": {settle: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) error {
 		if shares[0].Amount > 0 {
 			_, err := b.MemoryLimits.Take(ctx, key, shares) // none if they do not fit
 			return err
 		}
 		return b.MemoryLimits.Settle(ctx, key, shares)
 	}},
-	"settle-gives-back": {settle: func(b *broken, ctx context.Context, key string, shares []snubber.Share) error {
+	"settle-gives-back": {settle: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) error {
 		if shares[0].Amount < 0 {
 			return nil
 		}
 		return b.MemoryLimits.Settle(ctx, key, shares)
 	}},
-	"latest-rate": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
-		own := append([]snubber.Share(nil), shares...)
+	"latest-rate": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
+		own := append([]snubber.BucketCharge(nil), shares...)
 		b.mu.Lock()
 		for i, s := range own {
 			if b.rates[key+s.Bucket] == 0 {
@@ -134,14 +134,14 @@ var stores = map[string]*broken{
 			b.gates = map[string]time.Time{key: time.Now().Add(d)} // the latest
 			return nil
 		},
-		take: func(b *broken, _ context.Context, key string, _ []snubber.Share) (time.Duration, error) {
+		take: func(b *broken, _ context.Context, key string, _ []snubber.BucketCharge) (time.Duration, error) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return max(0, time.Until(b.gates[key])), nil
 		},
 	},
-	"concurrent": {take: func(b *broken, ctx context.Context, key string, shares []snubber.Share) (time.Duration, error) {
-		none := append([]snubber.Share(nil), shares...)
+	"concurrent": {take: func(b *broken, ctx context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
+		none := append([]snubber.BucketCharge(nil), shares...)
 		for i := range none {
 			none[i].Amount = 1
 		}
@@ -158,7 +158,7 @@ var stores = map[string]*broken{
 		time.Sleep(time.Millisecond) // looks, then takes
 		return 0, b.MemoryLimits.Settle(ctx, key, shares)
 	}},
-	"context": {take: func(b *broken, _ context.Context, key string, shares []snubber.Share) (time.Duration, error) {
+	"context": {take: func(b *broken, _ context.Context, key string, shares []snubber.BucketCharge) (time.Duration, error) {
 		return b.MemoryLimits.Take(context.Background(), key, shares)
 	}},
 }

@@ -43,7 +43,7 @@ var contenders = []*contender{
 		t := snubber.New(w)
 		t.Limiter.RequestsPerMinute = int(s.told.requests.perSecond*60 + 0.5)
 		t.Limiter.TokensPerMinute = int(s.told.tokens.perSecond*60 + 0.5)
-		t.Limiter.Concurrent = s.told.concurrent
+		t.Limiter.MaxConcurrent = s.told.concurrent
 		return through(s, w.watch(t))
 	}},
 	{name: "openai-go over snubber", openAI: true, make: sdk(func(w *world) http.RoundTripper { return w.watch(snubber.New(w)) })},

@@ -39,7 +39,7 @@ func (w *world) trace(over <-chan struct{}) {
 		}
 		in, out = a, r
 		for _, l := range limiters {
-			for _, q := range l.Quotas() {
+			for _, q := range l.Queues() {
 				printQueue(os.Stdout, q, w.start)
 			}
 		}
@@ -47,7 +47,7 @@ func (w *world) trace(over <-chan struct{}) {
 	}
 }
 
-func printQueue(out io.Writer, q snubber.Queue, start time.Time) {
+func printQueue(out io.Writer, q snubber.QueueStatus, start time.Time) {
 	s := strings.Replace(fmt.Sprintf("%+v", q), "Key:"+q.Key+" ", "", 1)
 	if !q.GatedUntil.IsZero() {
 		s += fmt.Sprintf(" gate %.2fs", q.GatedUntil.Sub(start).Seconds())

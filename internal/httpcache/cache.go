@@ -21,23 +21,23 @@ func New(config Config) *Cache {
 }
 
 // Stored is what [Cache.Purge] tells of a stored response.
-type Stored struct {
-	Method string
-	URL    string // without credentials
-	Model  string // of a prompt
-	Status int
-	Bytes  int64     // of the body
-	Since  time.Time // when it was received, or last validated
+type StoredResponse struct {
+	Method     string
+	URL        string // without credentials
+	Model      string // of a prompt
+	Status     int
+	Bytes      int64     // of the body
+	ReceivedAt time.Time // when it was received, or last validated
 }
 
 // Purge deletes the responses for which forget returns true, all if forget is nil, and
 // returns their number. The error is the store's.
-func (c *Cache) Purge(forget func(Stored) bool) (int, error) {
+func (c *Cache) Purge(forget func(StoredResponse) bool) (int, error) {
 	if forget == nil {
 		return c.core.storage.Purge(nil)
 	}
 	return c.core.storage.Purge(func(e *cachestore.Entry) bool {
-		return forget(Stored{Method: e.Method, URL: e.URL, Model: e.Model, Status: e.Status, Bytes: e.Size, Since: e.Received})
+		return forget(StoredResponse{Method: e.Method, URL: e.URL, Model: e.Model, Status: e.Status, Bytes: e.Size, ReceivedAt: e.Received})
 	})
 }
 

@@ -21,13 +21,13 @@ var order = [][]string{
 	{"limitstore.go"},
 	{"memorylimits.go"},
 	{"limiter.go"},
-	{"event.go"},
-	{"limitshare.go"},
 	{"fallback.go"},
 	{"router.go"},
 	{"cachestore.go"},
 	{"diskstore.go"},
 	{"cache.go"},
+	{"event.go"},
+	{"limitshare.go"},
 
 	// The type alone: its methods are declared higher up.
 	{"transport.go"},
