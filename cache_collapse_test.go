@@ -20,7 +20,7 @@ import (
 // it is not on board any more: the last reader still ends the upstream call. Who
 // comes first, he or the pump, is the scheduler's: as a rule the pump, where there
 // is one processor, for it goes on before those that it wakes.
-func TestCacheFlightOvertaken(t *testing.T) {
+func TestCacheCollapseTooLate(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 100 {
 		overtaken := false
@@ -71,7 +71,7 @@ func flightOvertaken(t *testing.T) bool {
 
 // What is stored for others meanwhile does not keep a request from being sent,
 // however slow the store is.
-func TestCacheFlightIsNotHeldUp(t *testing.T) {
+func TestCacheCollapseIsNotHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &recorder{get: func(context.Context) error { time.Sleep(10 * time.Millisecond); return nil }}
 		rt := stored(play(page("hello")), store)
@@ -98,7 +98,7 @@ func TestCacheFlightIsNotHeldUp(t *testing.T) {
 
 // A server's word from before a change is not kept after it, though nobody waits
 // for it together with others.
-func TestCacheFlightAcrossAChange(t *testing.T) {
+func TestCacheInvalidationInFlight(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		second step // under way when the change is made
@@ -134,7 +134,7 @@ func TestCacheFlightAcrossAChange(t *testing.T) {
 
 // A change while a variant is being stored finds the others too: the list of them
 // is read before it and written after it.
-func TestCacheVariantsAcrossAChange(t *testing.T) {
+func TestCacheInvalidationOfVariants(t *testing.T) {
 	for during := range 2 { // the writing of the answer, of the list
 		synctest.Test(t, func(t *testing.T) {
 			s := &recorder{}
@@ -169,7 +169,7 @@ func TestCacheVariantsAcrossAChange(t *testing.T) {
 }
 
 // Who puts up with a stale answer where the server fails does so for nobody else.
-func TestCacheStaleForWhoWantsIt(t *testing.T) {
+func TestCacheCollapseStaleIfError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(page("old"), step{status: 503, delay: time.Second})
 		rt := caching(base)
@@ -195,7 +195,7 @@ func TestCacheStaleForWhoWantsIt(t *testing.T) {
 // Nor is a POST's answer, which a GET could have, kept after a change that came
 // while it was asked for or read. Changes of something else do not matter, nor does
 // its own.
-func TestCachePostedAcrossAChange(t *testing.T) {
+func TestCacheInvalidationOfPostResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		delay, read time.Duration // of the POST's header, and of the rest of its body
@@ -238,7 +238,7 @@ func TestCachePostedAcrossAChange(t *testing.T) {
 
 // A POST's answer that a GET has is that answer: in an encoding that the GET can
 // read, and with its trailer.
-func TestCachePostedAnswer(t *testing.T) {
+func TestCachePostResponse(t *testing.T) {
 	answer := func(header ...string) wire {
 		return func(req *http.Request) (*http.Response, error) {
 			if req.Method == "GET" {
@@ -270,7 +270,7 @@ func TestCachePostedAnswer(t *testing.T) {
 
 // A function of the user that panics after the answer to a change has come leaves
 // no body open.
-func TestCachePanicAfterAChange(t *testing.T) {
+func TestCacheInvalidationThenPanic(t *testing.T) {
 	base := play(step{body: "changed"})
 	rt := caching(base)
 	rt.Cache.Identity = func(*http.Request) string {
@@ -291,7 +291,7 @@ func TestCachePanicAfterAChange(t *testing.T) {
 
 // http.Client tells its time limit twice, by the context and by Request.Cancel.
 // Neither is the flight's.
-func TestCacheFlightOutlivesAClient(t *testing.T) {
+func TestCacheCollapseOutlivesClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := wire(func(req *http.Request) (*http.Response, error) {
 			flow := newFlow(chunk{0, "hello, ", nil}, chunk{2 * time.Second, "world", nil})
@@ -321,7 +321,7 @@ func TestCacheFlightOutlivesAClient(t *testing.T) {
 
 // Two requests that another server answers, or that ask it for something else,
 // have two answers.
-func TestCacheTellsTargetsApart(t *testing.T) {
+func TestCacheKeyTargets(t *testing.T) {
 	at := func(url, host string) *http.Request {
 		req := newReq(t, "GET", url, "")
 		if host != "" {
@@ -349,7 +349,7 @@ func TestCacheTellsTargetsApart(t *testing.T) {
 }
 
 // A change made under a name forgets what is stored under that name.
-func TestCacheForgetsUnderTheName(t *testing.T) {
+func TestCacheInvalidationOfHost(t *testing.T) {
 	named := func(method, url string) *http.Request {
 		req := newReq(t, method, url, "")
 		req.Host = "example.com"
@@ -366,7 +366,7 @@ func TestCacheForgetsUnderTheName(t *testing.T) {
 // Who is urgent does not wait in a limiter's queue in the place of who is not, and
 // takes the others along who are as urgent. Where the request is sent already, or
 // the priority no higher, one is enough.
-func TestCacheFlightAndPriorities(t *testing.T) {
+func TestCacheCollapsePriorities(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		priority int

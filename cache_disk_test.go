@@ -90,7 +90,7 @@ func answering() *script {
 	return play(step{header: hdr("Content-Type", "application/json"), body: diskAnswer})
 }
 
-func TestCacheOnDisk(t *testing.T) {
+func TestCacheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, base := t.TempDir(), answering()
 		if got := askDisk(t, onDisk(base, dir, "s"), "a question"); got != "miss" {
@@ -122,7 +122,7 @@ func TestCacheOnDisk(t *testing.T) {
 }
 
 // Whatever happens to a file, its answer is right or is not there.
-func TestCacheOnDamagedDisk(t *testing.T) {
+func TestCacheDiskDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, base := t.TempDir(), answering()
 		tr := onDisk(base, dir, "s")
@@ -183,7 +183,7 @@ func TestCacheOnDamagedDisk(t *testing.T) {
 }
 
 // A directory that is none costs calls and nothing else.
-func TestCacheOnNoDisk(t *testing.T) {
+func TestCacheDiskUnwritable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := answering()
 		tr := onDisk(base, filepath.Join(os.DevNull, "dir"), "s")

@@ -16,7 +16,7 @@ import (
 // With a cache a call that is not answered from it comes to what it comes to
 // without: the same response or error after the same time and attempts, and the
 // same report, but for what these say of the cache.
-func TestCacheChangesNoFailure(t *testing.T) {
+func TestCacheFailures(t *testing.T) {
 	retrying := func(base http.RoundTripper) *snubber.Transport { return snubber.New(base) }
 	bare := func(base http.RoundTripper) *snubber.Transport { return &snubber.Transport{Base: base} }
 	nested := func(base http.RoundTripper) *snubber.Transport { return snubber.New(snubber.New(base)) }

@@ -12,7 +12,7 @@ import (
 
 // What answers in place of what was asked is not kept, however deep it is; the
 // routes of a Balancer all are what was asked.
-func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
+func TestCacheFallbackNotStored(t *testing.T) {
 	failing := func() http.RoundTripper { return play(step{status: 500}) }
 	falling := func(first, second http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}}
@@ -51,7 +51,7 @@ func TestCacheKeepsOnlyWhatWasAsked(t *testing.T) {
 }
 
 // Nor do the fields of such an answer to a HEAD come to what is kept.
-func TestCacheIsNotFreshenedByAnother(t *testing.T) {
+func TestCacheFallbackDoesNotValidate(t *testing.T) {
 	for name, nested := range map[string]bool{"a fallback": false, "the fallback of a Transport below": true} {
 		synctest.Test(t, func(t *testing.T) {
 			base := play(page("old"), step{status: 503}, page("new"))
@@ -80,7 +80,7 @@ func TestCacheIsNotFreshenedByAnother(t *testing.T) {
 
 // Stale, as a route, finds what the cache around it keeps, whoever's call it is
 // that asks, and its answer is not new.
-func TestStaleOfACache(t *testing.T) {
+func TestStaleOfCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(page("hello"), step{status: 404, body: "gone"}, step{status: 500})
 		rt := caching(&snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{

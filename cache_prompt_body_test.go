@@ -77,9 +77,9 @@ func TestCachePromptBody(t *testing.T) {
 	}
 }
 
-// TestCacheKeyHasItsOwnBody: what a user's Key does to the bytes it gets does not
+// TestCacheKeyBody: what a user's Key does to the bytes it gets does not
 // reach the wire.
-func TestCacheKeyHasItsOwnBody(t *testing.T) {
+func TestCacheKeyBody(t *testing.T) {
 	base := play(jsonStep)
 	rt := caching(base)
 	rt.Cache.Key = func(_ *http.Request, b []byte) string {

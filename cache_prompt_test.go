@@ -26,7 +26,7 @@ func prompted(t testing.TB, members string, header ...string) *http.Request {
 
 // What is more than its bytes, or cannot be told from something else, is never
 // kept.
-func TestCachePromptsPassedBy(t *testing.T) {
+func TestCachePromptBypass(t *testing.T) {
 	for _, tt := range []struct {
 		why string
 		req func(t *testing.T) *http.Request
@@ -92,7 +92,7 @@ func TestCachePromptsPassedBy(t *testing.T) {
 }
 
 // These look like it, and are only bytes.
-func TestCachePromptsKept(t *testing.T) {
+func TestCachePromptStored(t *testing.T) {
 	for _, members := range []string{
 		`,"store":false`,
 		`,"store":null,"previous_response_id":null,"conversation":null,"background":false`,
@@ -176,7 +176,7 @@ func TestCacheKeyHooks(t *testing.T) {
 
 // A stream is given again in the pieces in which it came, and what was true only
 // then is not given again.
-func TestCacheReplaysPieces(t *testing.T) {
+func TestCachePromptChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{
 			stream: newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent[:10], nil}, chunk{time.Second, deltaEvent[10:] + finishedEvent, nil}, chunk{2 * time.Second, doneEvent, nil}),
@@ -220,7 +220,7 @@ func TestCacheReplaysPieces(t *testing.T) {
 
 // A stream is given again at the pace that the program wants, and no longer than
 // its caller listens.
-func TestCachePacesAStream(t *testing.T) {
+func TestCachePromptPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent}, chunk{text: doneEvent}), header: hdr("Content-Type", "text/event-stream")})
 		rt := caching(base)
@@ -259,7 +259,7 @@ func TestCachePacesAStream(t *testing.T) {
 }
 
 // An SDK closes a stream at its terminal event and not at its end.
-func TestCacheKeepsAStreamClosedAtItsEnd(t *testing.T) {
+func TestCachePromptClosedAtTerminalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := newFlow(chunk{0, deltaEvent + finishedEvent, nil}, chunk{time.Second, doneEvent, nil}, chunk{at: -1})
 		base := play(step{stream: body, header: hdr("Content-Type", "text/event-stream")})
@@ -325,7 +325,7 @@ func TestCachePurge(t *testing.T) {
 
 // Beyond MaxEntryBytes the readers keep what they have not read yet, and the
 // slowest sets the pace.
-func TestCacheWindow(t *testing.T) {
+func TestCacheCollapseWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pieces, size = 100, 32 << 10
 		var read int
@@ -365,7 +365,7 @@ func TestCacheWindow(t *testing.T) {
 // Beyond what is kept a reader that neither reads nor closes holds the others up
 // for a while, and is then cut off. One that reads ever so slowly is not, nor is
 // one that nobody waits for.
-func TestCacheStalledReader(t *testing.T) {
+func TestCacheCollapseStalledReader(t *testing.T) {
 	const size = 1 << 20
 	for _, tt := range []struct {
 		name  string
@@ -440,7 +440,7 @@ const stallTime = 30 * time.Second
 
 // A body that was closed, or cut off, keeps nothing of what comes after, though the
 // program may keep the body.
-func TestCacheClosedReaderKeepsNothing(t *testing.T) {
+func TestCacheCollapseClosedReader(t *testing.T) {
 	const size = 64 << 20
 	joined := make(chan struct{})
 	all := io.LimitReader(repeating{}, size)
@@ -479,7 +479,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A request that ends while it waits for another's answer has an error of its
 // own, and a report.
-func TestCacheReportOfWhoLeaves(t *testing.T) {
+func TestCacheCollapseReportAfterLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := caching(play(step{delay: time.Minute, body: "hello", header: hdr("Cache-Control", "max-age=600")}))
 		go served(t, rt, get(t))

@@ -15,7 +15,7 @@ import (
 // A server whose resource changes now and then, and clients that ask for parts
 // of it and for the whole. What comes of parts that were stored, joined and
 // completed is always one version's bytes, and those that it says it is.
-func TestCacheRangesAreOfOneVersion(t *testing.T) {
+func TestCacheRangeOfOneVersion(t *testing.T) {
 	const size = 60
 	version := func(n int) string {
 		return strings.Repeat(fmt.Sprintf("<%08d>", n), size/10)
@@ -114,7 +114,7 @@ func TestCacheRangesAreOfOneVersion(t *testing.T) {
 
 // What is refreshed behind a part's back, or behind that of who asked whether the
 // answer has changed, is the whole: others may come to wait for it.
-func TestCacheRefreshIsOfTheWhole(t *testing.T) {
+func TestCacheRangeRefresh(t *testing.T) {
 	const whole, part = "ABCDEFGHIJ", "AB"
 	for name, tt := range map[string]struct {
 		stored string // what of it

@@ -85,7 +85,7 @@ func noise(size int) string {
 }
 
 // An answer of 64 MiB is given from the disk with some hundred kilobytes of memory.
-func TestCacheLargeHitInLittleMemory(t *testing.T) {
+func TestCacheSegmentedHitMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 64 << 20
 		base := wire(func(*http.Request) (*http.Response, error) {
@@ -126,7 +126,7 @@ func (repeating) Read(p []byte) (int, error) {
 
 // Whatever can be asked of a stored answer can be of a large one, and each reader
 // is closed.
-func TestCacheLargeAnswers(t *testing.T) {
+func TestCacheSegmentedResponses(t *testing.T) {
 	body := noise(300_000)
 	for _, tt := range []struct {
 		name   string
@@ -182,7 +182,7 @@ func TestCacheLargeAnswers(t *testing.T) {
 }
 
 // A large part is completed and joined like a small one.
-func TestCacheLargeParts(t *testing.T) {
+func TestCacheSegmentedParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(400_000)
 		part := func(first, last int) step {
@@ -206,7 +206,7 @@ func TestCacheLargeParts(t *testing.T) {
 }
 
 // What is confirmed in other words is the same answer, and is kept where those say.
-func TestCacheLargeEntryConfirmedOtherwise(t *testing.T) {
+func TestCacheSegmentedEntryUpdated(t *testing.T) {
 	body := noise(300_000)
 	for fields, want := range map[string][3]string{ // the next three calls
 		"Vary: X":                 {"revalidated", "hit", "miss"},
@@ -246,7 +246,7 @@ func TestCacheLargeEntryConfirmedOtherwise(t *testing.T) {
 }
 
 // A stream of any length is given again in the pieces in which it came.
-func TestCacheReplaysPiecesOfALongStream(t *testing.T) {
+func TestCacheSegmentedStreamChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var chunks []chunk
 		want := ""
@@ -281,7 +281,7 @@ func TestCacheReplaysPiecesOfALongStream(t *testing.T) {
 }
 
 // Each byte of a large entry matters too: it is a miss before the first byte.
-func TestCacheLargeEntryDamaged(t *testing.T) {
+func TestCacheSegmentedEntryDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(200_000)
 		store := &lending{}
@@ -304,7 +304,7 @@ func TestCacheLargeEntryDamaged(t *testing.T) {
 
 // What becomes of a large entry after it was found to be whole is an error to who
 // reads it, after bytes that are right, and a miss to the next.
-func TestCacheLargeEntryDamagedMeanwhile(t *testing.T) {
+func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 	body := noise(300_000)
 	failed := errors.New("failed")
 	for name, damage := range map[string]func(entry []byte) error{
@@ -358,7 +358,7 @@ func TestCacheLargeEntryDamagedMeanwhile(t *testing.T) {
 
 // A large entry that is replaced, or goes, before it is read is no answer: the
 // server is asked.
-func TestCacheLargeEntryGoneMeanwhile(t *testing.T) {
+func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(300_000)
 		for name, change := range map[string]func(s *lending, key string){
@@ -396,7 +396,7 @@ func TestCacheLargeEntryGoneMeanwhile(t *testing.T) {
 }
 
 // What the server confirms and the store has not any more is asked for once more.
-func TestCacheLargeEntryGoneWhileConfirmed(t *testing.T) {
+func TestCacheSegmentedEntryGoneWhileValidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
 		body, etag := noise(300_000), hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
@@ -442,7 +442,7 @@ func (s *shut) Close() error { s.closed.Store(true); return nil }
 
 // Nor is a prompt's answer that was to stand in for a failure, whether the prompt was
 // sent before that or not.
-func TestCacheLargeEntryGoneWhileTheServerFails(t *testing.T) {
+func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 	for name, refused := range map[string]bool{"the server fails": false, "the circuit is open": true} {
 		synctest.Test(t, func(t *testing.T) {
 			const circuit = "https://api.example.com m"
@@ -483,7 +483,7 @@ func TestCacheLargeEntryGoneWhileTheServerFails(t *testing.T) {
 
 // Who closes a large answer, or has no more time, waits for no store, and the
 // store's reader is closed when it is no longer read.
-func TestCacheLargeEntryLeft(t *testing.T) {
+func TestCacheSegmentedEntryAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
 		rt := stored(play(page(noise(300_000))), store)
@@ -523,7 +523,7 @@ func TestCacheLargeEntryLeft(t *testing.T) {
 }
 
 // An Observe that panics leaves no reader open.
-func TestCacheLargeHitPanics(t *testing.T) {
+func TestCacheSegmentedHitPanics(t *testing.T) {
 	for _, after := range []time.Duration{0, 2 * time.Minute} { // a hit, and one that the server confirms
 		synctest.Test(t, func(t *testing.T) {
 			store := &lending{}
@@ -550,7 +550,7 @@ func TestCacheLargeHitPanics(t *testing.T) {
 }
 
 // A crowd that reads large answers, each at its own pace, gets each byte.
-func TestCacheLargeHitsTogether(t *testing.T) {
+func TestCacheSegmentedHitsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(500_000)
 		rt := stored(play(page(body)), &snubber.DiskStore{Dir: t.TempDir()})
@@ -563,7 +563,7 @@ func TestCacheLargeHitsTogether(t *testing.T) {
 }
 
 // A slow store is granted its time for each portion of an entry, not for all of it.
-func TestCacheLargeEntryTakesItsTime(t *testing.T) {
+func TestCacheSegmentedEntrySlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("x", 20<<20)
 		store := &lending{}
@@ -585,7 +585,7 @@ func TestCacheLargeEntryTakesItsTime(t *testing.T) {
 
 // As long as is granted for each portion of a large part, too, where it is read to
 // be joined with another or to be completed.
-func TestCacheLargePartTakesItsTime(t *testing.T) {
+func TestCacheSegmentedPartSlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("0123456789abcdef", 20<<16)
 		rest := len(body) - 1000
@@ -616,7 +616,7 @@ func TestCacheLargePartTakesItsTime(t *testing.T) {
 
 // What another process keeps and this one would not, being too large, is no answer
 // here, and is not read to its end.
-func TestCacheLargerThanItsOwn(t *testing.T) {
+func TestCacheSegmentedTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, size := range []int{10_000, 300_000} {
 			store := &lending{}

@@ -49,7 +49,7 @@ func (w *reluctantWriter) Commit() error {
 
 // What a change has made out of date is not given after it, though the store did
 // not delete it; and is deleted when it is seen again.
-func TestCacheForgetsWhatTheStoreDoesNot(t *testing.T) {
+func TestCacheStoreDeleteFails(t *testing.T) {
 	failed := errors.New("failed")
 	for name, trouble := range map[string]func(t *testing.T, rt *snubber.Transport, s *reluctant){
 		"Delete fails": func(_ *testing.T, _ *snubber.Transport, s *reluctant) {
@@ -106,7 +106,7 @@ func TestCacheForgetsWhatTheStoreDoesNot(t *testing.T) {
 }
 
 // What is out of date does not stay in the store for longer than it must.
-func TestCacheForgetsLater(t *testing.T) {
+func TestCacheStoreDeleteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
 		rt := stored(play(page("old"), step{}, step{body: "new", header: hdr("Cache-Control", "no-store")}), s)
@@ -122,7 +122,7 @@ func TestCacheForgetsLater(t *testing.T) {
 
 // While the store does not do what it is told, what was deleted in vain stays out
 // of date, and what is received after that is not.
-func TestCacheForgetsForAsLongAsTheStoreDoesNot(t *testing.T) {
+func TestCacheStoreDeleteKeepsFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
 		base := play(page("old"), step{}, page("new"))
@@ -148,7 +148,7 @@ func TestCacheForgetsForAsLongAsTheStoreDoesNot(t *testing.T) {
 // An answer that the store commits when nobody waits for it any more, maybe after
 // a change, is taken back, and is none even while the store is at that, or will not
 // do it.
-func TestCacheTakesBackWhatIsCommittedLate(t *testing.T) {
+func TestCacheStoreCommitTooLate(t *testing.T) {
 	for name, del := range map[string]func() error{
 		"at once": nil,
 		"slowly":  func() error { time.Sleep(10 * time.Second); return nil },
@@ -177,7 +177,7 @@ func TestCacheTakesBackWhatIsCommittedLate(t *testing.T) {
 
 // Where a new answer cannot be stored, the one that it would have replaced is not
 // given again after it.
-func TestCacheGivesNoOlderAnswer(t *testing.T) {
+func TestCacheStorePutFails(t *testing.T) {
 	failed := errors.New("failed")
 	for name, trouble := range map[string]func(s *reluctant){
 		"Put fails":    func(s *reluctant) { s.put = func(context.Context) error { return failed } },
@@ -209,7 +209,7 @@ func TestCacheGivesNoOlderAnswer(t *testing.T) {
 }
 
 // Nor where it is larger than the memory.
-func TestCacheGivesNoOlderAnswerThanFits(t *testing.T) {
+func TestCacheMaxBytesNoOlderResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := strings.Repeat("x", 3900)
 		rt := caching(play(page("old"), page(large), page("newer")))
@@ -227,7 +227,7 @@ func TestCacheGivesNoOlderAnswerThanFits(t *testing.T) {
 
 // What the store has no room for is not asked for once more: a large entry that was
 // confirmed and cannot be written anew stays as it was.
-func TestCacheKeepsWhatWasConfirmed(t *testing.T) {
+func TestCacheStoreFullAfterValidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(300_000)
 		s := &recorder{}

@@ -99,7 +99,7 @@ func (c *chaotic) response(req *http.Request, status int, f *flow, header ...str
 // Whatever happens on the way and whoever leaves, a body that ends cleanly is a
 // whole answer to its own request, nobody is told of another's end, and nothing
 // is left running or open.
-func TestCacheChaos(t *testing.T) {
+func TestCacheStoreFaults(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
 			server := &chaotic{rand: rand.New(rand.NewPCG(seed, 0))}

@@ -15,7 +15,7 @@ import (
 )
 
 // What one process has stored, another has, if it has the secret too.
-func TestCacheOverProcesses(t *testing.T) {
+func TestCacheStoreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which no disk is slow
 		dir := t.TempDir()
 		open := func(base http.RoundTripper, secret []byte) *snubber.Transport {
@@ -61,7 +61,7 @@ func TestCacheOverProcesses(t *testing.T) {
 
 // An answer that will have been received in an hour is of no known age: the clock was
 // set back. That of another machine may be a little fast.
-func TestCacheStoreFromTheFuture(t *testing.T) {
+func TestCacheStoreFuture(t *testing.T) {
 	for ahead, want := range map[time.Duration]string{time.Hour: "miss", 2 * time.Minute: "miss", 30 * time.Second: "hit"} {
 		for _, header := range [][]string{nil, {"Vary", "Accept"}} {
 			s := &recorder{}
@@ -95,7 +95,7 @@ func (s *strict) Put(ctx context.Context, key string, ttl time.Duration) (snubbe
 
 // A stream that takes longer than its answer may be kept is not stored, and what was
 // there before it is no longer there.
-func TestCacheStoresNothingDead(t *testing.T) {
+func TestCacheStoreExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &strict{}
 		slow := func(d time.Duration) step {
@@ -113,7 +113,7 @@ func TestCacheStoresNothingDead(t *testing.T) {
 }
 
 // Without a secret that is long enough nothing is kept in a store, and it is said.
-func TestCacheStoreWantsASecret(t *testing.T) {
+func TestCacheStoreSecret(t *testing.T) {
 	for _, secret := range [][]byte{nil, make([]byte, 31)} {
 		s := &recorder{}
 		base := play(page("hello"))
@@ -135,7 +135,7 @@ func TestCacheStoreWantsASecret(t *testing.T) {
 
 // A store that minds no context is left behind and then left alone, and its late
 // answer does no harm.
-func TestCacheStoreThatHangs(t *testing.T) {
+func TestCacheStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		release := make(chan struct{})
@@ -168,7 +168,7 @@ func TestCacheStoreThatHangs(t *testing.T) {
 }
 
 // However long a store hangs, only so many calls of it do at once.
-func TestCacheStoreThatHangsForEver(t *testing.T) {
+func TestCacheStoreHangsForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		release := make(chan struct{})
@@ -192,7 +192,7 @@ func TestCacheStoreThatHangsForEver(t *testing.T) {
 
 // Each byte of an entry matters: with any of them changed it is a miss, and the
 // answer is stored anew.
-func TestCacheDamagedEntries(t *testing.T) {
+func TestCacheStoreDamaged(t *testing.T) {
 	s := &recorder{}
 	base := play(page("hello", "A", "1"))
 	rt := stored(base, s)
@@ -225,7 +225,7 @@ func flipped(b []byte, i int) []byte {
 }
 
 // The store sees neither what was asked and answered nor by whom.
-func TestCacheStoreSeesNothing(t *testing.T) {
+func TestCacheStoreSeesNoSecrets(t *testing.T) {
 	s := &recorder{}
 	stream := step{stream: io.NopCloser(strings.NewReader(wholeSSE)), header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "TELLTALE")}
 	rt := stored(play(page("TELLTALE", "Vary", "Authorization", "A", "TELLTALE"), stream), s)

@@ -108,7 +108,7 @@ func TestCache(t *testing.T) {
 }
 
 // A hit works while the circuit is open and costs no token.
-func TestCacheIsOutermost(t *testing.T) {
+func TestCacheOutermost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider := &snubbertest.Provider{}
 		rt := snubber.New(provider)
@@ -124,7 +124,7 @@ func TestCacheIsOutermost(t *testing.T) {
 }
 
 // A cut stream and a fallback's answer are never kept.
-func TestCacheKeepsNothingFalse(t *testing.T) {
+func TestCacheStoresNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider := &snubbertest.Provider{}
 		provider.Inject(snubbertest.Fault{Kind: snubbertest.Truncate, After: 2, Times: 1})
@@ -156,7 +156,7 @@ func TestCacheKeepsNothingFalse(t *testing.T) {
 }
 
 // The memory is bounded in bytes, and the least recently used goes first.
-func TestCacheIsBounded(t *testing.T) {
+func TestCacheMaxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider := &snubbertest.Provider{Text: strings.Repeat("word ", 500)}
 		rt := snubber.New(provider)

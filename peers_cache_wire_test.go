@@ -17,7 +17,7 @@ import (
 )
 
 // Of what other caches do wrong, this needs the real net/http below.
-func TestPeersOfCacheOverSockets(t *testing.T) {
+func TestPeersCacheSockets(t *testing.T) {
 	const size = 100_000
 	long := strings.Repeat("0123456789", size/10)
 	// read is one GET, and what became of it.

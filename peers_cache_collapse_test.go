@@ -46,7 +46,7 @@ func crowd(t testing.TB, rt http.RoundTripper, n int, req func(int) *http.Reques
 }
 
 // What other caches do wrong when several callers want the same.
-func TestPeersOfCacheTogether(t *testing.T) {
+func TestPeersCacheCollapse(t *testing.T) {
 	kinds := func(t testing.TB) map[string]func(int) *http.Request {
 		return map[string]func(int) *http.Request{
 			"page":   func(int) *http.Request { return get(t) },
