@@ -356,6 +356,54 @@ func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 	}
 }
 
+// How a segmented body ends is the outcome of the call, also of one inside an attempt
+// of another Transport. An attempt that has its outcome already keeps it.
+func TestCacheSegmentedOutcomeNested(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		outer   *snubber.Transport // nil: none
+		trouble func(ctx context.Context) error
+		want    snubber.Class
+	}{
+		{"alone", nil, func(context.Context) error { return errors.New("failed") }, snubber.Unreachable},
+		{"the store fails", &snubber.Transport{Retry: &snubber.Retry{}}, func(context.Context) error { return errors.New("failed") }, snubber.Unreachable},
+		{"the attempt has ended", &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 5 * time.Second}},
+			func(ctx context.Context) error { <-ctx.Done(); time.Sleep(time.Second); return ctx.Err() }, snubber.TimedOut},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &lending{}
+				inner := stored(play(page(noise(300_000))), store)
+				served(t, inner, get(t))
+				store.read = func(nth int, ctx context.Context, at int) error {
+					if nth == 2 && at == 150_000 {
+						return tt.trouble(ctx)
+					}
+					return nil
+				}
+				rt := http.RoundTripper(inner)
+				if tt.outer != nil {
+					tt.outer.Base = inner
+					rt = tt.outer
+				}
+				ctx, report := snubber.WithReport(t.Context())
+				res, err := rt.RoundTrip(get(t).WithContext(ctx))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, res.Body); err == nil {
+					t.Error("the body ends cleanly")
+				}
+				res.Body.Close()
+				time.Sleep(time.Minute)
+				if report.Load().Outcome.Class != tt.want || report.Load().Cache != "hit" {
+					t.Errorf("a %s with outcome %v, want a hit with %v", report.Load().Cache, report.Load().Outcome.Class, tt.want)
+				}
+			})
+		})
+	}
+}
+
 // A large entry that is replaced, or goes, before it is read is no answer: the
 // server is asked.
 func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {

@@ -2,6 +2,7 @@ package snubber_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -105,4 +106,23 @@ func TestCacheStatus(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What other caches have said stays, even if it mentions this one; what the server has
+// said in this cache's name does not.
+func TestCacheStatusOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := caching(play(page("hello", "Cache-Status", `edge; fwd=miss; detail="snubber.example"`, "Cache-Status", "snubber; hit, outer; hit")))
+		for _, own := range []string{"snubber; fwd=uri-miss; stored", "snubber; hit; ttl=60"} {
+			res, err := rt.RoundTrip(get(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			slurp(t, res)
+			want := []string{`edge; fwd=miss; detail="snubber.example"`, "outer; hit", own}
+			if got := res.Header["Cache-Status"]; !slices.Equal(got, want) {
+				t.Errorf("Cache-Status = %q, want %q", got, want)
+			}
+		}
+	})
 }
