@@ -9,96 +9,95 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/httpcache"
 )
 
-// Cache answers what was answered before, and lets identical requests that come
-// at the same time share one answer. It sits outside all other layers, so that a
-// hit costs no token and works while the circuit is open.
+// Cache answers a request with a stored response, and lets identical requests that
+// are made at the same time share one response. It is the outermost layer, so a hit
+// costs no token and works while the circuit is open.
 //
-// For GET and HEAD it is a private cache as RFC 9111 has it: the server says what
-// may be kept and for how long. What only the end of its connection ends is not kept:
-// it may have been cut. Each credential has, in effect, a cache of its own: what one
-// was given, no other gets. Cookies are a credential.
+// For GET and HEAD it is a private cache as in RFC 9111: the server decides which
+// responses may be stored, and for how long. A response delimited only by the closing
+// of the connection is not stored, because a truncated one would look complete. Entries
+// are never shared between credentials. Cookies count as a credential.
 //
-// For prompts, which are inference requests of a known format, the program must
-// say so with PromptTTL. The answer to the same prompt is then given again: same
-// credential, URL and body, whatever the order of the body's members. Never kept
-// are answers that leave something behind on the server (store, background,
-// previous_response_id, conversation, tools that the server runs), and never any
-// but a whole and error-free one of the call's own route, streams up to their
-// terminal event. A stream and a document are answers to different requests.
+// Prompts are inference requests of a known format. Their responses are stored only if
+// PromptTTL is set. The same prompt is the same credential, URL and body, whatever the
+// order of the body's members. A stream and a document are responses to different
+// requests. The cache does not store responses to prompts with server-side effects
+// (store, background, previous_response_id, conversation, tools that the server runs).
+// It stores only complete, error-free responses from the primary route: a stream up to
+// its terminal event.
 //
-// What is kept is given again byte for byte and, of a stream, in the pieces in
-// which it came. A prompt's answer comes without what was true only then: quotas,
-// waits, timings, cookies; its request id is in X-Cached-Request-Id.
+// A stored response is returned byte for byte, and a stream in the chunks in which it
+// came. The response to a prompt comes without the header fields that were true only
+// once: quotas, waits, timings and cookies. Its request id is in X-Cached-Request-Id.
 //
-// While an answer is on its way, equal requests get a reader each on it, at their
-// own pace and from its first byte. The shared call lives until the last of them
-// has left, whoever began it. Failures are not shared. Of an answer longer than
-// MaxEntryBytes the fastest can be that much ahead of the slowest; who keeps others
-// waiting by reading nothing for 30 s is cut off with an error.
+// While a response is in flight, identical requests share it: each gets its own reader,
+// from the first byte, at its own speed. The upstream request is cancelled when the last
+// caller has left. Failures are not shared. If a response is longer than MaxEntryBytes,
+// its fastest reader can be that many bytes ahead of the slowest. A reader that blocks
+// the others and reads nothing for 30 s gets an error.
 //
-// Every response says in Cache-Status (RFC 9211, as "snubber") how the cache took
-// part, and so does the [Report]. Requests of [WithNoCache] pass it by.
+// Every response says in Cache-Status (RFC 9211, as "snubber") how the cache took part,
+// and so does the [Report]. Requests with a context of [WithNoCache] bypass the cache.
 //
-// It is safe for concurrent use and must not be copied after first use. The zero
-// Cache is one for GET and HEAD, in memory.
+// A Cache is safe for concurrent use and must not be copied after first use. The zero
+// Cache stores responses to GET and HEAD, in memory.
 type Cache struct {
-	// PromptTTL is how long an answer to a prompt is kept. If zero or negative,
-	// none is. It overrules the no-store that providers send with every
-	// completion; the request's own Cache-Control counts.
+	// PromptTTL is how long the response to a prompt is fresh. If zero or negative,
+	// none is stored. It overrules the no-store that providers send with every
+	// completion, but not the Cache-Control of the request.
 	PromptTTL time.Duration
-	// StaleIfError is for how long after its end of freshness an answer may be
-	// given when the server cannot be reached or fails, beyond what the answer
-	// itself allows (RFC 5861). If zero or negative, not beyond: RFC 9111 would let a
-	// cache do so that cannot reach the server (section 4.2.4), but a program that
-	// did not ask for it would take the answer for a new one. An answer with
-	// must-revalidate or no-cache is never given then.
+	// StaleIfError is how long after its freshness a response may still be used if
+	// the server cannot be reached or fails, in addition to what the response allows
+	// (RFC 5861). If zero or negative, no longer than that: RFC 9111 permits it to a
+	// cache that cannot reach the server (section 4.2.4), but a program that did not
+	// ask for it would take the response for a new one. A response with
+	// must-revalidate or no-cache is never used then.
 	StaleIfError time.Duration
 
-	// Store keeps the answers. If nil, they are in memory. With a Store, the
-	// Secret must be set, or nothing is kept.
+	// Store has the entries. If nil, they are in memory. A Store needs a Secret:
+	// without one nothing is stored.
 	Store CacheStore
-	// MaxBytes bounds the memory for answers. If zero, 64 MiB; if negative, there
-	// is no bound. A Store has a bound of its own.
+	// MaxBytes bounds the memory for entries. If zero, it is 64 MiB; if negative,
+	// there is no bound. A Store has its own.
 	MaxBytes int64
-	// MaxEntryBytes bounds one answer; a longer one passes and is not kept. If
-	// zero, an eighth of MaxBytes; if negative, MaxBytes does.
+	// MaxEntryBytes bounds one body. A longer response is not stored. If zero, it
+	// is an eighth of MaxBytes; if negative, MaxBytes.
 	MaxEntryBytes int64
 
-	// ReplayDelay is the time between the pieces of a stream that is given again, for a
-	// program that shows text as it is written. If zero or negative, all are there
-	// at once.
+	// ReplayDelay is the time between two chunks of a stored stream, for a program that
+	// shows text as it is written. If zero or negative, there is no delay.
 	ReplayDelay time.Duration
 
-	// IgnoreFields names top-level members of a prompt's body that do not tell one
-	// prompt from another, such as those of [CallerFields]. It loses what the server
-	// does with them: an answer billed or traced to one user is given to another.
+	// IgnoreFields names top-level members of a prompt's body that do not tell one prompt
+	// from another, such as those of [CallerFields]. Their effect on the server is
+	// lost: a response that was billed or traced to one user is returned to another.
 	// If nil, the whole body counts.
 	IgnoreFields []string
-	// Key names what the answer to a prompt depends on, in place of its body and
-	// its headers; origin, path and credential count besides. If it returns "",
-	// the request passes the cache by. If nil, all of the body counts.
+	// Key names what the response to a prompt depends on, in place of its body and
+	// its header. Origin, path and credential count as well. If it returns "", the
+	// request bypasses the cache. If nil, the whole body counts.
 	Key func(req *http.Request, body []byte) string
-	// Identity names whose answers a request may share, in place of its
-	// credentials: for tokens that change and mean the same user, and signatures,
-	// such as those of AWS, which would never be met again. If nil, the credentials
-	// themselves, of which only a keyed hash is kept.
+	// Identity names the user whose responses a request may share, in place of its
+	// credentials. It is for tokens that change and mean the same user, and for
+	// signatures, such as those of AWS, which differ in every request. If nil, the
+	// credentials count. Only a keyed hash of either is kept.
 	Identity func(*http.Request) string
-	// Secret keys the hashes under which answers are found and by which a Store's
-	// entries are known to be genuine: at least 32 bytes where there is a Store.
-	// If nil, it is random and differs in every process.
+	// Secret keys the hashes by which entries are found, and the encryption of the
+	// entries of a Store, which needs at least 32 bytes. If nil, it is random and
+	// different in every process.
 	Secret []byte
 
 	once   sync.Once
 	engine *httpcache.Cache
 }
 
-// CallerFields is for [Cache.IgnoreFields]: what tells the provider who asks, and
-// changes nothing about the answer.
+// CallerFields lists body fields that identify the end user and do not change the
+// response. Use it as [Cache.IgnoreFields].
 var CallerFields = []string{"user", "safety_identifier", "metadata", "prompt_cache_key"}
 
 type noCacheKey struct{}
 
-// WithNoCache makes the requests of the context pass every [Cache] by.
+// WithNoCache returns a context whose requests bypass every [Cache].
 func WithNoCache(ctx context.Context) context.Context {
 	return context.WithValue(ctx, noCacheKey{}, true)
 }
@@ -110,7 +109,7 @@ func (c *Cache) maxEntry() int64 {
 	return min(orDefault(c.MaxEntryBytes, all/8, all), all)
 }
 
-// cache is the engine, made of the fields at first use.
+// cache returns the engine, which is made of the fields at first use.
 func (c *Cache) cache() *httpcache.Cache {
 	c.once.Do(func() {
 		config := httpcache.Config{
@@ -125,10 +124,9 @@ func (c *Cache) cache() *httpcache.Cache {
 	return c.engine
 }
 
-// Purge forgets the answers for which forget returns true, whoever's they are,
-// and returns how many. Answers are told by the method, the URL without the
-// value of a key parameter, and for prompts the model; nil means all. What is
-// on its way to the cache at the time may still be kept. The error is the Store's.
+// Purge deletes the responses for which forget returns true, of all credentials, and
+// returns their number. A nil forget deletes everything. Responses that are in flight
+// at the time may still be stored. The error is the Store's.
 func (c *Cache) Purge(forget func(StoredResponse) bool) (int, error) {
 	if forget == nil {
 		return c.cache().Purge(nil)
@@ -152,12 +150,12 @@ const (
 	CacheStoreFailed CacheStatus = "store"
 )
 
-// StoredResponse is what [Cache.Purge] is told of an answer.
+// StoredResponse describes a response to the function of [Cache.Purge].
 type StoredResponse struct {
 	Method     string // GET or POST
-	URL        string // as it was asked for, without credentials
+	URL        string // of the request, without credentials
 	Model      string // of a prompt
 	Status     int
 	Bytes      int64     // of the body
-	ReceivedAt time.Time // when it was received, or last confirmed
+	ReceivedAt time.Time // when it was received, or last validated
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
-// cacheCall is a call as the cache sees it.
+// cacheCall is a call as the cache sees it. It implements [httpcache.Caller].
 type cacheCall call
 
 func (c *cacheCall) call() *call { return (*call)(c) }
@@ -47,7 +47,7 @@ func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) 
 	k.roundTripUncached(&r)
 	done := false
 	defer func() {
-		if !done { // a function of the user, or the store, panicked
+		if !done { // a function of the user or the store has panicked
 			r.discard()
 		}
 	}()
@@ -103,7 +103,8 @@ func (c *cacheCall) SetStatus(status, detail string) {
 	c.observe(status, detail)
 }
 
-// StoreFault tells of a store that failed. Its error may hold anything, and is not told.
+// StoreFault reports a failure of the store. The store's error may hold anything, so it
+// is not part of the event.
 func (c *cacheCall) StoreFault(op string) { c.observe("store", op) }
 
 func (c *cacheCall) observe(cache, detail string) {
@@ -112,8 +113,8 @@ func (c *cacheCall) observe(cache, detail string) {
 	}
 }
 
-// keptValues are the values of a call's context but those that tie it to the calls
-// around it, which an exchange may outlive.
+// keptValues are the values of a call's context, except for those that tie it to the
+// calls around it, which an exchange may outlive.
 type keptValues call
 
 func (c *keptValues) Value(key any) any {
@@ -124,13 +125,15 @@ func (c *keptValues) Value(key any) any {
 	return c.in.Context().Value(key)
 }
 
-// cacheExchange is a call that the cache makes for others.
+// cacheExchange is a call that the cache makes on behalf of callers. It implements
+// [httpcache.Exchange].
 type cacheExchange struct {
 	call call
 	r    result
 }
 
-// newCacheExchange makes an exchange for the same request that does not end with this call.
+// newCacheExchange makes an exchange for the same request. It ends with ctx and not
+// with this call.
 func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource) *cacheExchange {
 	x := new(cacheExchange)
 	d, in := &x.call, inbound{in: c.in.Clone(ctx), info: c.info}
@@ -189,7 +192,7 @@ func (x *exchange) staleResponse(now time.Time) (*http.Response, bool) {
 	return res, res != nil
 }
 
-// addCosts books what another call, made for this one, has come to.
+// addCosts adds the attempts, waits and routes of a call that was made for this one.
 func (c *call) addCosts(of *call) {
 	claimed := c.parent != nil && of.tally.requests() > 0 && c.parent.claim()
 	c.root().addCosts(&of.tally, claimed)

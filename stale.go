@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// Stale is the route to an answer that a [Cache] still keeps although it is no
-// longer fresh: that of the innermost Transport around the route that has one for
-// the request. Put it before a route with another model if an old answer of this
-// model is better, after it if not. Where nothing is kept the request is refused
-// with [ErrNoRoute], and the next route is asked. What Stale answers is not stored
-// again.
+// Stale is a route that answers with a stored response of a [Cache], even if it is no
+// longer fresh. It asks the Transports around the route, the innermost first. Put Stale
+// before a route with another model if an old response of this model is better, and
+// after it if not. If nothing is stored, the error is [ErrNoRoute], and the next route is
+// tried. What Stale returns is not stored again.
 var Stale http.RoundTripper = stale{}
 
 type stale struct{}
@@ -31,5 +30,5 @@ func (stale) RoundTrip(req *http.Request) (*http.Response, error) {
 			return res, nil
 		}
 	}
-	return nil, unroutable(req, "no stale answer is kept")
+	return nil, unroutable(req, "no stale response is stored")
 }
