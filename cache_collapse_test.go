@@ -16,10 +16,10 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Who waited for an answer of which the beginning was gone before he came to read
-// it is not on board any more: the last reader still ends the upstream call. Who
-// comes first, he or the pump, is the scheduler's: as a rule the pump, where there
-// is one processor, for it goes on before those that it wakes.
+// A follower that comes to read after the beginning of the body is gone does not
+// count as a caller: the last reader still ends the upstream request. The scheduler
+// decides whether the follower or the flight is faster. With one processor it is as a
+// rule the flight, which goes on before the callers that it wakes.
 func TestCacheCollapseTooLate(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for range 100 {
@@ -32,7 +32,7 @@ func TestCacheCollapseTooLate(t *testing.T) {
 	t.Error("the follower was never too late")
 }
 
-// flightOvertaken reports whether the follower came too late.
+// flightOvertaken reports whether the follower was too late.
 func flightOvertaken(t *testing.T) bool {
 	endless := newFlow(chunk{0, strings.Repeat("x", 100), nil}, chunk{-1, "", nil})
 	defer endless.Close()
@@ -69,8 +69,8 @@ func flightOvertaken(t *testing.T) bool {
 	return true
 }
 
-// What is stored for others meanwhile does not keep a request from being sent,
-// however slow the store is.
+// Entries that others store meanwhile do not delay a request, however slow the store
+// is.
 func TestCacheCollapseIsNotHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &recorder{get: func(context.Context) error { time.Sleep(10 * time.Millisecond); return nil }}
@@ -96,8 +96,7 @@ func TestCacheCollapseIsNotHeldUp(t *testing.T) {
 	})
 }
 
-// A server's word from before a change is not kept after it, though nobody waits
-// for it together with others.
+// A response from before a change is not stored after it, even if nobody shares it.
 func TestCacheInvalidationInFlight(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -132,10 +131,10 @@ func TestCacheInvalidationInFlight(t *testing.T) {
 	}
 }
 
-// A change while a variant is being stored finds the others too: the list of them
-// is read before it and written after it.
+// A change while a variant is being stored invalidates the other variants too,
+// although their index is read before the change and written after it.
 func TestCacheInvalidationOfVariants(t *testing.T) {
-	for during := range 2 { // the writing of the answer, of the list
+	for during := range 2 { // while the entry is written, or the index
 		synctest.Test(t, func(t *testing.T) {
 			s := &recorder{}
 			var n atomic.Int32 // changes
@@ -168,7 +167,8 @@ func TestCacheInvalidationOfVariants(t *testing.T) {
 	}
 }
 
-// Who puts up with a stale answer where the server fails does so for nobody else.
+// A request that accepts a stale response if the server fails accepts it for itself
+// only.
 func TestCacheCollapseStaleIfError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(page("old"), step{status: 503, delay: time.Second})
@@ -192,9 +192,9 @@ func TestCacheCollapseStaleIfError(t *testing.T) {
 	})
 }
 
-// Nor is a POST's answer, which a GET could have, kept after a change that came
-// while it was asked for or read. Changes of something else do not matter, nor does
-// its own.
+// The response to a POST that a GET could get is not stored if the resource changes
+// while it is fetched or read. Changes of other resources do not matter, nor does its
+// own.
 func TestCacheInvalidationOfPostResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
@@ -236,7 +236,7 @@ func TestCacheInvalidationOfPostResponse(t *testing.T) {
 	}
 }
 
-// A POST's answer that a GET has is that answer: in an encoding that the GET can
+// A GET gets the stored response to a POST as it was: in an encoding that the GET can
 // read, and with its trailer.
 func TestCachePostResponse(t *testing.T) {
 	answer := func(header ...string) wire {
@@ -268,8 +268,8 @@ func TestCachePostResponse(t *testing.T) {
 	}
 }
 
-// A function of the user that panics after the answer to a change has come leaves
-// no body open.
+// A function of the user that panics after the response to a change leaves no body
+// open.
 func TestCacheInvalidationThenPanic(t *testing.T) {
 	base := play(step{body: "changed"})
 	rt := caching(base)
@@ -289,8 +289,8 @@ func TestCacheInvalidationThenPanic(t *testing.T) {
 	}
 }
 
-// http.Client tells its time limit twice, by the context and by Request.Cancel.
-// Neither is the flight's.
+// http.Client sets its time limit twice, in the context and in Request.Cancel.
+// Neither ends the flight.
 func TestCacheCollapseOutlivesClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := wire(func(req *http.Request) (*http.Response, error) {
@@ -319,8 +319,8 @@ func TestCacheCollapseOutlivesClient(t *testing.T) {
 	})
 }
 
-// Two requests that another server answers, or that ask it for something else,
-// have two answers.
+// Requests to different servers, or for different resources, have different
+// responses.
 func TestCacheKeyTargets(t *testing.T) {
 	at := func(url, host string) *http.Request {
 		req := newReq(t, "GET", url, "")
@@ -348,7 +348,7 @@ func TestCacheKeyTargets(t *testing.T) {
 	}
 }
 
-// A change made under a name forgets what is stored under that name.
+// A change under a host name invalidates the entries of that name.
 func TestCacheInvalidationOfHost(t *testing.T) {
 	named := func(method, url string) *http.Request {
 		req := newReq(t, method, url, "")
@@ -363,9 +363,9 @@ func TestCacheInvalidationOfHost(t *testing.T) {
 	}
 }
 
-// Who is urgent does not wait in a limiter's queue in the place of who is not, and
-// takes the others along who are as urgent. Where the request is sent already, or
-// the priority no higher, one is enough.
+// A high-priority request does not wait in a limiter's queue in the place of a normal
+// one, and others of its priority share it. If the request is already sent, or the
+// priority is no higher, one request is enough.
 func TestCacheCollapsePriorities(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -7,8 +7,7 @@ import (
 	"testing/synctest"
 )
 
-// sharing are pairs of requests, and whether one may be given the other's
-// answer.
+// sharing are pairs of requests, and whether one may get the other's response.
 func sharing(t testing.TB) []struct {
 	name string
 	a, b *http.Request
@@ -79,7 +78,8 @@ func sharing(t testing.TB) []struct {
 	return pairs
 }
 
-// Requests share an answer only if they could not have been given two.
+// Requests share a response only if the server could not have given them different
+// ones.
 func TestCacheCredentials(t *testing.T) {
 	for _, p := range sharing(t) {
 		t.Run(p.name, func(t *testing.T) {

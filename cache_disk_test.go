@@ -72,7 +72,7 @@ func onDisk(base http.RoundTripper, dir, secret string) *snubber.Transport {
 	}}
 }
 
-// askDisk sends a prompt and returns what the cache says of it.
+// askDisk sends a prompt and returns the cache's status.
 func askDisk(t *testing.T, tr *snubber.Transport, prompt string) string {
 	t.Helper()
 	res, err := tr.RoundTrip(newReq(t, "POST", "https://api.openai.com/v1/chat/completions",
@@ -121,7 +121,7 @@ func TestCacheDisk(t *testing.T) {
 	})
 }
 
-// Whatever happens to a file, its answer is right or is not there.
+// Whatever happens to a file, its response is right or is a miss.
 func TestCacheDiskDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, base := t.TempDir(), answering()
@@ -182,7 +182,7 @@ func TestCacheDiskDamaged(t *testing.T) {
 	})
 }
 
-// A directory that is none costs calls and nothing else.
+// A directory that cannot be used costs calls and nothing else.
 func TestCacheDiskUnwritable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := answering()

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// With a cache a call that is not answered from it comes to what it comes to
-// without: the same response or error after the same time and attempts, and the
-// same report, but for what these say of the cache.
+// A call that the cache does not answer ends as it does without a cache: with the
+// same response or error, after the same time and attempts, and with the same report
+// except for the cache's part.
 func TestCacheFailures(t *testing.T) {
 	retrying := func(base http.RoundTripper) *snubber.Transport { return snubber.New(base) }
 	bare := func(base http.RoundTripper) *snubber.Transport { return &snubber.Transport{Base: base} }

@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// What answers in place of what was asked is not kept, however deep it is; the
-// routes of a Balancer all are what was asked.
+// A fallback's response is not stored, at any depth. Every route of a Balancer is a
+// primary one.
 func TestCacheFallbackNotStored(t *testing.T) {
 	failing := func() http.RoundTripper { return play(step{status: 500}) }
 	falling := func(first, second http.RoundTripper) *snubber.Transport {
@@ -50,7 +50,7 @@ func TestCacheFallbackNotStored(t *testing.T) {
 	}
 }
 
-// Nor do the fields of such an answer to a HEAD come to what is kept.
+// The header of a fallback's response to a HEAD does not update an entry.
 func TestCacheFallbackDoesNotValidate(t *testing.T) {
 	for name, nested := range map[string]bool{"a fallback": false, "the fallback of a Transport below": true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestCacheFallbackDoesNotValidate(t *testing.T) {
 	}
 }
 
-// Stale, as a route, finds what the cache around it keeps, whoever's call it is
-// that asks, and its answer is not new.
+// Stale finds the entry of the cache around it, whichever caller's request is sent. Its
+// response is not stored as a new one.
 func TestStaleOfCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(page("hello"), step{status: 404, body: "gone"}, step{status: 500})

@@ -17,13 +17,13 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// caching is a transport with nothing but a cache, which keeps prompts.
+// caching is a transport with nothing but a cache, which also stores prompts.
 func caching(base http.RoundTripper) *snubber.Transport {
 	return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}}
 }
 
-// served makes the round trip, reads the body to its end and tells how the cache
-// took part.
+// served makes the round trip, reads the body to its end, and returns it and the
+// cache's status.
 func served(t testing.TB, rt http.RoundTripper, req *http.Request) (body, cache string) {
 	t.Helper()
 	res, err := rt.RoundTrip(req)
@@ -43,7 +43,7 @@ func get(t testing.TB, header ...string) *http.Request {
 	return newReq(t, "GET", pageURL, "", header...)
 }
 
-// page is an answer that a cache may keep for a minute.
+// page is a response that is fresh for a minute.
 func page(body string, header ...string) step {
 	return step{body: body, header: hdr(append([]string{"Cache-Control", "max-age=60"}, header...)...)}
 }
@@ -62,7 +62,7 @@ func streamed(t testing.TB, header ...string) *http.Request {
 	return newReq(t, "POST", chatURL, streamPrompt, header...)
 }
 
-// recorder is a store in memory that remembers all it was ever given.
+// recorder is a store in memory that also remembers every entry it was ever given.
 type recorder struct {
 	mu   sync.Mutex
 	m    map[string][]byte
@@ -135,7 +135,7 @@ func (r *recorder) Keys(context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// bottomless is a store whose every entry goes on for ever.
+// bottomless is a store whose entries have no end.
 type bottomless struct{ recorder }
 
 func (*bottomless) Get(context.Context, string) (io.ReadCloser, error) {
@@ -151,7 +151,7 @@ func (zeros) Read(p []byte) (int, error) {
 
 var cacheSecret = bytes.Repeat([]byte("s"), 32)
 
-// stored is a transport whose cache keeps in the store.
+// stored is a transport whose cache uses the store.
 func stored(base http.RoundTripper, s snubber.CacheStore) *snubber.Transport {
 	return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: s, Secret: cacheSecret}}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// end is how a goroutine that made a call came to its end.
+// end is how a goroutine that made a call ended.
 type end struct {
 	body     string
 	err      error
@@ -23,7 +23,7 @@ type end struct {
 	gone     bool // by runtime.Goexit
 }
 
-// guarded makes a call on a goroutine of its own and tells how that ended.
+// guarded makes a call in a goroutine and returns how that ended.
 func guarded(rt http.RoundTripper, req *http.Request) <-chan end {
 	c := make(chan end, 1)
 	go func() {
@@ -58,9 +58,8 @@ func (b *breaking) Read(p []byte) (int, error) {
 
 func (b *breaking) Close() error { return nil }
 
-// A function of the user that panics does so on the goroutine of the call it was
-// asked for. Nobody else is kept waiting, and the next call is as if nothing had
-// been.
+// A panic of a function of the user reaches the goroutine of the call that it was
+// called for. No other caller waits for it, and the next call is not affected.
 func TestCacheHookPanics(t *testing.T) {
 	for name, set := range map[string]func(rt *snubber.Transport, boom func()){
 		"Cache.Key": func(rt *snubber.Transport, boom func()) {
@@ -120,11 +119,11 @@ func TestCacheHookPanics(t *testing.T) {
 						e := <-c
 						switch hit := e.panicked != nil || e.gone; {
 						case hit:
-							// An event is told on whatever goroutine it happens.
+							// Observe is called in the goroutine of the event.
 							if lost++; i < len(others) && name != "Observe" {
 								t.Errorf("another had it: %+v", e)
 							}
-						case e.body != completion || e.err != nil && name != "Observe" && name != "Store.Put": // at a body's end these may cost that
+						case e.body != completion || e.err != nil && name != "Observe" && name != "Store.Put": // these may fail the end of the body
 							t.Errorf("%+v", e)
 						}
 					}

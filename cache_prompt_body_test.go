@@ -26,8 +26,8 @@ func (p inPieces) WriteTo(w io.Writer) (n int64, err error) {
 	return n, p.err
 }
 
-// TestCachePromptBody: however GetBody gives a prompt, in place or in pieces, it
-// is the same prompt, or none if it is not what it is said to be.
+// However GetBody returns a prompt, in one piece or in several, it is the same
+// prompt. If its length is wrong, it is not cached.
 func TestCachePromptBody(t *testing.T) {
 	const body = chatBody
 	whole := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
@@ -77,8 +77,7 @@ func TestCachePromptBody(t *testing.T) {
 	}
 }
 
-// TestCacheKeyBody: what a user's Key does to the bytes it gets does not
-// reach the wire.
+// What Cache.Key does to its bytes does not reach the wire.
 func TestCacheKeyBody(t *testing.T) {
 	base := play(jsonStep)
 	rt := caching(base)

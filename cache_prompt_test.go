@@ -18,14 +18,14 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// prompted is a chat request with more members in its body.
+// prompted is a chat request with additional members in its body.
 func prompted(t testing.TB, members string, header ...string) *http.Request {
 	t.Helper()
 	return newReq(t, "POST", chatURL, `{"model":"m","messages":[{"role":"user","content":"hello"}]`+members+`}`, header...)
 }
 
-// What is more than its bytes, or cannot be told from something else, is never
-// kept.
+// A response that is more than its bytes, or whose key would be ambiguous, is never
+// stored.
 func TestCachePromptBypass(t *testing.T) {
 	for _, tt := range []struct {
 		why string
@@ -51,7 +51,7 @@ func TestCachePromptBypass(t *testing.T) {
 			req.GetBody, req.ContentLength = nil, -1
 			return req
 		}},
-		{"body not at hand", func(t *testing.T) *http.Request { // longer than what is looked at
+		{"body not at hand", func(t *testing.T) *http.Request { // longer than the cache reads
 			return prompted(t, `,"pad":"`+strings.Repeat("x", 4<<20)+`"`)
 		}},
 		{"body not at hand", func(t *testing.T) *http.Request { // the key would be that of a part
@@ -91,7 +91,7 @@ func TestCachePromptBypass(t *testing.T) {
 	}
 }
 
-// These look like it, and are only bytes.
+// These prompts look similar and are stored.
 func TestCachePromptStored(t *testing.T) {
 	for _, members := range []string{
 		`,"store":false`,
@@ -110,7 +110,7 @@ func TestCachePromptStored(t *testing.T) {
 	}
 }
 
-// The hooks decide what is the same.
+// Cache.Key, Identity and Ignore decide which requests are the same.
 func TestCacheKeyHooks(t *testing.T) {
 	same := func(t *testing.T, c *snubber.Cache, a, b *http.Request, want bool) {
 		t.Helper()
@@ -155,7 +155,7 @@ func TestCacheKeyHooks(t *testing.T) {
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Stainless-Retry-Count", "X-Request-Id", "User-Agent", "Traceparent", "X-Amz-Date"} {
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), true)
 	}
-	// An access key is no secret: who only knows it signs otherwise than its owner.
+	// An access key is no secret: a caller that only knows it signs otherwise than its owner.
 	const signed, forged = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=1f",
 		"AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
 	for _, name := range []string{"Authorization", "X-Amz-Security-Token"} {
@@ -174,8 +174,8 @@ func TestCacheKeyHooks(t *testing.T) {
 	same(t, &snubber.Cache{}, at("alt=sse&key=1"), at("key=1&alt=sse"), true)
 }
 
-// A stream is given again in the pieces in which it came, and what was true only
-// then is not given again.
+// A stored stream comes in the chunks in which it came first, without the header
+// fields that were true only then.
 func TestCachePromptChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{
@@ -218,8 +218,7 @@ func TestCachePromptChunks(t *testing.T) {
 	})
 }
 
-// A stream is given again at the pace that the program wants, and no longer than
-// its caller listens.
+// A stored stream comes at the pace that the program wants, until its caller leaves.
 func TestCachePromptPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent}, chunk{text: doneEvent}), header: hdr("Content-Type", "text/event-stream")})
@@ -281,7 +280,7 @@ func TestCachePromptClosedAtTerminalEvent(t *testing.T) {
 	})
 }
 
-// Purge forgets what it is told to, and is told no credential.
+// Purge deletes the entries that its function selects, and shows it no credential.
 func TestCachePurge(t *testing.T) {
 	for name, store := range map[string]snubber.CacheStore{"memory": nil, "store": &recorder{}} {
 		t.Run(name, func(t *testing.T) {
@@ -316,15 +315,15 @@ func TestCachePurge(t *testing.T) {
 				t.Fatal(err)
 			}
 			slurp(t, res)
-			if got := res.Header.Get("Cache-Status"); !strings.Contains(got, "fwd=uri-miss") { // the list of variants has gone too
+			if got := res.Header.Get("Cache-Status"); !strings.Contains(got, "fwd=uri-miss") { // the index of variants is deleted too
 				t.Errorf("after all was purged: %s", got)
 			}
 		})
 	}
 }
 
-// Beyond MaxEntryBytes the readers keep what they have not read yet, and the
-// slowest sets the pace.
+// Beyond MaxEntryBytes only the bytes are kept that a reader has not read yet, and
+// the slowest reader sets the pace.
 func TestCacheCollapseWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pieces, size = 100, 32 << 10
@@ -358,13 +357,12 @@ func TestCacheCollapseWindow(t *testing.T) {
 			t.Errorf("then a %s", c)
 		}
 		synctest.Wait()
-		gone.Body.Close() // lets go of a flight that waits for it
+		gone.Body.Close() // which the flight waits for
 	})
 }
 
-// Beyond what is kept a reader that neither reads nor closes holds the others up
-// for a while, and is then cut off. One that reads ever so slowly is not, nor is
-// one that nobody waits for.
+// A reader that neither reads nor closes blocks the others for a while, and then gets
+// an error. A reader that reads slowly does not, nor does one that nobody waits for.
 func TestCacheCollapseStalledReader(t *testing.T) {
 	const size = 1 << 20
 	for _, tt := range []struct {
@@ -417,7 +415,7 @@ func TestCacheCollapseStalledReader(t *testing.T) {
 					if took := time.Since(began); took < tt.least || took > time.Hour+time.Minute {
 						t.Errorf("it took %v", took)
 					}
-					time.Sleep(time.Hour) // for who reads slowly
+					time.Sleep(time.Hour) // for the slow reader
 					if tt.cut {
 						_, err := io.ReadAll(a.Body)
 						if err == nil || !strings.Contains(err.Error(), "read") {
@@ -438,8 +436,8 @@ func TestCacheCollapseStalledReader(t *testing.T) {
 
 const stallTime = 30 * time.Second
 
-// A body that was closed, or cut off, keeps nothing of what comes after, though the
-// program may keep the body.
+// A body that was closed, or ended with an error, does not keep later bytes in
+// memory, even if the program keeps the body.
 func TestCacheCollapseClosedReader(t *testing.T) {
 	const size = 64 << 20
 	joined := make(chan struct{})
@@ -477,8 +475,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A request that ends while it waits for another's answer has an error of its
-// own, and a report.
+// A request that ends while it waits for another's response has its own error and
+// report.
 func TestCacheCollapseReportAfterLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := caching(play(step{delay: time.Minute, body: "hello", header: hdr("Cache-Control", "max-age=600")}))

@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// A server whose resource changes now and then, and clients that ask for parts
-// of it and for the whole. What comes of parts that were stored, joined and
-// completed is always one version's bytes, and those that it says it is.
+// A resource changes now and then, and clients ask for parts of it and for the whole.
+// What the cache makes of stored, combined and completed parts is always the bytes of
+// one version, and of the range that the response names.
 func TestCacheRangeOfOneVersion(t *testing.T) {
 	const size = 60
 	version := func(n int) string {
@@ -43,12 +43,12 @@ func TestCacheRangeOfOneVersion(t *testing.T) {
 				default:
 					fmt.Sscanf(ranged, "bytes=%d-%d", &from, &to)
 				}
-				if rng.IntN(8) == 0 && to > from { // fewer than were asked for, as a server may
+				if rng.IntN(8) == 0 && to > from { // fewer bytes than requested, as a server may
 					to--
 				}
 				body := version(n)[from : to+1]
 				header = append(header, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
-				if rng.IntN(10) == 0 { // and one that is cut
+				if rng.IntN(10) == 0 { // and a truncated one
 					return reply(206, newFlow(chunk{0, body[:len(body)/2], nil}, chunk{0, "", io.ErrUnexpectedEOF}), header...), nil
 				}
 				return reply(206, strings.NewReader(body), header...), nil
@@ -77,7 +77,7 @@ func TestCacheRangeOfOneVersion(t *testing.T) {
 				b, err := io.ReadAll(res.Body)
 				res.Body.Close()
 				if err != nil {
-					continue // it was cut, and says so
+					continue // truncated, with an error
 				}
 				if strings.Contains(res.Header.Get("Cache-Status"), "; hit") {
 					hits++
@@ -112,8 +112,8 @@ func TestCacheRangeOfOneVersion(t *testing.T) {
 	}
 }
 
-// What is refreshed behind a part's back, or behind that of who asked whether the
-// answer has changed, is the whole: others may come to wait for it.
+// A background refresh fetches the whole response, also after a request for a part or
+// with a condition, because others may join it.
 func TestCacheRangeRefresh(t *testing.T) {
 	const whole, part = "ABCDEFGHIJ", "AB"
 	for name, tt := range map[string]struct {

@@ -19,8 +19,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// lending is a store that counts the readers which are open, and asks before
-// each of their Reads: of the nth Get's, after so many bytes.
+// lending is a store that counts its open readers, and calls read before each Read:
+// with the number of the Get, and how many bytes were read.
 type lending struct {
 	recorder
 	read func(nth int, ctx context.Context, at int) error
@@ -67,7 +67,7 @@ func (r *lentReader) Close() error {
 	return nil
 }
 
-// count returns how often the store was asked and how many readers are open.
+// count returns the number of Gets and of open readers.
 func (c *lending) count() (gets, open int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -84,7 +84,8 @@ func noise(size int) string {
 	return string(b)
 }
 
-// An answer of 64 MiB is given from the disk with some hundred kilobytes of memory.
+// A stored response of 64 MiB is read from the disk with some hundred kilobytes of
+// memory.
 func TestCacheSegmentedHitMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 64 << 20
@@ -124,8 +125,8 @@ func (repeating) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Whatever can be asked of a stored answer can be of a large one, and each reader
-// is closed.
+// A large entry answers every kind of request that a small one does, and each of its
+// readers is closed.
 func TestCacheSegmentedResponses(t *testing.T) {
 	body := noise(300_000)
 	for _, tt := range []struct {
@@ -163,7 +164,7 @@ func TestCacheSegmentedResponses(t *testing.T) {
 					got := slurp(t, res)
 					want := tt.cache
 					if i > 0 && want == "revalidated" {
-						want = "hit" // what was confirmed was written anew, with its body
+						want = "hit" // the updated entry was written with its body
 					}
 					if r := snubber.ReportOf(res); res.StatusCode != tt.status || got != tt.want || string(r.Load().Cache) != want || r.Load().Outcome.Class != snubber.Success {
 						t.Errorf("a %s of %d with %d bytes (%v), want a %s of %d with %d", r.Load().Cache, res.StatusCode, len(got), r.Load().Outcome, want, tt.status, len(tt.want))
@@ -181,7 +182,7 @@ func TestCacheSegmentedResponses(t *testing.T) {
 	}
 }
 
-// A large part is completed and joined like a small one.
+// A large part is completed and combined like a small one.
 func TestCacheSegmentedParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(400_000)
@@ -205,7 +206,7 @@ func TestCacheSegmentedParts(t *testing.T) {
 	})
 }
 
-// What is confirmed in other words is the same answer, and is kept where those say.
+// A large entry that a 304 updates is stored where its new fields say.
 func TestCacheSegmentedEntryUpdated(t *testing.T) {
 	body := noise(300_000)
 	for fields, want := range map[string][3]string{ // the next three calls
@@ -245,7 +246,7 @@ func TestCacheSegmentedEntryUpdated(t *testing.T) {
 	}
 }
 
-// A stream of any length is given again in the pieces in which it came.
+// A stored stream of any length comes in the chunks in which it came first.
 func TestCacheSegmentedStreamChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var chunks []chunk
@@ -280,7 +281,7 @@ func TestCacheSegmentedStreamChunks(t *testing.T) {
 	})
 }
 
-// Each byte of a large entry matters too: it is a miss before the first byte.
+// A large entry with any byte changed is a miss before the first byte is returned.
 func TestCacheSegmentedEntryDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(200_000)
@@ -302,8 +303,8 @@ func TestCacheSegmentedEntryDamaged(t *testing.T) {
 	})
 }
 
-// What becomes of a large entry after it was found to be whole is an error to who
-// reads it, after bytes that are right, and a miss to the next.
+// If a large entry changes after it was verified, its reader gets the right bytes and
+// then an error, and the next request is a miss.
 func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 	body := noise(300_000)
 	failed := errors.New("failed")
@@ -404,8 +405,7 @@ func TestCacheSegmentedOutcomeNested(t *testing.T) {
 	}
 }
 
-// A large entry that is replaced, or goes, before it is read is no answer: the
-// server is asked.
+// If a large entry is replaced or deleted before it is read, the server is asked.
 func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(300_000)
@@ -423,7 +423,7 @@ func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 			served(t, rt, get(t, "Cache-Control", "no-cache")) // the same key, another entry
 			gets, _ := store.count()
 			store.get = func(context.Context) error {
-				if now, _ := store.count(); now == gets+1 { // it has been found to be whole
+				if now, _ := store.count(); now == gets+1 { // it was verified
 					for key := range store.m {
 						if key != "other" {
 							change(store, key)
@@ -443,7 +443,8 @@ func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 	})
 }
 
-// What the server confirms and the store has not any more is asked for once more.
+// If the server validates an entry that the store does not have any more, the server
+// is asked for it.
 func TestCacheSegmentedEntryGoneWhileValidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
@@ -488,8 +489,8 @@ func (s *shut) Read(p []byte) (int, error) {
 
 func (s *shut) Close() error { s.closed.Store(true); return nil }
 
-// Nor is a prompt's answer that was to stand in for a failure, whether the prompt was
-// sent before that or not.
+// The same is true of a stored response to a prompt that was to replace a failure,
+// whether the prompt was sent or not.
 func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 	for name, refused := range map[string]bool{"the server fails": false, "the circuit is open": true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -509,7 +510,7 @@ func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 				rt.Breaker.Trip(circuit)
 			}
 			store.get = func(context.Context) error {
-				if now, _ := store.count(); now == gets { // it is looked for
+				if now, _ := store.count(); now == gets { // it is searched
 					return nil
 				}
 				rt.Breaker.Reset(circuit)
@@ -529,8 +530,8 @@ func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 	}
 }
 
-// Who closes a large answer, or has no more time, waits for no store, and the
-// store's reader is closed when it is no longer read.
+// A caller that closes a large body, or whose time is over, does not wait for the
+// store. The store's reader is closed when no call uses it.
 func TestCacheSegmentedEntryAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
@@ -570,9 +571,9 @@ func TestCacheSegmentedEntryAbandoned(t *testing.T) {
 	})
 }
 
-// An Observe that panics leaves no reader open.
+// An Observe that panics leaves no reader of the store open.
 func TestCacheSegmentedHitPanics(t *testing.T) {
-	for _, after := range []time.Duration{0, 2 * time.Minute} { // a hit, and one that the server confirms
+	for _, after := range []time.Duration{0, 2 * time.Minute} { // a hit, and a validated one
 		synctest.Test(t, func(t *testing.T) {
 			store := &lending{}
 			fresh := hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
@@ -597,7 +598,7 @@ func TestCacheSegmentedHitPanics(t *testing.T) {
 	}
 }
 
-// A crowd that reads large answers, each at its own pace, gets each byte.
+// Many callers that read large entries at different speeds get every byte.
 func TestCacheSegmentedHitsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(500_000)
@@ -610,7 +611,7 @@ func TestCacheSegmentedHitsTogether(t *testing.T) {
 	})
 }
 
-// A slow store is granted its time for each portion of an entry, not for all of it.
+// A slow store gets its time for each part of a large entry, not for the whole.
 func TestCacheSegmentedEntrySlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("x", 20<<20)
@@ -631,8 +632,8 @@ func TestCacheSegmentedEntrySlowStore(t *testing.T) {
 	})
 }
 
-// As long as is granted for each portion of a large part, too, where it is read to
-// be joined with another or to be completed.
+// It also gets that time if a large partial entry is read to be combined or
+// completed.
 func TestCacheSegmentedPartSlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("0123456789abcdef", 20<<16)
@@ -657,13 +658,13 @@ func TestCacheSegmentedPartSlowStore(t *testing.T) {
 			if got, how := served(t, rt, get(t)); got != body || how != "hit" || base.sent() != 2 {
 				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
 			}
-			time.Sleep(time.Minute) // for what was left behind
+			time.Sleep(time.Minute) // for abandoned calls
 		}
 	})
 }
 
-// What another process keeps and this one would not, being too large, is no answer
-// here, and is not read to its end.
+// An entry that another process has stored and that is too large for this one is not
+// used, nor read to its end.
 func TestCacheSegmentedTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, size := range []int{10_000, 300_000} {

@@ -11,8 +11,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// What a response says of the cache's part in it (RFC 9211), and what the
-// report says.
+// The Cache-Status of a response (RFC 9211), and the cache's status in the report.
 func TestCacheStatus(t *testing.T) {
 	aged := func(header ...string) step {
 		return page("hello", append([]string{"Etag", `"a"`}, header...)...)

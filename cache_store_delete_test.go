@@ -12,11 +12,11 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// reluctant is a store that is asked before each Delete and each Commit.
+// reluctant is a store whose Delete and Commit call a function first.
 type reluctant struct {
 	recorder
 	del, commit func() error // set before use
-	ill         atomic.Bool  // they are asked
+	ill         atomic.Bool  // call them
 }
 
 type reluctantWriter struct {
@@ -47,8 +47,8 @@ func (w *reluctantWriter) Commit() error {
 	return w.CacheWriter.Commit()
 }
 
-// What a change has made out of date is not given after it, though the store did
-// not delete it; and is deleted when it is seen again.
+// An entry that a change has made outdated is not used after it, even if the store
+// did not delete it. It is deleted when it is found again.
 func TestCacheStoreDeleteFails(t *testing.T) {
 	failed := errors.New("failed")
 	for name, trouble := range map[string]func(t *testing.T, rt *snubber.Transport, s *reluctant){
@@ -98,14 +98,14 @@ func TestCacheStoreDeleteFails(t *testing.T) {
 					if what == "a page" && len(s.m) != before {
 						t.Errorf("%d entries, want %d", len(s.m), before)
 					}
-					time.Sleep(2 * time.Hour) // for who hangs
+					time.Sleep(2 * time.Hour) // for calls that hang
 				})
 			})
 		}
 	}
 }
 
-// What is out of date does not stay in the store for longer than it must.
+// An outdated entry stays in the store no longer than it must.
 func TestCacheStoreDeleteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
@@ -120,8 +120,8 @@ func TestCacheStoreDeleteLater(t *testing.T) {
 	})
 }
 
-// While the store does not do what it is told, what was deleted in vain stays out
-// of date, and what is received after that is not.
+// As long as the store deletes nothing, an entry that it should have deleted stays
+// outdated. A later response does not.
 func TestCacheStoreDeleteKeepsFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
@@ -145,9 +145,9 @@ func TestCacheStoreDeleteKeepsFailing(t *testing.T) {
 	})
 }
 
-// An answer that the store commits when nobody waits for it any more, maybe after
-// a change, is taken back, and is none even while the store is at that, or will not
-// do it.
+// An entry that the store commits after its call was abandoned is deleted, because
+// the resource may have changed. It is not used even while the store deletes it, or
+// if it does not.
 func TestCacheStoreCommitTooLate(t *testing.T) {
 	for name, del := range map[string]func() error{
 		"at once": nil,
@@ -165,18 +165,18 @@ func TestCacheStoreCommitTooLate(t *testing.T) {
 				time.Sleep(5 * time.Second)
 				served(t, rt, newReq(t, "PUT", pageURL, "new"))
 				s.ill.Store(true)
-				time.Sleep(6 * time.Second) // since then it is committed
+				time.Sleep(6 * time.Second) // by then it is committed
 				if body, how := served(t, rt, get(t)); body != "new" {
 					t.Errorf("a %s of %q", how, body)
 				}
-				time.Sleep(time.Hour) // for who hangs
+				time.Sleep(time.Hour) // for calls that hang
 			})
 		})
 	}
 }
 
-// Where a new answer cannot be stored, the one that it would have replaced is not
-// given again after it.
+// If a new response cannot be stored, the entry that it would have replaced is not
+// used any more.
 func TestCacheStorePutFails(t *testing.T) {
 	failed := errors.New("failed")
 	for name, trouble := range map[string]func(s *reluctant){
@@ -197,18 +197,18 @@ func TestCacheStorePutFails(t *testing.T) {
 					s.ill.Store(true)
 					trouble(s)
 					served(t, rt, get(t, "Cache-Control", "no-cache"))
-					time.Sleep(2 * time.Second) // the store is no longer left alone
+					time.Sleep(2 * time.Second) // the store is called again
 					if body, how := served(t, rt, get(t)); body != "newer" || how != "miss" {
 						t.Errorf("a %s of %q", how, body)
 					}
-					time.Sleep(2 * time.Hour) // for who hangs
+					time.Sleep(2 * time.Hour) // for calls that hang
 				})
 			})
 		}
 	}
 }
 
-// Nor where it is larger than the memory.
+// The same is true if the new response is larger than the memory.
 func TestCacheMaxBytesNoOlderResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := strings.Repeat("x", 3900)
@@ -225,8 +225,8 @@ func TestCacheMaxBytesNoOlderResponse(t *testing.T) {
 	})
 }
 
-// What the store has no room for is not asked for once more: a large entry that was
-// confirmed and cannot be written anew stays as it was.
+// A large entry that was validated and cannot be written again stays as it was, so
+// that it is not fetched again.
 func TestCacheStoreFullAfterValidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := noise(300_000)

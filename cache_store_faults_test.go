@@ -17,8 +17,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// chaotic is a server of which every answer says what it answers: the path, the
-// field that it varies by, and its number. It is slow, fails, hangs and breaks off.
+// chaotic is a server whose responses name the request that they answer: the path,
+// the field that they vary by, and their number. It is slow, fails, hangs and
+// truncates.
 type chaotic struct {
 	mu   sync.Mutex
 	rand *rand.Rand
@@ -96,9 +97,9 @@ func (c *chaotic) response(req *http.Request, status int, f *flow, header ...str
 	return res
 }
 
-// Whatever happens on the way and whoever leaves, a body that ends cleanly is a
-// whole answer to its own request, nobody is told of another's end, and nothing
-// is left running or open.
+// Whatever fails and whichever caller leaves, a body that ends cleanly is a complete
+// response to its own request, no caller gets the error of another, and nothing is
+// left running or open.
 func TestCacheStoreFaults(t *testing.T) {
 	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
@@ -170,7 +171,7 @@ func TestCacheStoreFaults(t *testing.T) {
 	}
 }
 
-// dawdling is a reader that takes its time.
+// dawdling is a slow reader.
 type dawdling struct{ r io.Reader }
 
 func (d *dawdling) Read(p []byte) (int, error) {

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// What one process has stored, another has, if it has the secret too.
+// An entry of one process is found by another with the same secret.
 func TestCacheStoreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in which no disk is slow
 		dir := t.TempDir()
@@ -59,8 +59,8 @@ func TestCacheStoreShared(t *testing.T) {
 	})
 }
 
-// An answer that will have been received in an hour is of no known age: the clock was
-// set back. That of another machine may be a little fast.
+// The age of an entry that was received an hour from now is unknown: the clock was
+// set back. The clock of another machine may be a little fast.
 func TestCacheStoreFuture(t *testing.T) {
 	for ahead, want := range map[time.Duration]string{time.Hour: "miss", 2 * time.Minute: "miss", 30 * time.Second: "hit"} {
 		for _, header := range [][]string{nil, {"Vary", "Accept"}} {
@@ -82,7 +82,7 @@ func TestCacheStoreFuture(t *testing.T) {
 	}
 }
 
-// strict is a store that is told how long each entry lives.
+// strict is a store that deletes each entry after its ttl.
 type strict struct {
 	recorder
 	ttls []time.Duration
@@ -93,8 +93,8 @@ func (s *strict) Put(ctx context.Context, key string, ttl time.Duration) (snubbe
 	return s.recorder.Put(ctx, key, ttl)
 }
 
-// A stream that takes longer than its answer may be kept is not stored, and what was
-// there before it is no longer there.
+// A stream that takes longer than it is fresh is not stored, and the earlier entry is
+// deleted.
 func TestCacheStoreExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &strict{}
@@ -112,7 +112,7 @@ func TestCacheStoreExpired(t *testing.T) {
 	})
 }
 
-// Without a secret that is long enough nothing is kept in a store, and it is said.
+// Without a secret of 32 bytes nothing is stored in a store, and the status says why.
 func TestCacheStoreSecret(t *testing.T) {
 	for _, secret := range [][]byte{nil, make([]byte, 31)} {
 		s := &recorder{}
@@ -133,8 +133,8 @@ func TestCacheStoreSecret(t *testing.T) {
 	}
 }
 
-// A store that minds no context is left behind and then left alone, and its late
-// answer does no harm.
+// A call of a store that ignores its context is abandoned, then the store is not
+// called for a while, and the late result does no harm.
 func TestCacheStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -167,7 +167,7 @@ func TestCacheStoreHangs(t *testing.T) {
 	})
 }
 
-// However long a store hangs, only so many calls of it do at once.
+// However long a store hangs, the number of its calls is bounded.
 func TestCacheStoreHangsForever(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -190,8 +190,7 @@ func TestCacheStoreHangsForever(t *testing.T) {
 	})
 }
 
-// Each byte of an entry matters: with any of them changed it is a miss, and the
-// answer is stored anew.
+// An entry with any byte changed is a miss, and the response is stored again.
 func TestCacheStoreDamaged(t *testing.T) {
 	s := &recorder{}
 	base := play(page("hello", "A", "1"))
@@ -224,7 +223,7 @@ func flipped(b []byte, i int) []byte {
 	return b
 }
 
-// The store sees neither what was asked and answered nor by whom.
+// The store sees neither requests nor responses nor credentials.
 func TestCacheStoreSeesNoSecrets(t *testing.T) {
 	s := &recorder{}
 	stream := step{stream: io.NopCloser(strings.NewReader(wholeSSE)), header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "TELLTALE")}

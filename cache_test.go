@@ -14,7 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
-// asking sends a chat request with a body and a credential, and reads its answer to the end.
+// asking sends a chat request with a body and a credential, and reads the response to
+// its end.
 func asking(t *testing.T, rt http.RoundTripper, body, key string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "https://api.example.com/v1/chat/completions", strings.NewReader(body))
@@ -43,7 +44,7 @@ const (
 	helloStream = `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Hello"}]}`
 )
 
-// What is answered from memory, and what is not.
+// Which requests are hits, and which are not.
 func TestCache(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -123,7 +124,7 @@ func TestCacheOutermost(t *testing.T) {
 	})
 }
 
-// A cut stream and a fallback's answer are never kept.
+// A truncated stream and a fallback's response are never stored.
 func TestCacheStoresNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider := &snubbertest.Provider{}
@@ -155,7 +156,7 @@ func TestCacheStoresNoFailure(t *testing.T) {
 	})
 }
 
-// The memory is bounded in bytes, and the least recently used goes first.
+// The memory is bounded in bytes, and entries that were not read lately go first.
 func TestCacheMaxBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider := &snubbertest.Provider{Text: strings.Repeat("word ", 500)}
@@ -177,7 +178,7 @@ func TestCacheMaxBytes(t *testing.T) {
 	})
 }
 
-// The same prompt is asked once an hour.
+// The same prompt is sent once an hour.
 func ExampleCache() {
 	provider := &snubbertest.Provider{}
 	t := snubber.New(provider)

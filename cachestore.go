@@ -21,8 +21,10 @@ import (
 // A store must be safe for concurrent use, and for that of several caches if they share
 // it. The cache waits for a call a quarter of a second, and longer only for large
 // entries. Then it abandons the call: its context ends, and its result is discarded
-// whenever it comes; and for a second it makes no further call. So a store sees abandoned calls beside new ones, also of the same
-// key. Each call has a goroutine of its own, because a store need not obey its context.
+// whenever it comes. For a second the cache makes no further call. So a store sees
+// abandoned calls beside new ones, also of the same key. Each call has a goroutine of
+// its own, because a store need not obey its context.
+//
 // Package cachetest tests these rules for any store.
 type CacheStore interface {
 	// Get opens the entry that was last committed under the key. If there is none,

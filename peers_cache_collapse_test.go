@@ -16,8 +16,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// crowd makes n requests at once and waits until each has its answer read, or an
-// error. It counts the bodies and errors.
+// crowd makes n requests at once and reads their responses. It counts the bodies and
+// collects the errors.
 func crowd(t testing.TB, rt http.RoundTripper, n int, req func(int) *http.Request) (bodies map[string]int, errs []error) {
 	t.Helper()
 	bodies = make(map[string]int)
@@ -45,7 +45,7 @@ func crowd(t testing.TB, rt http.RoundTripper, n int, req func(int) *http.Reques
 	return bodies, errs
 }
 
-// What other caches do wrong when several callers want the same.
+// What other caches do wrong when several callers make the same request.
 func TestPeersCacheCollapse(t *testing.T) {
 	kinds := func(t testing.TB) map[string]func(int) *http.Request {
 		return map[string]func(int) *http.Request{
@@ -154,7 +154,7 @@ func TestPeersCacheCollapse(t *testing.T) {
 					c := launch(rt, req(2))
 					<-a
 					<-b
-					// Who comes in the same moment may still be in time to be the last.
+					// A caller of the same moment may still be the last one.
 					if left := n.Load() == 2; left != (ended.Load() == 1) || pause > 0 && !left {
 						t.Errorf("%d requests of which %d have ended", n.Load(), ended.Load())
 					}
@@ -205,7 +205,7 @@ func TestPeersCacheCollapse(t *testing.T) {
 		}
 	}
 
-	// What is not for all to have: each goes on alone, and not one after the other.
+	// Responses that are not shared: each caller goes on alone, and not one after the other.
 	for name, answer := range map[string]func() *http.Response{
 		"429":        func() *http.Response { return reply(429, strings.NewReader(limited), "Cache-Control", "max-age=60") },
 		"500":        func() *http.Response { return reply(500, strings.NewReader("{}")) },
@@ -225,7 +225,7 @@ func TestPeersCacheCollapse(t *testing.T) {
 				if d := time.Since(start); n.Load() != 20 || d > 2*time.Second || len(errs) > 0 {
 					t.Errorf("%d requests in %v, %v", n.Load(), d, errs)
 				}
-				// And who comes soon after does not queue again.
+				// A caller that comes soon after does not wait either.
 				start = time.Now()
 				crowd(t, rt, 5, func(int) *http.Request { return get(t) })
 				if d := time.Since(start); name == "unstorable" && d > time.Second {
@@ -446,7 +446,7 @@ func TestPeersCacheCollapse(t *testing.T) {
 	}
 }
 
-// launchCache is how the cache takes part in a call whose body may break.
+// launchCache returns the cache's status of a call whose body may fail.
 func launchCache(t testing.TB, rt http.RoundTripper) (cache string, err error) {
 	t.Helper()
 	res, err := rt.RoundTrip(get(t))
@@ -458,7 +458,7 @@ func launchCache(t testing.TB, rt http.RoundTripper) (cache string, err error) {
 	return string(snubber.ReportOf(res).Load().Cache), nil
 }
 
-// delayed lets one caller after the other through.
+// delayed lets its callers through one after the other.
 type delayed struct {
 	rt http.RoundTripper
 	by time.Duration
@@ -482,7 +482,7 @@ func sleepIn(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// under is a body that ends with the context of its request, as on a socket.
+// under is a body that ends with its request's context, as on a socket.
 func under(ctx context.Context, f *flow) io.ReadCloser {
 	u := &bound{flow: f, ctx: ctx}
 	u.stop = context.AfterFunc(ctx, func() { f.Close() })

@@ -17,7 +17,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// What other caches do wrong with an answer: probes and reports of defects.
+// What other caches do wrong with a response: by probes and by reports of defects.
 func TestPeersCache(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

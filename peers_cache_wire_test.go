@@ -16,11 +16,11 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Of what other caches do wrong, this needs the real net/http below.
+// The defects of other caches that need the real net/http below.
 func TestPeersCacheSockets(t *testing.T) {
 	const size = 100_000
 	long := strings.Repeat("0123456789", size/10)
-	// read is one GET, and what became of it.
+	// read is one GET and its result.
 	read := func(rt http.RoundTripper, url string, header ...string) (body, cache string, err error) {
 		res, err := rt.RoundTrip(newReq(t, "GET", url, "", header...))
 		if err != nil {
@@ -102,7 +102,7 @@ func TestPeersCacheSockets(t *testing.T) {
 				t.Errorf("answer %d: uncompressed %v, %v", i, res.Uncompressed, res.Header)
 			}
 		}
-		// Who asks for gzip in so many words is to have it packed, not the above.
+		// A request that names gzip gets gzip, and not the decoded response.
 		res, err := rt.RoundTrip(newReq(t, "GET", url, "", "Accept-Encoding", "gzip"))
 		if err != nil {
 			t.Fatal(err)

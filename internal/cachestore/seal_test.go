@@ -26,7 +26,7 @@ func sealedExamples() []*Entry {
 	}
 }
 
-// entryOf is the answer's entry, and opened the answer in one.
+// entryOf returns the bytes of an entry, and opened reads them.
 func entryOf(t testing.TB, c *Storage, e *Entry) []byte {
 	var b bytes.Buffer
 	if err := e.write(c.sealer.newWriter(e.Key, e.Size, &b), func(int) {}); err != nil {
@@ -39,7 +39,8 @@ func opened(c *Storage, key Key, entry []byte) (*Entry, error) {
 	return c.read(key, iotest.OneByteReader(bytes.NewReader(entry)), func(int) {})
 }
 
-// An entry is what was stored, under its own key and with its own secret only.
+// An entry opens as it was stored, and only under its own key and with its own
+// secret.
 func TestSeal(t *testing.T) {
 	c, other := testStorage(1), testStorage(2)
 	for _, e := range sealedExamples() {
@@ -77,7 +78,7 @@ func same(a, b *Entry) bool {
 		reflect.DeepEqual(a.Chunks, b.Chunks) && reflect.DeepEqual(h(a.Header), h(b.Header)) && reflect.DeepEqual(h(a.Trailer), h(b.Trailer))
 }
 
-// large is an answer of so many bytes, in pieces of all sizes.
+// large is a response of so many bytes, in chunks of all sizes.
 func large(size int) *Entry {
 	at := time.Unix(1_700_000_000, 0)
 	e := &Entry{Key: Key{7}, Method: "GET", URL: "https://a.example/", Status: 200, Header: http.Header{"A": {"1"}}, Requested: at, Received: at, Size: int64(size)}
@@ -89,9 +90,9 @@ func large(size int) *Entry {
 	return e
 }
 
-// Of an entry of several segments none can be altered, left out, moved, doubled or
-// taken from another entry, and nothing can be added or be missing at the end. One
-// of the older form is none either.
+// No segment of an entry can be altered, dropped, moved, doubled or taken from
+// another entry, and nothing can be added or missing at the end. An entry of the
+// older version does not open either.
 func TestSealSegments(t *testing.T) {
 	c := testStorage(1)
 	e := large(5 * segmentSize)
@@ -143,8 +144,8 @@ func flip(b []byte, i int) []byte {
 	return b
 }
 
-// The body comes back in its pieces whatever their sizes, a piece larger than a
-// segment in several. Read by small Reads it is the same.
+// The body comes back in its chunks, whatever their sizes. A chunk that is larger
+// than a segment comes in several. Small reads give the same bytes.
 func TestSealPieces(t *testing.T) {
 	c := testStorage(1)
 	for _, size := range []int{0, 1, 1000, segmentSize - 400, segmentSize, segmentSize + 1, 3*segmentSize + 7, 20 * segmentSize} {
@@ -187,8 +188,7 @@ func TestSealPieces(t *testing.T) {
 	}
 }
 
-// A head that is larger than a segment is read over several, and one that is too
-// large is not stored.
+// A head can be larger than a segment. A head that is too large is not stored.
 func TestSealLargeHead(t *testing.T) {
 	c := testStorage(1)
 	e := large(1000)
@@ -202,7 +202,7 @@ func TestSealLargeHead(t *testing.T) {
 	}
 }
 
-// A store that fails while it is read or written is known to have.
+// The error of a store that fails is returned as it is, and not as a corrupt entry.
 func TestSealOverAFailingStore(t *testing.T) {
 	c := testStorage(1)
 	e, failed := large(3*segmentSize), errors.New("failed")
@@ -232,8 +232,8 @@ func (w *failingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Whatever the bytes, decoding them ends in an answer or an error, and never in
-// one that is larger than they are.
+// Decoding any bytes gives an entry or an error, and never an entry that is larger
+// than they are.
 func FuzzDecodeEntry(f *testing.F) {
 	for _, e := range sealedExamples() {
 		f.Add(e.encode(nil))

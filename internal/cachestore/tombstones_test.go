@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// What a store still has to delete is remembered for so many keys, and where there
-// are more, all that is older than that counts as deleted.
-func TestOwedIsBounded(t *testing.T) {
-	var o tombstones
+// Tombstones are bounded: beyond the bound everything received before counts as
+// deleted.
+func TestTombstonesAreBounded(t *testing.T) {
+	var ts tombstones
 	start := time.Now()
 	key := func(i int) (k Key) {
 		binary.BigEndian.PutUint64(k[:], uint64(i))
@@ -20,24 +20,24 @@ func TestOwedIsBounded(t *testing.T) {
 	}
 	at := func(i int) time.Time { return start.Add(time.Duration(i) * time.Second) }
 	for i := range maxTombstones {
-		o.add(key(i), at(i))
+		ts.add(key(i), at(i))
 	}
-	if !o.covers(key(5), at(5)) || o.covers(key(5), at(6)) || o.covers(key(maxTombstones), start) {
-		t.Error("keys are not told apart")
+	if !ts.covers(key(5), at(5)) || ts.covers(key(5), at(6)) || ts.covers(key(maxTombstones), start) {
+		t.Error("covers does not tell keys apart")
 	}
-	o.remove(key(5), at(4))
-	o.remove(key(6), at(6))
-	if !o.covers(key(5), at(5)) || o.covers(key(6), at(6)) {
+	ts.remove(key(5), at(4))
+	ts.remove(key(6), at(6))
+	if !ts.covers(key(5), at(5)) || ts.covers(key(6), at(6)) {
 		t.Error("what is done is not told from what is not")
 	}
-	o.add(key(5), at(7)) // once more, which is no further key
-	o.add(key(6), at(7))
-	if len(o.deleted) != maxTombstones || o.covers(key(maxTombstones+1), start) {
-		t.Errorf("%d keys of %d are told apart", len(o.deleted), maxTombstones)
+	ts.add(key(5), at(7)) // no further key
+	ts.add(key(6), at(7))
+	if len(ts.deleted) != maxTombstones || ts.covers(key(maxTombstones+1), start) {
+		t.Errorf("%d keys of %d are told apart", len(ts.deleted), maxTombstones)
 	}
-	o.add(key(maxTombstones+1), at(maxTombstones))
-	if len(o.deleted) > maxTombstones || !o.covers(key(7), at(7)) || !o.covers(key(maxTombstones+1), at(maxTombstones)) || o.covers(key(maxTombstones+1), at(maxTombstones+1)) {
-		t.Errorf("of more than %d keys %d are told apart, and some are forgotten", maxTombstones, len(o.deleted))
+	ts.add(key(maxTombstones+1), at(maxTombstones))
+	if len(ts.deleted) > maxTombstones || !ts.covers(key(7), at(7)) || !ts.covers(key(maxTombstones+1), at(maxTombstones)) || ts.covers(key(maxTombstones+1), at(maxTombstones+1)) {
+		t.Errorf("of more than %d keys %d are told apart, and some are forgotten", maxTombstones, len(ts.deleted))
 	}
 }
 

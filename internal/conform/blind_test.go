@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 )
 
-// blind is the cache that everything here is against: it keeps what came first
-// and gives it for ever, to all that look like the same.
+// blind is a cache without rules: it stores the first response to a URL and returns
+// it for ever.
 type blind struct {
 	base http.RoundTripper
 	kept map[string]kept
@@ -40,7 +40,7 @@ func (b *blind) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &res, nil
 }
 
-// Every case fails without a cache or with a blind one; else it says nothing.
+// Every case fails without a cache or with a blind one, or it would prove nothing.
 func TestConformCanFail(t *testing.T) {
 	for _, x := range cases() {
 		synctest.Test(t, func(t *testing.T) {

@@ -1,11 +1,11 @@
-// Package conform holds the cache of [snubber.Transport] against RFC 9111 from
-// outside: an origin that plays a script over connections in memory, an
-// http.Client that asks through the cache, and for every step what must have
-// come from where. Nothing here knows how the cache is made.
+// Package conform tests the cache of [snubber.Transport] against RFC 9111 from
+// outside: an origin plays a script over connections in memory, an http.Client asks
+// through the cache, and each step says where its response must come from. Nothing
+// here knows how the cache works.
 //
-// A case is required where the RFC says MUST or where the answer would be
-// wrong, optional where a good cache saves a request, informational where the
-// RFC leaves the choice and the case records ours. All of them are to pass.
+// A case is required if the RFC says MUST or if the response would be wrong, optional
+// if a good cache saves a request, and informational if the RFC leaves the choice and
+// the case records ours. All of them must pass.
 package conform_test
 
 import (
@@ -90,8 +90,8 @@ const (
 // start is when every script begins: a day and an hour of one digit.
 var start = time.Date(2026, 3, 3, 5, 22, 33, 0, time.UTC)
 
-// run plays the script through what through makes of the connections, and
-// returns what was not as wanted.
+// run plays the script through the RoundTripper that through makes of the
+// connections, and returns what was not as wanted.
 func (x *test) run(ctx context.Context, through func(http.RoundTripper) http.RoundTripper) (faults []string) {
 	time.Sleep(time.Until(start))
 	o := &server{steps: x.steps}
@@ -243,7 +243,7 @@ func (x *test) play(ctx context.Context, client *http.Client, o *server, n int) 
 	return faults
 }
 
-// fields compares the fields of an answer with the expectation.
+// fields compares the fields of a response with the expectation.
 func (s *step) fields(res *http.Response, o *server, from int) (faults []string) {
 	for i := 0; i < len(s.has); i += 2 {
 		name, value := s.has[i], s.has[i+1]
@@ -278,7 +278,7 @@ func (s *step) code0() int {
 	return s.status
 }
 
-// answer is the body that the origin gives.
+// answer is the body that the origin sends.
 func (s *step) answer(n int) string {
 	if s.body != "" {
 		return s.body
