@@ -193,6 +193,9 @@ func TestStorage(t *testing.T) {
 					// A remote body is copied when its entry is stored again.
 					again := got.Updated(Policy{}, http.Header{"B": {"3"}}, time.Now(), time.Now())
 					s.Put(a(), again, nil)
+					if !bytes.Equal(body(t, s, a(), again), want) {
+						t.Error("the updated entry itself has another body")
+					}
 					if got := s.Get(a(), e.Key); got == nil || got.Header.Get("B") != "3" || !bytes.Equal(body(t, s, a(), got), want) {
 						t.Errorf("Get = %+v after an update", got)
 					}
