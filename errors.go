@@ -125,7 +125,9 @@ func (e *TimeoutError) Temporary() bool { return true }
 // context.DeadlineExceeded: the caller's own deadline has not passed.
 func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
-var errRedirect = errors.New("snubber: another origin's answer is a redirect, which would take along what was meant for the first")
+// errRedirect is a redirect of another origin than the caller's. The client above
+// would follow it with the credentials of the caller's.
+var errRedirect = errors.New("refusing a redirect from a fallback origin: it would leak the original request's credentials")
 
 // unroutable is the refusal of a request that a route cannot take. It has the
 // class Rejected, so that the next route is asked.
