@@ -35,7 +35,7 @@ func (c *call) admit(kind admission, had bool, r *result) error {
 		} else if again {
 			continue
 		}
-		r.a.watch.started = mono.Of(now)
+		r.a.watch.Started = mono.Of(now)
 		return nil
 	}
 }
@@ -103,7 +103,7 @@ func (c *call) enterCircuit(a *attempt, w *wait, now time.Time) (again bool, err
 	if c.circuit == nil {
 		return false, nil
 	}
-	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTerm())
+	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTTL())
 	if ok {
 		a.lease = lease
 		c.onTransition(transition, now)

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/notify"
+	"github.com/seed-9e4f5248/snubber/internal/watchdog"
 )
 
 // attempt is one try on the wire. It is the context of its own request, which
@@ -33,7 +34,7 @@ type attempt struct {
 	blackHole bool      // it looks like a black hole
 
 	// Under mu.
-	claimed  bool // by a nested Transport, as its own first
+	flags    attemptFlags
 	finished bool
 	ended    ending
 
@@ -46,8 +47,27 @@ type attempt struct {
 	after        notify.AfterFuncs // to call at its end
 	stopWatching func() bool       // stops watching the caller's context
 	outcome      *Outcome          // the provisional verdict; nil: a plain success
-	watch        watch
+	watch        watchdog.Watch
+	timer        *watchdog.Timer[attempt, *attempt]
 	body         responseBody
+}
+
+// attemptFlags are facts about an attempt. They are bits, and not fields, for the
+// size of call.
+type attemptFlags uint8
+
+const (
+	attemptClaimed  attemptFlags = 1 << iota // by a nested Transport, as its own first
+	attemptHedged                            // races beside another one: its verdict is not the call's yet
+	attemptComplete                          // the meter saw all of the response, and no error in it
+)
+
+func (f attemptFlags) has(flag attemptFlags) bool { return f&flag != 0 }
+
+func (f *attemptFlags) set(flag attemptFlags, on bool) {
+	if *f &^= flag; on {
+		*f |= flag
+	}
 }
 
 // admission is how an attempt came by its turn.
@@ -145,13 +165,8 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 // last: it may fire at once, into an attempt that must be whole by then.
 func (a *attempt) start() {
 	a.mu.Lock()
-	w, limits := &a.watch, a.limits()
-	now := w.started
-	if at, _, _ := w.nearest(limits); at < mono.Never {
-		// Set for the body's limits too, which are shorter and come next: an
-		// early ring costs less than setting the timer twice.
-		w.armed, w.ringing = min(at, now+mono.Time(limits.keep())), true
-		w.alarm = a.exchange.t.timers().set(a, w.armed.Sub(now))
+	if d, ok := a.watch.Start(a.limits()); ok {
+		a.timer = watchdog.NewTimer(a.exchange.t.timerPool(), a, a.watch.Started, d)
 	}
 	a.mu.Unlock()
 	if ctx := a.exchange.ctx(); ctx.Done() != nil {
@@ -165,11 +180,11 @@ func (a *attempt) start() {
 }
 
 // limits are those on an attempt of the call's own route; others bring theirs.
-func (a *attempt) limits() *Timeout {
+func (a *attempt) limits() *watchdog.Limits {
 	if a.kind == viaRoute {
-		return nil
+		return &noLimits
 	}
-	return a.exchange.t.Timeout
+	return a.exchange.t.limits()
 }
 
 // rearmLocked sees that the timer fires no later than the nearest limit.
@@ -177,35 +192,28 @@ func (a *attempt) rearmLocked(now mono.Time) {
 	if a.ended != attemptRunning {
 		return
 	}
-	w := &a.watch
-	at, _, _ := w.nearest(a.limits())
+	d, ok := a.watch.Arm(a.limits(), now)
 	switch {
-	case at == mono.Never:
-		return
-	case w.alarm == nil:
-		w.alarm = a.exchange.t.timers().set(a, at.Sub(now))
-	case !w.ringing || at < w.armed:
-		w.alarm.timer.Reset(at.Sub(now))
+	case !ok:
+	case a.timer == nil:
+		a.timer = watchdog.NewTimer(a.exchange.t.timerPool(), a, a.watch.Started, d)
 	default:
-		return
+		a.timer.Reset(d)
 	}
-	w.armed, w.ringing = at, true
 }
 
-// tick is what the timer calls.
-func (a *attempt) tick() {
+// Tick is what the timer calls.
+func (a *attempt) Tick() {
 	a.mu.Lock()
-	w := &a.watch
 	now := mono.Now()
-	w.ringing = false
-	at, phase, limit := w.nearest(a.limits())
+	phase, limit, passed := a.watch.Ring(a.limits(), now)
 	switch {
 	case a.ended != attemptRunning:
 		a.mu.Unlock()
-	case now < at:
+	case !passed:
 		a.rearmLocked(now)
 		a.mu.Unlock()
-	case phase == "":
+	case phase == watchdog.PhaseHold:
 		held := a.stopHoldingLocked()
 		a.rearmLocked(now)
 		a.mu.Unlock()
@@ -214,14 +222,14 @@ func (a *attempt) tick() {
 		}
 	default:
 		a.mu.Unlock()
-		a.abort(attemptTimedOut, &TimeoutError{Phase: phase, After: limit})
+		a.abort(attemptTimedOut, &TimeoutError{Phase: TimeoutPhase(phase), After: limit})
 	}
 }
 
 // stopHoldingLocked gives up the permit's place, which the caller frees after
 // unlocking if it was held.
 func (a *attempt) stopHoldingLocked() (held bool) {
-	held, a.watch.holding = a.watch.holding, false
+	held, a.watch.Holding = a.watch.Holding, false
 	return held
 }
 
@@ -287,9 +295,9 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 	if a.done != nil {
 		close(a.done)
 	}
-	if alarm := a.watch.alarm; alarm != nil {
-		a.watch.alarm = nil
-		a.exchange.t.timers().drop(alarm, a)
+	if timer := a.timer; timer != nil {
+		a.timer = nil
+		timer.Free(a.exchange.t.timerPool(), a.watch.Started)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
 		if a.body.err == nil || m.reads == nil { // with Reads, into whose memory a Read may still be running
@@ -314,8 +322,8 @@ func runCallbacks(after notify.AfterFuncs, unhook func() bool) {
 func (a *attempt) claim() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	was := a.claimed
-	a.claimed = true
+	was := a.flags.has(attemptClaimed)
+	a.flags.set(attemptClaimed, true)
 	return !was
 }
 
@@ -323,13 +331,13 @@ func (a *attempt) claim() bool {
 func (a *attempt) release() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.claimed = false
+	a.flags.set(attemptClaimed, false)
 }
 
 func (a *attempt) isClaimed() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.claimed
+	return a.flags.has(attemptClaimed)
 }
 
 // verdictLocked is the provisional verdict, or the worse one of an error that
@@ -369,14 +377,14 @@ func (a *attempt) finishAt(o Outcome, at mono.Time) {
 	if u, ok := a.body.usage(); ok {
 		o.Usage = Usage(u)
 	}
-	if a.watch.racing {
+	if a.flags.has(attemptHedged) {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
 		a.exchange.recordOutcome(&o) // under mu: whoever finds the verdict given may read the Report
 	}
 	held := a.stopHoldingLocked()
-	took := at.Sub(a.watch.started)
+	took := at.Sub(a.watch.Started)
 	a.mu.Unlock()
 
 	now := at.Time()
@@ -414,7 +422,7 @@ func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
 func (a *attempt) wonRace() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.watch.racing = false; a.finished {
+	if a.flags.set(attemptHedged, false); a.finished {
 		a.exchange.recordOutcome(a.outcome)
 	}
 }
@@ -431,8 +439,8 @@ func (a *attempt) hasLostRace() bool {
 func (a *attempt) headerSeen(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.lease.Header(now.Sub(a.watch.started))
-	a.watch.header, a.watch.mark, a.watch.served = now, now, true
+	a.lease.Header(now.Sub(a.watch.Started))
+	a.watch.Header(now)
 	return a.ended == attemptRunning
 }
 
@@ -441,7 +449,7 @@ func (a *attempt) headerSeen(now mono.Time) bool {
 func (a *attempt) complete() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.watch.whole
+	return a.flags.has(attemptComplete)
 }
 
 // serve makes the attempt the body of res, unless it has ended meanwhile.
@@ -461,11 +469,11 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	}
 	res.Body = answer{a}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		a.watch.upgraded = true
+		a.watch.Upgraded = true
 		if w, ok := a.body.rc.(io.Writer); ok {
 			res.Body = duplex{answer{a}, w}
 		}
 	}
-	a.rearmLocked(a.watch.mark)
+	a.rearmLocked(a.watch.LastRead())
 	return true
 }

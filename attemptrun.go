@@ -73,7 +73,7 @@ func (c *call) attemptOnce(a *attempt, how admission, base http.RoundTripper, r 
 func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
 	c.tally.tried++
 	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), how
-	a.watch.holding = a.permit.Held()
+	a.watch.Holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
 	if a.req.Body, err = c.replay.Next(c.in.Body); err != nil {
@@ -220,7 +220,7 @@ func (c *call) attemptFailed(r *result, err error, now time.Time) {
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.blackHole = !a.watch.served && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.started))
+	a.blackHole = !a.watch.HeaderSeen() && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.Started))
 	c.reportToLimiter(a, o, now)
 	a.finish(o)
 	a.end(attemptFinished)

@@ -89,7 +89,7 @@ func (x *exchange) recordOutcome(o *Outcome) {
 	if a := x.parent; a != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if !a.finished && !a.watch.racing { // which the loser of a race remains
+		if !a.finished && !a.flags.has(attemptHedged) { // which the loser of a race remains
 			a.exchange.recordOutcome(o)
 		}
 		return

@@ -143,7 +143,7 @@ func (f *failover) try(i int, r *result) {
 		f.router.candidates[i+1].tried = true
 	}
 	a := c.newAttempt()
-	a.watch.started = mono.Of(now)
+	a.watch.Started = mono.Of(now)
 	c.attemptOnce(a, viaRoute, route.transport(), r)
 	f.record(number, r.o, before)
 	f.decide(*r, number)

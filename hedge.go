@@ -31,7 +31,7 @@ func (c *call) latencyOf(now time.Time) *latency.Tracker {
 // attemptHedged is attemptOnce, with a second attempt beside the first if that one
 // takes longer than 95 of 100 did. It returns the number of attempts that were made.
 func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
-	now := a.watch.started.Time()
+	now := a.watch.Started.Time()
 	tracker := c.latencyOf(now)
 	if tracker == nil {
 		c.attemptOnce(a, kind, c.base(), r)
@@ -44,7 +44,7 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
 		c.attemptOnce(a, kind, c.base(), r)
 		if r.o.Class == Success {
-			tracker.Add(mono.Now().Sub(a.watch.started))
+			tracker.Add(mono.Now().Sub(a.watch.Started))
 		}
 		return 1
 	}
@@ -99,7 +99,7 @@ func (c *call) race(a *attempt, delay time.Duration, tracker *latency.Tracker, r
 }
 
 func (ra *race) add(a *attempt) *racer {
-	a.watch.racing = true
+	a.flags.set(attemptHedged, true)
 	r := &racer{result: result{a: a}, attempt: a}
 	ra.racers = append(ra.racers, r)
 	return r
@@ -119,7 +119,7 @@ func (ra *race) run(r *racer) {
 			ra.results <- r
 		}()
 		ra.call.runAttempt(r.attempt, ra.call.base(), &r.result)
-		r.took, r.returned = mono.Now().Sub(r.attempt.watch.started), true
+		r.took, r.returned = mono.Now().Sub(r.attempt.watch.Started), true
 	}()
 }
 
@@ -134,7 +134,7 @@ func (ra *race) wait(delay time.Duration) *racer {
 			if len(ra.racers) == 1 && !ra.hedge() {
 				// The next credit or place may be for this call. It waits longer each
 				// time: when everything hangs, all calls stand here.
-				timer.Reset(max(mono.Now().Sub(ra.racers[0].attempt.watch.started)/8, hedgePause))
+				timer.Reset(max(mono.Now().Sub(ra.racers[0].attempt.watch.Started)/8, hedgePause))
 			}
 		case r := <-ra.results:
 			r.rethrow()
@@ -173,7 +173,7 @@ func (ra *race) dismissLosers(winner *racer) {
 		case r.ended:
 			r.discard()
 		default:
-			ra.latency.Add(mono.Now().Sub(r.attempt.watch.started))
+			ra.latency.Add(mono.Now().Sub(r.attempt.watch.Started))
 			r.attempt.abort(attemptLostRace, nil)
 		}
 	}
@@ -214,7 +214,7 @@ func (ra *race) hedge() bool {
 	}
 	ra.run(r)
 	if c.t.Observe != nil {
-		c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(r.attempt.number), Wait: now.Sub(ra.racers[0].attempt.watch.started.Time())})
+		c.t.Observe(Event{Kind: EventHedge, Time: now, Key: c.serviceKey().String(), Attempt: int(r.attempt.number), Wait: now.Sub(ra.racers[0].attempt.watch.Started.Time())})
 	}
 	return true
 }
@@ -239,13 +239,13 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 	}
 	if c.circuit != nil {
 		var ok bool
-		if a.lease, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTerm()); !ok {
+		if a.lease, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL()); !ok {
 			c.queue.cancel(a.permit)
 			budget.succeeded(c.serviceKey(), true, now)
 			return false
 		}
 	}
-	a.watch.started = mono.Of(now)
+	a.watch.Started = mono.Of(now)
 	if !c.beginAttempt(a, hedgeTry, &r.result) { // which has given back the place
 		budget.succeeded(c.serviceKey(), true, now)
 		return false

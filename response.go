@@ -84,7 +84,7 @@ func (b answer) Read(p []byte) (int, error) {
 		return a.body.tail(p)
 	}
 	began := mono.Now()
-	a.watch.begin(began)
+	a.watch.BeginRead(began)
 	m, now := a.body.meter, began
 	var n int
 	var err error
@@ -94,7 +94,7 @@ func (b answer) Read(p []byte) (int, error) {
 			m.reads = nil
 			reads.Free()
 		}
-		a.watch.end(now)
+		a.watch.EndRead(now)
 	} else {
 		a.rearmLocked(began)
 		a.mu.Unlock()
@@ -106,16 +106,16 @@ func (b answer) Read(p []byte) (int, error) {
 		}
 		now = mono.Now()
 		a.mu.Lock()
-		a.watch.end(now)
-		if !a.watch.ringing { // the Read was longer than what the alarm was set for
-			a.rearmLocked(a.watch.mark)
+		a.watch.EndRead(now)
+		if !a.watch.Armed() { // the Read was longer than what the timer was set for
+			a.rearmLocked(now)
 		}
 		if ended := a.body.err; ended != nil && err == io.EOF {
 			err = ended // it was aborted or closed meanwhile: this is no clean end
 		}
 		if m = a.body.meter; m != nil {
 			m.Observe(p[:n])
-			a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
+			a.watch.AwaitingContent = a.watch.AwaitingContent && m.Phase() == dialect.Preamble
 		}
 	}
 	var o Outcome
@@ -133,8 +133,9 @@ func (b answer) Read(p []byte) (int, error) {
 	default:
 		final = false
 	}
-	// A stream that could only be taken for complete is not whole.
-	a.watch.whole = o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && m.End())
+	// A stream that could only be taken for complete is not.
+	complete := o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && m.End())
+	a.flags.set(attemptComplete, complete)
 	ended := a.body.err != nil
 	switch {
 	case ended && (n == 0 || a.body.reads() != nil): // what a Read has brought since does not belong behind the error event
@@ -222,7 +223,7 @@ func (b answer) Close() error {
 	left := ctx.Err() != nil
 	if left {
 		o = Outcome{Class: Canceled, Reason: cancelReason(ctx)}
-	} else if a.watch.first {
+	} else if a.watch.AwaitingContent {
 		o = Outcome{Class: Canceled, Reason: "closed"}
 	}
 	if a.body.err == nil {
@@ -265,7 +266,7 @@ func (a *attempt) lookAhead(res *http.Response) error {
 	}
 	a.body.open(a.exchange, res)
 	m := a.body.meter
-	a.watch.first = m != nil && m.Streaming()
+	a.watch.AwaitingContent = m != nil && m.Streaming()
 	if m == nil || m.Opaque() {
 		a.mu.Unlock()
 		return nil
@@ -278,21 +279,21 @@ func (a *attempt) lookAhead(res *http.Response) error {
 			break // it is content by its size
 		}
 		began := mono.Now()
-		a.watch.begin(began)
+		a.watch.BeginRead(began)
 		a.rearmLocked(began)
 		a.mu.Unlock()
 
 		n, err := res.Body.Read(p)
 
 		a.mu.Lock()
-		a.watch.end(mono.Now())
+		a.watch.EndRead(mono.Now())
 		if a.ended != attemptRunning {
 			err = a.errLocked()
 			a.mu.Unlock()
 			return err
 		}
 		m.Observe(p[:n])
-		a.watch.first = a.watch.first && m.Phase() == dialect.Preamble
+		a.watch.AwaitingContent = a.watch.AwaitingContent && m.Phase() == dialect.Preamble
 		reads.Append(n, err)
 		if err == io.EOF {
 			break

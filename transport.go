@@ -51,6 +51,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+
+	"github.com/seed-9e4f5248/snubber/internal/watchdog"
 )
 
 // Transport sends requests through its layers to Base. A nil layer is off and
@@ -103,7 +105,8 @@ type Transport struct {
 	Observe func(Event)
 
 	closing atomic.Bool
-	alarms  alarms
+	timeout resolvedTimeout
+	timers  watchdog.Pool
 
 	lower  routeLayers
 	parent *Transport // whose lower layers it is, else nil
@@ -150,12 +153,24 @@ func (t *Transport) layers() *Transport {
 	return t.lower.t
 }
 
-// timers is the pool that t's attempts take their timers from.
-func (t *Transport) timers() *alarms {
+// resolvedTimeout is what the fields of Timeout mean, made at first use: each Read
+// needs it.
+type resolvedTimeout struct {
+	once   sync.Once
+	limits watchdog.Limits
+}
+
+func (t *Transport) limits() *watchdog.Limits {
+	t.timeout.once.Do(func() { t.timeout.limits = t.Timeout.limits() })
+	return &t.timeout.limits
+}
+
+// timerPool is the pool that t's attempts take their timers from.
+func (t *Transport) timerPool() *watchdog.Pool {
 	if t.parent != nil {
-		return &t.parent.alarms
+		return &t.parent.timers
 	}
-	return &t.alarms
+	return &t.timers
 }
 
 func closeIdle(rt http.RoundTripper) {
