@@ -109,7 +109,7 @@ func TestBalancerKeepsOrder(t *testing.T) {
 }
 
 // A Balancer says when it is ready itself, and hands a body on that exists once.
-func TestBalancerReady(t *testing.T) {
+func TestBalancerReadyAt(t *testing.T) {
 	for _, s := range []*snubber.Balancer{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
 		if _, err := s.ReadyAt(&http.Request{}); err == nil {
 			t.Error("a request without a URL is ready")
@@ -325,7 +325,7 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 }
 
 // The circuit's ReadyAt is that of the route which then answers.
-func TestReadyOfFallback(t *testing.T) {
+func TestReadyAtOfFallback(t *testing.T) {
 	tr := snubber.New(play())
 	tr.Breaker.Trip("https://api.example.com m")
 	soon := time.Now().Add(time.Second)
@@ -337,7 +337,7 @@ func TestReadyOfFallback(t *testing.T) {
 }
 
 // A route that has the layers around it is ready when they are, for where it goes.
-func TestReadyOfReroute(t *testing.T) {
+func TestReadyAtOfReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{}))
 		tr.Limiter.RequestsPerMinute = 1

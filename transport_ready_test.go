@@ -42,7 +42,7 @@ func (u untouchable) Close() error {
 
 // Ready says what RoundTrip would do at that moment: send at once, send later,
 // or refuse and why. It takes nothing.
-func TestReady(t *testing.T) {
+func TestReadyAt(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		for _, tr := range []*snubber.Transport{{}, snubber.New(nil)} {
 			base := play()
