@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// The attempt's context lives until the body has ended, and not longer. What
-// is derived from it ends with it.
+// The context of an attempt lives until the response's body ends, and no
+// longer. A context derived from it ends at the same time.
 func TestAttemptContextEndsWithBody(t *testing.T) {
 	type name struct{}
 	for how, end := range map[string]func(*http.Response, func()){
@@ -78,8 +78,9 @@ func TestAttemptContextEndsWithBody(t *testing.T) {
 	})
 }
 
-// After its body a call leaves nothing behind: no timer that fires, no verdict
-// that changes, no goroutine (which would keep the bubble from ending).
+// A call leaves nothing behind when its body has ended: no timer that fires, no
+// verdict that changes, and no goroutine. A goroutine would keep the bubble
+// from ending.
 func TestTimeoutLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -135,8 +136,8 @@ func (h *hooked) AfterFunc(f func()) func() bool {
 	})
 }
 
-// A context that outlives its calls, a server's or a program's own, does not
-// remember them.
+// A caller's context that outlives its calls, as a server's or a program's
+// does, keeps no reference to a call that has ended.
 func TestAttemptContextForgetsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, cancel := context.WithCancel(t.Context())
@@ -158,8 +159,9 @@ func TestAttemptContextForgetsCall(t *testing.T) {
 	})
 }
 
-// One Transport may serve several bubbles, one after the other, and the world
-// outside: a program keeps it in a package's variable, and its tests are many.
+// One Transport may serve several synctest bubbles in turn, and real time
+// between them. A program keeps its Transport in a package variable, and many
+// tests use it.
 func TestTransportInManyBubbles(t *testing.T) {
 	var answer wire
 	tr := &snubber.Transport{

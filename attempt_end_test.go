@@ -20,9 +20,10 @@ func (e endsBetween) Value(k any) any {
 	return e.attempt.Value(k)
 }
 
-// A context derived from an attempt that ends in the same moment ends too. The
-// context package holds a lock of the new context when it asks for AfterFunc,
-// so that calling the function in place would wait for itself.
+// A context that is derived from an attempt in the moment in which the attempt
+// ends is done too. The context package holds the new context's lock when it
+// calls AfterFunc, so an AfterFunc that runs its function in place would
+// deadlock.
 func TestAttemptContextEndsWhileDerived(t *testing.T) {
 	req, err := http.NewRequest("GET", "http://x.test/", nil)
 	if err != nil {

@@ -37,7 +37,7 @@ func (r *teller) RoundTrip(req *http.Request) (*http.Response, error) {
 	return reply(200, strings.NewReader("{}")), nil
 }
 
-// In order, by weight, by readiness, and by the earliest time.
+// A Balancer chooses routes by order, weight, readiness and earliest time.
 func TestBalancer(t *testing.T) {
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
 	open := func(after time.Duration) error {
@@ -91,7 +91,7 @@ func TestBalancer(t *testing.T) {
 	}
 }
 
-// Behind the one whose turn it is the others keep their order.
+// The routes after the chosen route keep their order.
 func TestBalancerKeepsOrder(t *testing.T) {
 	var order []int
 	s := &snubber.Balancer{}
@@ -108,7 +108,8 @@ func TestBalancerKeepsOrder(t *testing.T) {
 	}
 }
 
-// A Balancer says when it is ready itself, and hands a body on that exists once.
+// A Balancer predicts when it is ready. It passes on a body that cannot be read
+// twice.
 func TestBalancerReadyAt(t *testing.T) {
 	for _, s := range []*snubber.Balancer{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
 		if _, err := s.ReadyAt(&http.Request{}); err == nil {
@@ -158,8 +159,8 @@ func TestBalancerReadyAt(t *testing.T) {
 	}
 }
 
-// To an SDK that repeats errors the refusal of all routes is a response, and
-// the Transports inside do not answer in its place.
+// An SDK that retries errors gets a response when all routes refuse. The
+// Transports of the routes do not make a response of their own.
 func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 	stack := snubber.New(play())
 	stack.Breaker.Trip("https://a.example.com m")
@@ -189,7 +190,7 @@ func keys(rt http.RoundTripper, n int) *snubber.Balancer {
 	return s
 }
 
-// A limit that one key meets is no reason to wait while another key is free.
+// A Balancer does not wait for the limit of one key while another key is free.
 func TestBalancerTakesKeyWithQuota(t *testing.T) {
 	for _, failure := range []step{
 		{status: 429, header: hdr("Retry-After", "20")},
@@ -235,7 +236,7 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 	})
 }
 
-// Two keys of 300 a minute are one of 600.
+// Two keys with 300 requests a minute each serve 600 requests a minute.
 func TestBalancerAddsQuotas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		providers := map[string]*snubbertest.Provider{}
@@ -281,8 +282,8 @@ func TestBalancerAddsQuotas(t *testing.T) {
 	})
 }
 
-// While the primary is dead for a minute no call is lost, and it gets little
-// more than those it was working on.
+// No call is lost while the primary fails for a minute. The primary gets few
+// requests beyond the ones in flight when the outage begins.
 func TestFallbackOutageLosesNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []snubbertest.Kind{snubbertest.Outage, snubbertest.ServerError} {
@@ -324,7 +325,8 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 	})
 }
 
-// The circuit's ReadyAt is that of the route which then answers.
+// ReadyAt of a Transport with an open circuit is ReadyAt of the route that then
+// answers.
 func TestReadyAtOfFallback(t *testing.T) {
 	tr := snubber.New(play())
 	tr.Breaker.Trip("https://api.example.com m")
@@ -336,7 +338,8 @@ func TestReadyAtOfFallback(t *testing.T) {
 	}
 }
 
-// A route that has the layers around it is ready when they are, for where it goes.
+// A Reroute that uses the layers around it is ready when those layers are ready
+// for the origin of the Reroute.
 func TestReadyAtOfReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{}))
@@ -357,7 +360,7 @@ func TestReadyAtOfReroute(t *testing.T) {
 	})
 }
 
-// Two keys are one larger quota.
+// Two keys make one larger quota.
 func ExampleBalancer() {
 	base := play(step{})
 	stack := snubber.New(base)
@@ -376,8 +379,8 @@ func ExampleBalancer() {
 	// Bearer one; Bearer two; Bearer one; Bearer one; Bearer two; Bearer one;
 }
 
-// One revoked key of several fails none of the calls, and hides nothing of what
-// ails the others.
+// A revoked key among several fails no call, and hides no failure of the other
+// keys.
 func TestBalancerRevokedKey(t *testing.T) {
 	for _, tt := range []struct {
 		revoked step
@@ -418,8 +421,8 @@ func TestBalancerRevokedKey(t *testing.T) {
 	}
 }
 
-// The routes of a Balancer all answer the same, so a cache keeps the answer of
-// whichever it was.
+// The routes of a Balancer are equivalent, so the cache stores a response from
+// any of them.
 func TestBalancerIsCached(t *testing.T) {
 	base := play(step{header: hdr("Content-Type", "application/json"), body: "{}"})
 	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Balancer{Routes: []snubber.Route{

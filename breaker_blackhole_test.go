@@ -11,9 +11,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// A black hole is noticed although only the callers' own deadlines end the
-// calls: one of at least ten seconds, and more than twice as long as any
-// header took, without a header counts.
+// A Breaker notices a black hole even if only the callers' deadlines end the
+// calls. An attempt without a header counts if it took at least ten seconds and
+// more than twice as long as any header did.
 func TestBreakerBlackHole(t *testing.T) {
 	const key = "https://api.example.com m"
 	for _, tt := range []struct {

@@ -9,8 +9,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// A circuit counts each class as the table of classes says: as a failure, as a
-// sign of life, or not at all.
+// The class of an outcome decides whether it counts as a failure, as a success,
+// or not at all.
 func TestBreakerClasses(t *testing.T) {
 	for class, want := range map[Class]breaker.Result{
 		Success: breaker.Alive, TooLong: breaker.Alive, Filtered: breaker.Alive, Invalid: breaker.Alive,
@@ -26,7 +26,8 @@ func TestBreakerClasses(t *testing.T) {
 	}
 }
 
-// Zero values are the documented policy, and negative ones what the fields say.
+// A zero field means the documented default; a negative field means what its
+// comment says.
 func TestBreakerDefaults(t *testing.T) {
 	usual := breaker.Config{
 		Failures: 10, Ratio: 0.5, MinRequests: 20, Probes: 2,

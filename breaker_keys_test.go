@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Circuits can be read, opened and closed by their key, also one that no
-// request has had yet.
+// A program can read, trip and reset a circuit by its key, even before the
+// first request of that key.
 func TestBreakerTripAndReset(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -69,8 +69,8 @@ func TestBreakerShared(t *testing.T) {
 	})
 }
 
-// The number of circuits is bounded whatever the keys, and an open one is
-// never forgotten for the sake of a new one.
+// The number of circuits is bounded, whatever the keys. An open circuit is
+// never dropped to make room for a new one.
 func TestBreakerKeysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{

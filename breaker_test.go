@@ -75,9 +75,9 @@ func mustRefuse(t testing.TB, rt http.RoundTripper, req *http.Request) *snubber.
 	return refusal
 }
 
-// An open circuit refuses in no time, without a wire call and with the body
-// closed, and says which circuit it was and when to come back. A Retry does
-// not hold up a call's first attempt.
+// An open circuit refuses a request at once, sends nothing and closes the
+// request's body. The error names the circuit and the time to come back. A
+// Retry does not delay the first attempt of a call.
 func TestBreakerOpenCircuitRefuses(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestBreakerOpenCircuitRefuses(t *testing.T) {
 	}
 }
 
-// What a response or an error counts for is decided by what it means.
+// The meaning of a response or an error decides what it counts as.
 func TestBreakerCounts(t *testing.T) {
 	const dies, lives, nothing = "failure", "alive", "neutral"
 	fail := func(err error) step { return step{err: err} }
@@ -160,7 +160,7 @@ func TestBreakerCounts(t *testing.T) {
 	}
 }
 
-// The default circuit opens with the tenth failure in a row and not before.
+// The default circuit opens with the tenth failure in a row, and not before.
 func TestBreakerDefaultOpensAfterTenFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500})
@@ -186,7 +186,8 @@ const streamBody = `{"model":"m","stream":true,"messages":[{"role":"user","conte
 
 func streamReq(t testing.TB) *http.Request { return newReq(t, "POST", chatURL, streamBody) }
 
-// The breaker waits for the end of the body: a header alone proves nothing.
+// The Breaker waits for the end of the body, because a header alone proves
+// nothing.
 func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var body *flow
@@ -227,8 +228,8 @@ func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 	})
 }
 
-// A unary answer that breaks off, by an error or by a clean end in the middle
-// of its JSON, counts as a failure too.
+// A response without a stream counts as a failure if it breaks off, with an
+// error or with a clean end within its JSON.
 func TestBreakerUnaryBodyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
@@ -243,9 +244,9 @@ func TestBreakerUnaryBodyFails(t *testing.T) {
 	})
 }
 
-// The lease of a probe is the header timeout, at most half a minute, which it
-// also is without a Timeout. A probe whose body nobody reads keeps its place
-// that long and no longer.
+// A probe holds its place for the header timeout, at most half a minute, and
+// for half a minute without a Timeout. A probe whose body nobody reads loses
+// its place then.
 func TestBreakerProbeTimeLimit(t *testing.T) {
 	for _, tt := range []struct {
 		timeout *snubber.Timeout
@@ -291,8 +292,8 @@ func TestBreakerProbeTimeLimit(t *testing.T) {
 	}
 }
 
-// Only Probes requests are on the wire at a time while half-open, and a probe
-// that its caller cancels makes room at once.
+// At most Probes requests are on the wire while the circuit is half-open. A
+// probe that its caller cancels frees its place at once.
 func TestBreakerHalfOpenProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 3}}
@@ -336,8 +337,8 @@ func TestBreakerHalfOpenProbes(t *testing.T) {
 	})
 }
 
-// A call that began before the circuit opened says nothing about it after:
-// its success does not close it.
+// A call that began before the circuit opened tells nothing about the service
+// afterwards. Its success does not close the circuit.
 func TestBreakerIgnoresOlderSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: 3 * time.Second}, step{status: 503})

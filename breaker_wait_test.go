@@ -20,9 +20,9 @@ import (
 // chatKey names the circuit of the requests of chat.
 const chatKey = "https://api.example.com m"
 
-// A call that had an attempt already waits for the circuit that opened under
-// it. That costs neither an attempt nor the budget; the wait ends with the
-// circuit's open time and no later.
+// A call that already had an attempt waits for a circuit that opened meanwhile.
+// The wait costs neither an attempt nor budget, and ends with the circuit's
+// open time.
 func TestBreakerCallWaitsForCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(append(slices.Repeat([]step{{status: 503}}, 5), step{body: "{}"})...)
@@ -50,7 +50,8 @@ func TestBreakerCallWaitsForCircuit(t *testing.T) {
 	})
 }
 
-// Eight deferred admissions are the most; then an attempt has to be paid.
+// A call enters the queue again at most eight times. After that it pays for an
+// attempt.
 func TestBreakerCallWaitsEightTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 503})
@@ -68,8 +69,9 @@ func TestBreakerCallWaitsEightTimes(t *testing.T) {
 	})
 }
 
-// A wait for a circuit that does not fit MaxWait or the deadline, or whose end
-// nobody knows, is not begun: the call gets the response it has.
+// A call does not begin to wait for a circuit if the wait exceeds MaxWait or
+// the deadline, or if its end is unknown. The call returns the response that it
+// has.
 func TestBreakerCallDoesNotWaitInVain(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -110,9 +112,9 @@ func TestBreakerCallDoesNotWaitInVain(t *testing.T) {
 	}
 }
 
-// A circuit that another call opens during a backoff is waited for when the
-// backoff ends, or, where that would take too long, not: then the call gets the
-// response it has, at the end of its backoff.
+// Another call may open the circuit during a backoff. The call waits for the
+// circuit at the end of its backoff; if that takes too long, it returns the
+// response that it has.
 func TestBreakerOpensDuringBackoff(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -153,8 +155,8 @@ func TestBreakerOpensDuringBackoff(t *testing.T) {
 	}
 }
 
-// Who waits for a circuit can leave at any time, and goes on at once when it
-// is closed by hand; a call that comes meanwhile is refused at once.
+// A call that waits for a circuit can be cancelled at any time, and goes on as
+// soon as the circuit is reset. A new call is refused at once meanwhile.
 func TestBreakerWaitEnds(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -223,8 +225,8 @@ func (o *outage) answer(req *http.Request) (*http.Response, error) {
 	return reply(200, strings.NewReader(`{"choices":[]}`), "Content-Type", "application/json"), nil
 }
 
-// Of thirty calls in flight when an outage of one second begins none is lost,
-// whatever the outage looks like and however its failures fall.
+// No call of thirty in flight is lost in an outage of one second, whatever its
+// form and the times of its failures.
 func TestBreakerOutageLosesNoCall(t *testing.T) {
 	for name, fail := range map[string]func(context.Context) (*http.Response, error){
 		"503": func(context.Context) (*http.Response, error) { return reply(503, strings.NewReader("down")), nil },

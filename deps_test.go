@@ -29,6 +29,7 @@ var unwanted = map[string]string{
 	"log/slog":          "nothing is logged: Observe says what happened, and its user decides",
 }
 
+// The root module requires only the modules in required.
 func TestModuleRequiresNothingElse(t *testing.T) {
 	var mod struct {
 		Go        string
@@ -74,6 +75,8 @@ func TestModuleRequiresNothingElse(t *testing.T) {
 	}
 }
 
+// The packages of the root module import only the standard library and the
+// modules in required.
 func TestPackagesImportNothingElse(t *testing.T) {
 	const self = "github.com/seed-9e4f5248/snubber"
 	out := goCommand(t, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}} {{.Module.Path}} {{.Dir}}{{end}}", "./...")

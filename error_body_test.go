@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// When attempts run out the last response comes back as it was, and the
-// earlier bodies were closed before any wait began.
+// The caller gets the last response unchanged when the attempts run out. The
+// earlier bodies are closed before a wait begins.
 func TestErrorBodyOfLastResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 200<<10)
@@ -56,7 +56,8 @@ func TestErrorBodyOfLastResponse(t *testing.T) {
 	})
 }
 
-// Whatever refuses the next attempt hands back the response of the last one.
+// The caller gets the response of the last attempt when anything refuses the
+// next attempt.
 func TestErrorBodyReturnedOnRefusal(t *testing.T) {
 	const long = 200 << 10
 	for _, tt := range []struct {
@@ -153,8 +154,8 @@ func (boundless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// An error body delays the next attempt by a second at most and is read to
-// 64 KiB at most, whatever the server does with it.
+// An error body delays the next attempt by at most a second, and at most 64 KiB
+// of it are read, whatever the server sends.
 func TestErrorBodyOfHostileServer(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -226,8 +227,8 @@ type panicsLate struct{}
 func (panicsLate) Read([]byte) (int, error) { time.Sleep(2 * time.Second); panic("base") }
 func (panicsLate) Close() error             { return nil }
 
-// What a base panics with while an error body is read ahead is for whoever reads
-// it to recover.
+// A panic of Base while an error body is prefetched reaches the reader of the
+// body, which may recover it.
 func TestErrorBodyPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
@@ -255,7 +256,8 @@ type brokenReader struct{ err error }
 
 func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
 
-// A body that broke off is handed back with its error, as far as it came.
+// The caller gets the part of an error body that arrived, and then the error
+// that ended it.
 func TestErrorBodyThatBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))

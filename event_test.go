@@ -11,8 +11,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Every kind has a name for a metric's label, and one that nobody knows is no
-// panic.
+// Every kind has a name for a metric's label. An unknown kind does not panic.
 func TestEventKindString(t *testing.T) {
 	seen := map[string]bool{}
 	for k := snubber.EventAttempt; k <= snubber.EventLimitStoreFailed; k++ {
@@ -36,8 +35,8 @@ func TestEventKindString(t *testing.T) {
 	}
 }
 
-// A scripted story is told in order, with the fields that each kind names and
-// no others.
+// The events of a scripted call arrive in order. Each has the fields that its
+// kind names, and no others.
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
@@ -91,7 +90,8 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// An attempt is told when its body has ended, with the final verdict.
+// The event of an attempt comes when its body has ended, and has the final
+// outcome.
 func TestEventAttemptAtBodyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
@@ -111,7 +111,7 @@ func TestEventAttemptAtBodyEnd(t *testing.T) {
 	})
 }
 
-// A circuit's transitions and the calls it refused are told.
+// The transitions of a circuit and the calls that it refuses are events.
 func TestEventCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
@@ -165,7 +165,7 @@ func TestEventCircuit(t *testing.T) {
 	})
 }
 
-// Observe runs under no lock: it may look at the layers and make calls.
+// Observe runs without a lock held, so it may read the layers and make calls.
 func TestObserveMayCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 429, header: hdr("Retry-After", "1")}, jsonAnswer)
@@ -202,8 +202,8 @@ func TestObserveMayCallBack(t *testing.T) {
 	})
 }
 
-// A nil Observe costs nothing: even one that does nothing is given texts that
-// are not made for nobody.
+// A call with a nil Observe allocates less than a call with one that does
+// nothing, because no texts are made for it.
 func TestObserveNilAllocatesNothing(t *testing.T) {
 	var none http.RoundTripper = bareBase{}
 	req := newReq(t, "GET", "https://api.example.com/v1/models", "")

@@ -44,9 +44,9 @@ func Example() {
 	// 2 attempts, success
 }
 
-// The order of the layers, seen from outside: the first attempt pays for a
-// token, fails and is counted; the second finds the circuit open, before it
-// would wait for a token, and the response of the first is handed back.
+// The order of the layers, seen from outside. The first attempt takes a token,
+// fails and is counted. The second finds the circuit open before it waits for a
+// token, so the caller gets the response of the first.
 func ExampleTransport_order() {
 	provider := &snubbertest.Provider{}
 	provider.Script(snubbertest.Reply{Status: 500})
@@ -74,7 +74,8 @@ func ExampleTransport_order() {
 	// wire calls: 1
 }
 
-// Attempts that ran out are not an error: the caller gets the last response.
+// The caller gets the last response, and not an error, when the attempts run
+// out.
 func ExampleRetry() {
 	provider := &snubbertest.Provider{}
 	provider.Inject(snubbertest.Fault{Kind: snubbertest.ServerError})
@@ -88,7 +89,7 @@ func ExampleRetry() {
 	// wire calls: 3
 }
 
-// An open circuit refuses without a wire call and says when to come back.
+// An open circuit refuses without a wire call, and tells when to come back.
 func ExampleBreaker() {
 	provider := &snubbertest.Provider{}
 	breaker := &snubber.Breaker{}
@@ -106,7 +107,8 @@ func ExampleBreaker() {
 	// <nil> 1
 }
 
-// A request whose predicted wait does not fit its deadline is refused at once.
+// The Limiter refuses a request at once if its predicted wait exceeds its
+// deadline.
 func ExampleLimiter() {
 	t := &snubber.Transport{Base: &snubbertest.Provider{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -139,7 +141,7 @@ func ExampleTimeout() {
 	// true timed out after 10ms (headers)
 }
 
-// A report tells what became of a call, also where an SDK hides the response.
+// A report tells how a call went, even if an SDK hides the response.
 func ExampleWithReport() {
 	provider := &snubbertest.Provider{}
 	provider.Script(snubbertest.Reply{Status: 503, Header: http.Header{"Retry-After": {"0"}}})

@@ -13,8 +13,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Three routes of four attempts are not sixteen calls: the limit is the
-// Retry's and one for each route that is asked, whoever nests in whom.
+// The Retry's limit and one attempt for each route asked bound a call, however
+// the Transports are nested. Three routes with four attempts each do not make
+// sixteen.
 func TestFallbackBoundsAttempts(t *testing.T) {
 	route := func(host string, rt http.RoundTripper) snubber.Route {
 		return snubber.Route{Transport: snubber.Reroute{URL: "https://" + host + "/v1", Transport: rt}}
@@ -88,8 +89,9 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 	}
 }
 
-// A route that is open costs no call and no time, one that is gated comes after
-// those that are not, and none begins to wait that cannot be in time.
+// A route with an open circuit costs no call and no time. A route with an
+// exhausted quota comes after the other routes. No route begins a wait that
+// exceeds the deadline.
 func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 	setup := func() (tr *snubber.Transport, hosts *[]string, b, c *snubber.Transport) {
 		hosts = new([]string)
@@ -162,7 +164,8 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 	}
 }
 
-// So is one of the layers around it, whose queue for where it goes is another one.
+// A Reroute that uses the layers around it is skipped in the same way. Its
+// queue is the one of its own origin.
 func TestFallbackSkipsUnreadyReroutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := ""
@@ -187,8 +190,8 @@ func TestFallbackSkipsUnreadyReroutes(t *testing.T) {
 	})
 }
 
-// A deadline that passes on a route leaves the first failure, which is whole,
-// and says who else was asked. One that cancels wants no answer.
+// The caller gets the first failure, whole, if its deadline passes on a route;
+// the report lists the routes. A caller that cancels gets no response.
 func TestFallbackOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rt := &snubber.Transport{Base: play(step{status: 503, body: "first", header: hdr("Retry-After", "7")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: roundTrip(hang)}, {Transport: play()}}}}
@@ -215,7 +218,7 @@ func TestFallbackOutOfTime(t *testing.T) {
 	})
 }
 
-// Where nobody had a response, the one for the SDK says who was asked.
+// The response for the SDK lists all routes if no route had a response.
 func TestFallbackRefusedByAll(t *testing.T) {
 	tr := snubber.New(play())
 	tr.Breaker.Trip("https://api.example.com m")
@@ -237,8 +240,8 @@ func TestFallbackRefusedByAll(t *testing.T) {
 	}
 }
 
-// TooLong goes on to the larger window, Filtered does not, and a route's own
-// refusal of the request is not the caller's answer.
+// TooLong goes on to the route with the larger window, and Filtered does not.
+// The caller does not get the error of a route that rejects the request.
 func TestFallbackByClass(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

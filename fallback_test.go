@@ -27,8 +27,9 @@ func failing(kind snubbertest.Kind) *snubbertest.Provider {
 	return p
 }
 
-// Routes are tried in order by the outcome of the one before, with the body
-// afresh, and the first failure stands if all fail.
+// Fallback tries routes in order; each decides from the outcome before it, and
+// gets the body from its beginning. The first failure is returned if all routes
+// fail.
 func TestFallback(t *testing.T) {
 	only := func(c snubber.Class) func(*http.Request, snubber.Outcome) bool {
 		return func(_ *http.Request, o snubber.Outcome) bool { return o.Class == c }
@@ -78,8 +79,9 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// An open circuit sends a call to the route at once, also one that had an
-// attempt, and what may have been carried out is not sent twice.
+// An open circuit sends a call to the route at once, even if the call already
+// had an attempt. A request that the server may have carried out is not sent
+// twice.
 func TestFallbackOpenCircuitAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		primary, second := failing(snubbertest.ServerError), &snubbertest.Provider{}
@@ -105,8 +107,9 @@ func TestFallbackOpenCircuitAtOnce(t *testing.T) {
 	})
 }
 
-// The way ends with the answer, whatever When says; a route that was put off is
-// asked by what has come since; and nobody waits with a response of the first in hand.
+// A successful response ends the sequence, whatever If of the next route
+// returns. A postponed route decides from the latest outcome. No call waits
+// while it holds the first route's response.
 func TestFallbackOrder(t *testing.T) {
 	always := func(*http.Request, snubber.Outcome) bool { return true }
 	limits := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.RateLimited }
@@ -130,7 +133,8 @@ func TestFallbackOrder(t *testing.T) {
 	})
 }
 
-// Each change of routes is told, those of a Balancer by the Transport around it.
+// Each change of routes is an event. The Transport around a Balancer reports
+// the Balancer's changes.
 func TestFallbackEvents(t *testing.T) { synctest.Test(t, fallbackEvents) }
 
 func fallbackEvents(t *testing.T) {
@@ -164,8 +168,8 @@ func fallbackEvents(t *testing.T) {
 	}
 }
 
-// Each attempt is told once, and what another service answers not as the first
-// one's.
+// Each attempt is one event. An attempt at another service is not reported as
+// an attempt at the first.
 func TestFallbackAttemptEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
@@ -207,7 +211,7 @@ func TestStaleWithoutURL(t *testing.T) {
 	}
 }
 
-// A Route without a Transport is not found out by a panic in an outage.
+// A Route without a Transport does not panic when it is tried.
 func TestRouteWithoutTransport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{If: func(*http.Request, snubber.Outcome) bool {
@@ -222,7 +226,7 @@ func TestRouteWithoutTransport(t *testing.T) {
 	}
 }
 
-// The caller's cancel ends the routes too.
+// A caller that cancels ends the routes too.
 func TestFallbackCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		second := failing(snubbertest.BlackHole)
@@ -235,7 +239,7 @@ func TestFallbackCanceled(t *testing.T) {
 	})
 }
 
-// Another deployment answers when the first one's quota is gone.
+// Another deployment answers when the quota of the first is exhausted.
 func ExampleFallback() {
 	first, second := failing(snubbertest.QuotaExhausted), &snubbertest.Provider{}
 	t := snubber.New(first)
@@ -249,8 +253,8 @@ func ExampleFallback() {
 	// route 1
 }
 
-// A route's own wrong key or missing model is no end of the way; the caller's
-// own is, and so is what is wrong with the request.
+// A wrong key or a missing model of a route does not end the sequence. The
+// caller's own wrong key does, and so does an invalid request.
 func TestFallbackMisconfiguredRoute(t *testing.T) {
 	const longer, denied, missing, bad = "longer", "denied", "missing", "bad"
 	steps := map[string]step{
@@ -305,7 +309,8 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 	}
 }
 
-// Under a Retry the way is that of the attempt whose answer it is.
+// The routes of a Report under a Retry are those of the attempt whose response
+// the caller gets.
 func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []string{"Fallback", "under a Cache", "Balancer"} {
@@ -331,7 +336,8 @@ func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 	})
 }
 
-// Nothing is sent for a caller who has left, though nobody has noticed yet.
+// Fallback sends nothing for a caller that has left, even before anything has
+// noticed that.
 func TestFallbackAfterCallerLeft(t *testing.T) {
 	ctx, other := &tardy{t.Context(), make(chan struct{})}, play(step{})
 	tr := &snubber.Transport{
@@ -343,7 +349,7 @@ func TestFallbackAfterCallerLeft(t *testing.T) {
 	}
 }
 
-// What failed on the way is closed, also where it would never end.
+// Fallback closes a failed response, even one whose body never ends.
 func TestFallbackClosesFailedResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var flows []*flow
@@ -376,7 +382,8 @@ func TestFallbackClosesFailedResponses(t *testing.T) {
 	})
 }
 
-// queued, is not given back again by the route that takes the call over.
+// A call whose circuit opens while it queues gives its permit back. The route
+// that takes over the call does not give it back again.
 func TestFallbackReleasesPermitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{MaxConcurrent: 1}
@@ -396,7 +403,8 @@ func TestFallbackReleasesPermitOnce(t *testing.T) {
 	})
 }
 
-// A route's answer for which Classify has no word is an answer.
+// The caller gets a route's response even if Classify returns the zero Outcome
+// for it.
 func TestFallbackUnclassifiedResponse(t *testing.T) {
 	alt := play(step{body: "hello"})
 	tr := &snubber.Transport{
@@ -417,7 +425,7 @@ func TestFallbackUnclassifiedResponse(t *testing.T) {
 	}
 }
 
-// A fallback needs no Retry to have the body again.
+// A Fallback can send the body again without a Retry.
 func TestFallbackWithoutRetry(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		alt := play(step{body: "hello"})

@@ -12,8 +12,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// What a Transport in the attempt that has lost a race comes to later is nothing
-// to the Report, which the caller may be reading by then.
+// The outcome of a Transport inside the losing attempt does not reach the
+// Report, which the caller may be reading by then.
 func TestHedgeLoserIsNotReported(t *testing.T) {
 	const answer = `{"usage":{"prompt_tokens":1,"completion_tokens":1}}`
 	for _, tt := range []*struct {
@@ -74,8 +74,8 @@ func slowToEnd(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// The loser's answer is closed, whether it comes when the race is over or is there
-// already when it ends.
+// The loser's response is closed, whether it arrives before the race ends or
+// after.
 func TestHedgeLoserIsClosed(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// A stream that has sent its header and no content is hedged; one that has begun
-// is not, however slow it goes on.
+// A stream that has sent a header and no content is hedged. A stream that has
+// begun is not, however slow it is.
 func TestHedgeStream(t *testing.T) {
 	for _, tt := range []struct {
 		name string

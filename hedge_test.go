@@ -84,7 +84,8 @@ func warmed(then ...time.Duration) []time.Duration {
 	return slices.Concat(slices.Repeat([]time.Duration{time.Second}, 49), slices.Repeat([]time.Duration{time.Second / 2}, 61), then)
 }
 
-// A slow first attempt gets another beside it, and the first good answer wins.
+// A slow first attempt gets another one beside it, and the first successful
+// response wins.
 func TestHedge(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -169,8 +170,8 @@ func TestHedge(t *testing.T) {
 	}
 }
 
-// The Report is about the attempt whose answer the caller gets, also if the
-// other's verdict is given later.
+// The Report describes the attempt whose response the caller gets, even if the
+// other attempt's outcome comes later.
 func TestHedgeReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(1500*time.Millisecond, 2*time.Second)}
@@ -204,8 +205,8 @@ func TestHedgeReport(t *testing.T) {
 	})
 }
 
-// Where answers come at once, a hedge that is denied is not tried again at once
-// too: time would stand still.
+// A denied hedge is not tried again at once if responses arrive at once.
+// Otherwise the loop would not let time pass.
 func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(&paced{times: append(make([]time.Duration, 110), time.Second)})
@@ -226,7 +227,7 @@ func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 	})
 }
 
-// A body that cannot be had for the hedge costs it nothing.
+// A hedge that cannot get a request body costs the first attempt nothing.
 func TestHedgeWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(3 * time.Second)}
@@ -252,7 +253,7 @@ func TestHedgeWithoutBody(t *testing.T) {
 	})
 }
 
-// A panic in GetBody, before a retry or a hedge is sent, costs nobody a place.
+// A panic of GetBody before a retry or a hedge leaks no permit.
 func TestHedgeGetBodyPanics(t *testing.T) {
 	for _, hedging := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -290,7 +291,7 @@ func TestHedgeGetBodyPanics(t *testing.T) {
 	}
 }
 
-// There is no hedge where it could do harm or is not paid for.
+// No hedge is sent where it could do harm, or without budget.
 func TestHedgeNotSent(t *testing.T) {
 	slow := []time.Duration{time.Minute, time.Second}
 	for _, tt := range []struct {
@@ -382,7 +383,8 @@ func TestHedgeNotSent(t *testing.T) {
 	})
 }
 
-// What stands in a hedge's way costs it nothing, and when that is gone it is sent.
+// An obstacle to a hedge costs no budget. The hedge is sent when the obstacle
+// is gone.
 func TestHedgeSentLater(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -443,8 +445,8 @@ func TestHedgeSentLater(t *testing.T) {
 	}
 }
 
-// An attempt that was refused, or given up by others than the caller, is no answer:
-// the other's is waited for.
+// An attempt that was refused, or that anything but the caller ended, does not
+// win. The call waits for the other attempt.
 func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 	for _, err := range []error{&snubber.RejectedError{Err: snubber.ErrLimited}, context.Canceled} {
 		synctest.Test(t, func(t *testing.T) {
@@ -474,7 +476,7 @@ func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 	}
 }
 
-// A request without a body can be sent twice.
+// A request without a body can be hedged.
 func TestHedgeOfRequestWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(time.Minute, time.Second)}
@@ -490,8 +492,8 @@ func TestHedgeOfRequestWithoutBody(t *testing.T) {
 	})
 }
 
-// How soon answers begin is learned from answers, from those of streams for streams
-// and from those of whole answers for these; and a retry is not hedged.
+// The latency of streams is learned from streams, and the latency of other
+// responses from those. A retry is not hedged.
 func TestHedgeLearnsLatency(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -545,7 +547,7 @@ func TestHedgeLearnsLatency(t *testing.T) {
 	}
 }
 
-// Calls that need no hedge save up ten of them, and no more.
+// Calls without a hedge save budget for ten hedges, and for no more.
 func TestHedgeBudgetIsCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
@@ -563,7 +565,7 @@ func TestHedgeBudgetIsCapped(t *testing.T) {
 	})
 }
 
-// A call earns its part of a hedge once, however often it is sent again.
+// A call earns its part of a hedge once, however many attempts it makes.
 func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 100), []time.Duration{time.Minute}), fails: map[int]int{}}
@@ -584,8 +586,8 @@ func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
 	})
 }
 
-// A hedge that is denied is not asked for again and again while the answer does not
-// come: in an outage every call would do that.
+// A denied hedge is not requested repeatedly while the response is missing. In
+// an outage every call would do so.
 func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(9 * time.Minute)}
@@ -606,8 +608,8 @@ func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 	})
 }
 
-// Whatever happens to the lanes reaches the caller's goroutine, and nothing of
-// them is left.
+// A panic in either attempt reaches the caller's goroutine, and nothing is
+// leaked.
 func TestHedgePanic(t *testing.T) {
 	for _, which := range []int{110, 111} {
 		synctest.Test(t, func(t *testing.T) {
@@ -654,8 +656,8 @@ func TestHedgePanic(t *testing.T) {
 	}
 }
 
-// Nor is anything left where a function ends its goroutine in a lane: the caller's
-// ends.
+// A function that calls runtime.Goexit in an attempt ends the caller's
+// goroutine, and nothing is leaked.
 func TestHedgeGoexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(time.Minute)}
@@ -683,7 +685,7 @@ func TestHedgeGoexit(t *testing.T) {
 	})
 }
 
-// The caller's cancel ends both.
+// A caller that cancels ends both attempts.
 func TestHedgeCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &paced{times: warmed(time.Minute)}
@@ -703,9 +705,9 @@ func TestHedgeCanceled(t *testing.T) {
 }
 
 // The 99th percentile is near the best that any delay reaches with a twentieth
-// more calls, and within twice what somebody who knew the future would reach:
-// times are log-normal around 2 s, and one answer in fifty stalls for half a
-// minute.
+// more calls. It is within twice the value that knowledge of the future would
+// reach. Times are log-normal around 2 s, and one response in fifty stalls for
+// half a minute.
 func TestHedgePercentile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const calls = 4000
@@ -803,7 +805,8 @@ type numberKey struct{}
 
 type numbered struct{ i, tries int }
 
-// A layer of the user's that sends twice at a time fits between two Transports.
+// A user's layer that sends a request twice at a time works between two
+// Transports.
 func TestHedgeBetweenTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &snubber.Transport{

@@ -24,8 +24,9 @@ func tooMany(after string) step {
 	return st
 }
 
-// A 429 gates all requests of its key until the server's time, with jitter
-// after it and never before; without a time, for one step of the backoff.
+// A 429 holds all requests of its key until the server's time. Jitter comes
+// after that time, never before. Without a time the hold is one step of the
+// backoff.
 func TestLimiter429HoldsKey(t *testing.T) {
 	for _, tt := range []struct {
 		after    string
@@ -65,7 +66,7 @@ func TestLimiter429HoldsKey(t *testing.T) {
 	}
 }
 
-// A gate holds back neither another key nor who was there before it.
+// A 429 holds neither other keys nor requests that are already in flight.
 func TestLimiter429SparesOtherKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Second}, tooMany("30"), step{})
@@ -84,8 +85,8 @@ func TestLimiter429SparesOtherKeys(t *testing.T) {
 	})
 }
 
-// Waiters that a new gate makes too late are refused when it shuts, and not at
-// their deadlines; the others keep their places.
+// A 429 that makes waiting requests too late refuses them at once, and not at
+// their deadlines. The other requests keep their places.
 func TestLimiter429RefusesLateWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("20"), step{})
@@ -118,9 +119,8 @@ func TestLimiter429RefusesLateWaiters(t *testing.T) {
 	})
 }
 
-// Without MaxWait a key that is gated for much more than a minute refuses at
-// once; with a negative one even that is waited for, and with a positive one
-// it alone decides.
+// Without MaxWait, a key that is held for much more than a minute refuses at
+// once. A negative MaxWait allows any wait; a positive one alone decides.
 func TestLimiter429AndMaxWait(t *testing.T) {
 	for _, tt := range []struct {
 		after   string
@@ -150,8 +150,8 @@ func TestLimiter429AndMaxWait(t *testing.T) {
 	}
 }
 
-// No gate is longer than a quarter of an hour, whatever a server says or a hook
-// believes, and the longer of two holds.
+// A 429 holds a key for at most a quarter of an hour, whatever the server or a
+// hook says. The longer of two holds counts.
 func TestLimiter429IsBounded(t *testing.T) {
 	for _, after := range []string{"901", "3599", "86400", "1e10", "9999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -190,8 +190,8 @@ func TestLimiter429IsBounded(t *testing.T) {
 	})
 }
 
-// With Retry a 429 goes back to the front of the queue, before all who wait,
-// when the gate opens.
+// With a Retry, a request that got a 429 goes back to the front of the queue,
+// before all waiting requests.
 func TestLimiter429RequeuesAtFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(tooMany("5"), step{})
@@ -218,7 +218,8 @@ func TestLimiter429RequeuesAtFront(t *testing.T) {
 	})
 }
 
-// No credential gets into a key, an event, an error or a refusal's response.
+// No credential appears in a key, an event, an error or the response of a
+// refusal.
 func TestLimiterKeepsSecrets(t *testing.T) {
 	const secret = "sk-VERY-SECRET"
 	for _, header := range [][]string{

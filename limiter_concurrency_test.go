@@ -73,8 +73,8 @@ type half struct{ io.ReadCloser }
 func (h *half) read(n int) { io.ReadFull(h, make([]byte, n)) }
 func (h *half) drain()     { io.Copy(io.Discard, h) }
 
-// A place is held to the end of the response's body, whichever end comes
-// first, and then the next goes in the same instant.
+// A request holds its place until the response's body ends, whichever way that
+// happens. The next request is sent in the same instant.
 func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 	const second = time.Second
 	event := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n"

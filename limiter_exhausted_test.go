@@ -24,9 +24,10 @@ func noQuota(after string) step {
 	return st
 }
 
-// An exhausted quota costs one wire call after a minute, then two, doubling to
-// fifteen; everyone else is refused at once. The call that met it first gets
-// the provider's own answer and is not repeated.
+// An exhausted quota costs one wire call after a minute, then after two,
+// doubling to fifteen. Every other request is refused at once. The first
+// request to find it exhausted gets the provider's response, and is not
+// retried.
 func TestLimiterExhaustedProbesRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(noQuota(""))
@@ -68,8 +69,8 @@ func seconds(base *script, start time.Time) (at []int) {
 	return at
 }
 
-// The server's own time is an upper bound for the latch, not a lower one. A
-// short one beside an exhausted quota is habit, and not believed.
+// The server's time is an upper bound of the wait for an exhausted quota, not a
+// lower one. A short time is ignored, because servers send one with every 429.
 func TestLimiterExhaustedServerTime(t *testing.T) {
 	for _, tt := range []struct{ after, want string }{
 		{"400", "[0 60 180 420 820 1220 1620]"},
@@ -93,8 +94,8 @@ func TestLimiterExhaustedServerTime(t *testing.T) {
 	}
 }
 
-// Who waits in the queue when the quota is found exhausted is refused in that
-// instant, and a crowd in flight does not multiply the doubling.
+// Requests that queue when the quota turns out to be exhausted are refused in
+// that instant. Many responses in flight double the wait only once.
 func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(noQuota(""))
@@ -137,9 +138,9 @@ func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 	})
 }
 
-// A probe that succeeds ends the latch for all. One that was never sent has
-// cost nothing and gives way to the next at once. Any other has been this
-// period's wire call, whatever became of it.
+// A successful probe ends the wait for all requests. A probe that was never
+// sent gives way to the next at once. Any other probe is the one wire call of
+// its period, whatever its outcome.
 func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	for _, tt := range []struct {

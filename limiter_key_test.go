@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Whose quota a request uses is told by where it goes, by its credential and
-// by its model, and never by what differs from request to request.
+// The origin, the credential and the model of a request decide whose quota it
+// uses. Anything that differs from request to request does not.
 func TestLimiterKeys(t *testing.T) {
 	req := func(url string, header ...string) *http.Request {
 		r, err := http.NewRequest("GET", url, nil)

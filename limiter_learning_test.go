@@ -49,8 +49,8 @@ func limits(t *testing.T, l *snubber.Limiter) string {
 	return strings.Join(all, ", ")
 }
 
-// What providers really send becomes limits: those of a minute and those of a
-// day apart, and an event for each that is new.
+// The Limiter learns limits from the headers that providers send. Limits per
+// minute and per day are separate, and each new limit is an event.
 func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 	for _, tt := range []struct {
 		file, want        string
@@ -96,7 +96,8 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 	}
 }
 
-// An event tells what a limit was, and a snapshot why a key is gated.
+// An event has the previous value of a limit, and a snapshot tells why a key is
+// held.
 func TestLimiterEventHasPreviousLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := func(limit string, status int) step {
@@ -129,7 +130,7 @@ func TestLimiterEventHasPreviousLimit(t *testing.T) {
 	})
 }
 
-// Places that a key has are no tokens.
+// A limit of concurrent requests is not taken for a limit of tokens.
 func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{MaxConcurrent: 3}
@@ -151,8 +152,9 @@ func biller(in, out *int) *script {
 	}})
 }
 
-// The estimate's error shrinks with use: a tokenizer that makes twice as many
-// of a text, and callers who allow 64 000 tokens where answers have 800.
+// The error of the estimate shrinks with use. It covers a tokenizer that makes
+// twice as many tokens of a text, and callers that allow 64 000 tokens for
+// responses of 800.
 func TestLimiterEstimateLearnsFromUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const full = 1_000_000
@@ -179,8 +181,8 @@ func TestLimiterEstimateLearnsFromUsage(t *testing.T) {
 	})
 }
 
-// An answer that billed more than a minute's tokens does not have every call
-// after it refused as too large: then none could show that it was an exception.
+// A response that used more than a minute's tokens does not make every later
+// request too large. Otherwise no request could show that it was an exception.
 func TestLimiterEstimateSurvivesHugeUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, huge := range []struct{ in, out int }{{100, 50_000}, {50_000, 10}} {
@@ -200,7 +202,7 @@ func TestLimiterEstimateSurvivesHugeUsage(t *testing.T) {
 	})
 }
 
-// The slow start begins again after a pause and when a circuit closes.
+// The slow start begins again after an idle time and when a circuit closes.
 func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 	for _, again := range []string{"no", "pause", "circuit"} {
 		t.Run(again, func(t *testing.T) {

@@ -29,8 +29,8 @@ func order(base *script) string {
 	return strings.Join(names, " ")
 }
 
-// The queue is strict: who came first goes first, even if the request behind
-// would fit into what is left.
+// The queue is first in, first out, even if a later and smaller request would
+// fit into the rest of the quota.
 func TestLimiterQueueIsStrict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
@@ -55,8 +55,8 @@ func TestLimiterQueueIsStrict(t *testing.T) {
 	})
 }
 
-// Higher priorities go first, but while lower ones wait one grant in twenty
-// goes to the oldest of them, whatever its level.
+// Higher priorities go first. While lower ones wait, one grant in twenty goes
+// to the oldest of those, whatever its priority.
 func TestLimiterQueuePriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
@@ -99,9 +99,8 @@ func TestLimiterQueuePriorities(t *testing.T) {
 	})
 }
 
-// A wait that can be predicted not to fit is refused when it begins and not
-// when it fails, with the time at which to come back; one that just fits is
-// granted. Who is refused has taken nothing.
+// A predictably too long wait is refused when it begins, with the time to come
+// back. A wait that just fits is granted. A refused request takes nothing.
 func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 	type ask struct {
 		deadline time.Duration // 0: none
@@ -204,8 +203,8 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 	}
 }
 
-// Who gives up in the queue returns at once and has consumed nothing: all
-// behind move up to where they would have been without it.
+// A request that gives up in the queue returns at once and takes nothing. All
+// requests behind it move up.
 func TestLimiterQueueCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
@@ -237,7 +236,8 @@ func TestLimiterQueueCancel(t *testing.T) {
 	})
 }
 
-// When a costly head gives up, the next does not wait out the head's time.
+// The next request does not wait out the time of a costly request that gave up
+// before it.
 func TestLimiterQueueMovesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, EstimateTokens: func(r *http.Request, _ []byte) int {
@@ -258,8 +258,8 @@ func TestLimiterQueueMovesUp(t *testing.T) {
 	})
 }
 
-// A deadline that the prediction could not foresee, because places were
-// taken, ends the wait when it passes, and not later.
+// A deadline that the prediction could not foresee, because places were taken,
+// ends the wait when it passes and not later.
 func TestLimiterQueueDeadlinePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Hour})
@@ -278,8 +278,8 @@ func TestLimiterQueueDeadlinePasses(t *testing.T) {
 	})
 }
 
-// Thousands who wait and give up in the same instant are gone in that instant,
-// and the queue works on.
+// Thousands of requests that wait and give up in the same instant leave in that
+// instant, and the queue goes on.
 func TestLimiterQueueOfThousands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000 // goroutines: the race detector has no more than 8128
@@ -317,7 +317,8 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 	})
 }
 
-// predicted to.
+// A request larger than the token bucket is sent when the bucket is full.
+// ReadyAt predicts the same.
 func TestLimiterPredictsLargeRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: &snubber.Limiter{
@@ -337,7 +338,7 @@ func TestLimiterPredictsLargeRequest(t *testing.T) {
 	})
 }
 
-// A slow Tokens function does not turn the buckets' clock back.
+// A slow estimate of tokens does not turn back the clock of the buckets.
 func TestLimiterSlowTokenEstimate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{RequestsPerMinute: 600, TokensPerMinute: 1e9, EstimateTokens: func(r *http.Request, _ []byte) int {
@@ -369,7 +370,8 @@ func TestLimiterSlowTokenEstimate(t *testing.T) {
 	})
 }
 
-// could go straight through.
+// The lower priority gets one grant in twenty, even if requests of a higher
+// priority could be sent without queueing.
 func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 100, EstimateTokens: func(r *http.Request, _ []byte) int {

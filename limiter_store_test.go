@@ -21,7 +21,8 @@ func sharer(base http.RoundTripper, store snubber.LimitStore) *snubber.Transport
 	return t
 }
 
-// Without the store each of three would send at the full rate.
+// Three processes share one quota through a store. Without the store each would
+// send at the full rate.
 func TestLimitStoreSharesQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base, store := play(step{}), new(snubber.MemoryLimits)
@@ -72,6 +73,7 @@ func TestLimitStoreCountsHedges(t *testing.T) {
 	})
 }
 
+// A 429 in one process holds the key in the other processes too.
 func TestLimitStoreShares429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
@@ -91,7 +93,8 @@ func TestLimitStoreShares429(t *testing.T) {
 	})
 }
 
-// What an answer was billed less than reserved is there for the others.
+// Tokens that were reserved and not used become available to the other
+// processes.
 func TestLimitStoreSettlesUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
@@ -127,6 +130,7 @@ func (f *faulty) Take(ctx context.Context, _ string, _ []snubber.BucketCharge) (
 	return time.Hour, errors.New("connection refused")
 }
 
+// A store that fails or hangs costs no call.
 func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -165,7 +169,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 	}
 }
 
-// Of many whom it fails at once, one tells.
+// Only one call reports a store's failure if many calls meet it at once.
 func TestLimitStoreFailureReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
@@ -184,7 +188,7 @@ func TestLimitStoreFailureReportedOnce(t *testing.T) {
 	})
 }
 
-// A caller that leaves says nothing about the store.
+// A caller that cancels during a store's call is no failure of the store.
 func TestLimitStoreCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
@@ -210,7 +214,7 @@ func (*panicking) Take(context.Context, string, []snubber.BucketCharge) (time.Du
 	panic("a broken store")
 }
 
-// A store that panics holds no permit, and gives back none twice.
+// A store that panics leaks no permit, and no permit is given back twice.
 func TestLimitStorePanics(t *testing.T) {
 	for _, observe := range []func(snubber.Event){nil, func(snubber.Event) {}} {
 		rt := sharer(play(step{}), new(panicking))
@@ -231,6 +235,7 @@ func TestLimitStorePanics(t *testing.T) {
 	}
 }
 
+// A Limiter with a Store and no Secret refuses every request.
 func TestLimitStoreNeedsSecret(t *testing.T) {
 	base := play(step{})
 	rt := sharer(base, new(snubber.MemoryLimits))

@@ -69,7 +69,7 @@ func idle(t *testing.T, l *snubber.Limiter) {
 	}
 }
 
-// Requests of a crowd that comes at once go in a burst and then at exactly the
+// Requests that arrive together are sent in a burst and then exactly at the
 // rate, to the nanosecond that arithmetic allows.
 func TestLimiterPacesRequests(t *testing.T) {
 	for _, tt := range []struct{ perMinute, burst, first int }{
@@ -117,8 +117,8 @@ func within(t *testing.T, sent []try, start time.Time, perMinute, burst int) {
 	}
 }
 
-// However requests arrive, are cancelled and last, no window sees more than
-// its share, and no share is lost either: who never waits finds a full bucket.
+// No window exceeds its share, however requests arrive, are cancelled and last.
+// No share is lost either: a bucket that nothing waits for is full.
 func TestLimiterNeverExceedsRate(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
@@ -177,8 +177,9 @@ func prompt(text, most int) string {
 	return fmt.Sprintf(`{"model":"m","messages":[{"content":%q}]%s}`, strings.Repeat("a", text), max)
 }
 
-// EstimateTokens are reserved before the request goes: a quarter of the text and the
-// likely answer. At the end they are replaced by what was billed.
+// The Limiter reserves tokens before it sends a request: a quarter of the
+// text's length and the likely length of the response. The tokens used replace
+// the reservation at the end.
 func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 	asJSON := http.Header{"Content-Type": {"application/json"}}
 	asSSE := http.Header{"Content-Type": {"text/event-stream"}}
@@ -235,8 +236,8 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 	}
 }
 
-// The reservation for an answer is what nine in ten of the key's answers have
-// billed, or the maximum asked for where that is less.
+// The reservation for a response is what nine in ten responses of the key have
+// used, or the request's maximum if that is less.
 func TestLimiterLearnsResponseLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var next string
@@ -276,8 +277,8 @@ func TestLimiterLearnsResponseLength(t *testing.T) {
 	})
 }
 
-// A request larger than the bucket goes alone when the bucket is full and
-// books the rest as debt, for which those behind it wait.
+// A request larger than the bucket is sent alone when the bucket is full. The
+// excess is a debt that delays the requests after it.
 func TestLimiterBooksDebt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cost := map[string]int{"/big": 1000, "/small": 100}
@@ -303,8 +304,8 @@ func TestLimiterBooksDebt(t *testing.T) {
 	})
 }
 
-// A request that no bucket can ever hold is refused with a clear error, at
-// once, whether or not others wait.
+// A request that no bucket can ever hold gets a clear error at once, whether or
+// not other requests wait.
 func TestLimiterRefusesWhatNeverFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play()
@@ -325,8 +326,8 @@ func TestLimiterRefusesWhatNeverFits(t *testing.T) {
 	})
 }
 
-// Requests, tokens and places are taken together or not at all: who waits for
-// one holds nothing of the others.
+// Requests, tokens and places are taken together or not at all. A request that
+// waits for one of them holds none of the others.
 func TestLimiterTakesAllOrNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name             string

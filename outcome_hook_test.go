@@ -12,9 +12,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Classify is asked once an attempt, about what has been read by then and no
-// more, and its verdict is what the layers decide from. Whatever it does with
-// the body, the caller gets all of it.
+// Classify is called once an attempt, and sees only the part of the body that
+// has been read by then. All layers decide from its verdict. The caller gets
+// the whole body, whatever Classify does with it.
 func TestClassifyHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		big := strings.Repeat("x", 100<<10)
@@ -80,8 +80,8 @@ func TestClassifyHook(t *testing.T) {
 	})
 }
 
-// The hook's verdict on an answer holds to the end of the body, which can only
-// make it worse.
+// The hook's verdict on a response stands to the end of the body, which can
+// only make it worse.
 func TestClassifyHookDecides(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -134,7 +134,7 @@ func TestClassifyHookDecides(t *testing.T) {
 	}
 }
 
-// A response without a header map, which fakes return, is as good as any.
+// A response without a header map, as fakes return, is valid.
 func TestClassifyNilHeader(t *testing.T) {
 	for _, status := range []int{200, 400, 500} {
 		tr := snubber.New(roundTrip(func(*http.Request) (*http.Response, error) {

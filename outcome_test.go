@@ -22,7 +22,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Every class has a name of its own, and one that nobody knows is no panic.
+// Every class has a name of its own. An unknown class does not panic.
 func TestClassString(t *testing.T) {
 	seen := map[string]bool{}
 	for c := snubber.Unclassified; c <= snubber.Rejected; c++ {
@@ -45,7 +45,8 @@ func TestClassString(t *testing.T) {
 	}
 }
 
-// Errors are sorted by type, however deep they are wrapped, and never by text.
+// The type of an error decides its class, however deeply it is wrapped. The
+// error's text never does.
 func TestClassifyError(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	read := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: err} }
@@ -95,8 +96,8 @@ func TestClassifyError(t *testing.T) {
 	}
 }
 
-// A done context is the caller's end, whatever words the error has, except for
-// what this package itself knows better.
+// An error under a done context is Canceled, whatever its text, unless the
+// package itself knows better.
 func TestClassifyErrorOfDoneContext(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -132,7 +133,8 @@ func TestClassifyRefusalNotBefore(t *testing.T) {
 	})
 }
 
-// The errors that net/http really makes for connections that fail.
+// The errors that net/http returns for connections that fail have the right
+// class.
 func TestClassifyRealErrors(t *testing.T) {
 	ask := func(url string) snubber.Outcome {
 		tr := &http.Transport{}
@@ -173,8 +175,8 @@ func TestClassifyRealErrors(t *testing.T) {
 	}
 }
 
-// Classify reads ahead at most 64 KiB of an error and leaves the body as if it
-// had not been read; of an answer it reads nothing.
+// Classify reads at most 64 KiB of an error body ahead, and leaves the body as
+// if it had not been read. It reads nothing of a successful response.
 func TestClassifyLeavesBody(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -234,8 +236,8 @@ func TestClassifyLeavesBody(t *testing.T) {
 	}
 }
 
-// A hook gets the body as far as it is held, and whatever it does with it the
-// caller's is whole.
+// A hook sees the part of the body that has been prefetched. The caller's body
+// is whole, whatever the hook does with it.
 func TestClassifyHookBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 100<<10)

@@ -14,7 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// The same for what outlives one attempt: circuits, permits, timers, contexts.
+// The same for state that outlives one attempt: circuits, permits, timers and
+// contexts.
 func TestPeersBreaker(t *testing.T) {
 	for _, tt := range []struct {
 		name string // of the behaviour that is right

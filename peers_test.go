@@ -18,10 +18,7 @@ import (
 
 var refusedDial = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
-// What other libraries were seen to do wrong is a test here, each of which
-// fails on that behaviour. The numbers are those of the comparison of peers;
-// 7, 9 and 40 and parts of 8, 39, 45 and 48 are about caches, fallbacks and
-// hedging, which are not here yet, and 34 about breakers shared over a store.
+// Each test fails on a bug that another library was seen to have.
 func TestPeers(t *testing.T) {
 	for _, tt := range []struct {
 		name string // of the behaviour that is right

@@ -39,7 +39,7 @@ func wired(t *testing.T, h http.HandlerFunc) (url string, base *http.Transport) 
 	return srv.URL, base
 }
 
-// Of what other libraries do wrong, this needs the real net/http below.
+// These bugs of other libraries show only with the real net/http below.
 func TestPeersOverSockets(t *testing.T) {
 	for _, tt := range []struct {
 		name string // of the behaviour that is right

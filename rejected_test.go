@@ -18,7 +18,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// The text says what, for whom, why and until when, and nothing else.
+// The text says what was refused, for which key, why and until when, and
+// nothing else.
 func TestRejectedErrorText(t *testing.T) {
 	const key = "https://api.example.com m"
 	for _, tt := range []struct {
@@ -77,8 +78,9 @@ var refusals = []struct {
 	}, func() *script { return play() }, 1},
 }
 
-// A refusal is a typed error that errors.Is and As find through http.Client,
-// costs no time and no wire call, and says nothing that makes anyone retry it.
+// A refusal is a typed error, which errors.Is and errors.As find through
+// http.Client. It costs no time and no wire call, and nothing in it makes a
+// client retry.
 func TestRejectedIsError(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,8 +166,8 @@ type mine struct{}
 // stainless is a header that marks a client that retries every error.
 const stainless = "X-Stainless-Lang"
 
-// To a client that retries every error a refusal is a whole response, which
-// says why and tells it to stop.
+// A client that retries every error gets a complete response for a refusal. The
+// response gives the reason and tells the client to stop.
 func TestRejectedIsResponseForStainless(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
@@ -220,8 +222,8 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 	}
 }
 
-// The body of a refusal has the shape in which each provider's SDK looks for
-// an error.
+// The body of a refusal has the shape in which each provider's SDK looks for an
+// error.
 func TestRejectedShapes(t *testing.T) {
 	for _, tt := range []struct {
 		url  string
@@ -280,9 +282,9 @@ func dig(v any, path string) any {
 	return v
 }
 
-// A final failure without a response is a response to clients that retry every
-// error, if Retry had the verdict, and an error to all others. The caller's own
-// end is always an error.
+// A final failure without a response becomes a response for clients that retry
+// every error, if Retry had the verdict. Other clients get an error. A call
+// that its caller ended always gets an error.
 func TestRejectedUnansweredForStainless(t *testing.T) {
 	reset := step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
 	hang := step{delay: time.Hour}
@@ -350,7 +352,7 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 	}
 }
 
-// Reject decides what every client gets for a refusal, and is asked for
+// Reject decides what every client gets for a refusal, and is called for
 // nothing else.
 func TestRejectHook(t *testing.T) {
 	own := errors.New("my own")

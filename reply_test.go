@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// The answer has the shape that was asked for, also where the wish for a stream
-// stands behind the messages and where the body exists once.
+// The response has the shape that the request asks for. That holds if "stream"
+// comes after the messages, and if the body cannot be read twice.
 func TestReply(t *testing.T) {
 	const streamed = `{"model":"m","messages":[{"role":"user","content":"hello"}],"stream":true}`
 	for _, tt := range []struct {
@@ -61,7 +61,7 @@ func TestReply(t *testing.T) {
 	}
 }
 
-// A body that never comes holds nobody for longer than the caller waits.
+// A request body that never arrives delays nobody longer than the caller waits.
 func TestReplyEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body, w := io.Pipe()
@@ -78,7 +78,8 @@ func TestReplyEndsWithContext(t *testing.T) {
 	})
 }
 
-// As the last route it is an answer like any other: the stream is whole.
+// The reply is a response like any other as the last route: its stream is
+// complete.
 func TestReplyAsLastRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(step{status: 500}))
@@ -112,8 +113,8 @@ func TestReplyAsLastRoute(t *testing.T) {
 	})
 }
 
-// A body that exists once and is too long to be kept ends the way for those that
-// would have to send it, and for them alone.
+// A body that cannot be sent again ends the sequence for the routes that have
+// to send it. It does not for a route that needs no body.
 func TestReplyNeedsNoBody(t *testing.T) {
 	long := strings.Repeat(" ", 4<<20) + chatBody
 	for _, accept := range []string{"application/json", "text/event-stream"} {

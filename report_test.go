@@ -17,7 +17,7 @@ const answerBody = `{"id":"x","object":"chat.completion","choices":[{"index":0,"
 
 var jsonAnswer = step{body: answerBody, header: hdr("Content-Type", "application/json")}
 
-// The report tells attempts, waits and the final outcome, exactly.
+// The report has the exact attempts, waits and final outcome.
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, delay: time.Second}, step{status: 429, header: hdr("Retry-After", "3")}, jsonAnswer)
@@ -47,7 +47,7 @@ func TestReport(t *testing.T) {
 	})
 }
 
-// A wait that the caller cut short is reported as long as it was.
+// A backoff that the caller cut short is reported as long as it lasted.
 func TestReportOfCanceledBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, report := snubber.WithReport(context.Background())
@@ -63,7 +63,8 @@ func TestReportOfCanceledBackoff(t *testing.T) {
 	})
 }
 
-// So is a cut short wait in the queue.
+// A wait in the queue that the caller cut short is reported as long as it
+// lasted.
 func TestReportOfCanceledQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
@@ -84,7 +85,7 @@ func TestReportOfCanceledQueue(t *testing.T) {
 	})
 }
 
-// A report is there for failures too, whatever ended the call.
+// A report exists for failures too, whatever ended the call.
 func TestReportOfFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -120,8 +121,8 @@ func TestReportOfFailures(t *testing.T) {
 	}
 }
 
-// A context for several round trips counts them, and is about the one that
-// started last, however late an earlier one ends.
+// A context for several round trips counts them. Its report is about the one
+// that started last, however late an earlier one ends.
 func TestReportOfSeveralCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{status: 500}, step{status: 500}, jsonAnswer), Retry: &snubber.Retry{}}
@@ -158,7 +159,8 @@ func TestReportOfSeveralCalls(t *testing.T) {
 	})
 }
 
-// ReportOf needs no WithReport, and knows what is not ours.
+// ReportOf needs no WithReport, and returns nil for a response of another
+// RoundTripper.
 func TestReportOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, jsonAnswer)
@@ -193,8 +195,8 @@ func TestReportOf(t *testing.T) {
 	}
 }
 
-// Load may be called while the call runs, and is final after the end of the body, by
-// EOF or Close, while the calls of others go on.
+// Load may be called while the call runs. Its result is final after the end of
+// the body, by EOF or Close.
 func TestReportLoadsAtAnyTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := snubber.New(play(jsonAnswer))
@@ -241,7 +243,8 @@ func TestReportLoadsAtAnyTime(t *testing.T) {
 	})
 }
 
-// A handle that nobody made has an empty Report.
+// ReportOf of a response of another RoundTripper returns nil, and a nil handle
+// loads an empty Report.
 func TestReportOfNothing(t *testing.T) {
 	for _, res := range []*http.Response{nil, {}, {Request: &http.Request{}}} {
 		h := snubber.ReportOf(res)
@@ -251,8 +254,8 @@ func TestReportOfNothing(t *testing.T) {
 	}
 }
 
-// ReportOf is about the call that the response answers, also where a later one
-// of the same context has begun.
+// ReportOf describes the call of its response, even if a later call of the same
+// context has begun.
 func TestReportOfDescribesOwnCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, shared := snubber.WithReport(t.Context())
@@ -277,7 +280,7 @@ func TestReportOfDescribesOwnCall(t *testing.T) {
 	})
 }
 
-// The report of a call that ended in the queue says so.
+// The report of a call that ended in the queue has the time in the queue.
 func TestReportOfCallThatEndedInQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}

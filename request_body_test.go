@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// A body that breaks is an error that names it, on the first attempt and
-// without another.
+// A request body that breaks ends the call at the first attempt, with an error
+// that names the body.
 func TestRequestBodyBreaks(t *testing.T) {
 	broken := errors.New("disk error")
 	for _, tt := range []struct {
@@ -42,7 +42,7 @@ func TestRequestBodyBreaks(t *testing.T) {
 	}
 }
 
-// The caller's body is closed once on every path.
+// The caller's body is closed exactly once on every path.
 func TestRequestBodyIsClosedOnce(t *testing.T) {
 	open := func() *snubber.Breaker {
 		b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
@@ -109,7 +109,7 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 	}
 }
 
-// Without a body none appears.
+// A request without a body is sent without one.
 func TestRequestBodyStaysNone(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
 		req := newReq(t, "GET", "https://api.example.com/v1/models", "")
@@ -127,7 +127,8 @@ func TestRequestBodyStaysNone(t *testing.T) {
 	}
 }
 
-// No attempt touches the caller's request, and all send the same header.
+// No attempt modifies the caller's request, and all attempts send the same
+// header.
 func TestRequestIsNotModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		req := chat(t, "X-One", "1")
@@ -149,7 +150,8 @@ func TestRequestIsNotModified(t *testing.T) {
 	})
 }
 
-// Cancelling is prompt while the body of a request is read ahead.
+// A caller that cancels gets its error at once while the request's body is
+// being read ahead.
 func TestRequestBodyCancelWhileReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pr, pw := io.Pipe()

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Model finds the name in path or body, and in what a Transport calls also
-// where the body is gone.
+// Model finds the name in the path or the body. In a function that a Transport
+// calls it finds the name even after the body was sent.
 func TestModel(t *testing.T) {
 	const root = "https://api.example.com"
 	for _, tt := range []struct{ method, url, body, want string }{
@@ -54,8 +54,8 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// Below a Transport the model is known before and after the body was sent,
-// also where the body exists once.
+// Model knows the name below a Transport before and after the body was sent,
+// even if the body cannot be read twice.
 func TestModelInsideTransport(t *testing.T) {
 	for _, getBody := range []bool{true, false} {
 		for _, rt := range []*snubber.Retry{nil, {}} {

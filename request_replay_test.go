@@ -50,8 +50,8 @@ func once(t testing.TB, method, url string, body *tracked, length int64) *http.R
 
 const filesURL = "https://api.example.com/v1/files/f"
 
-// Each attempt gets a body of its own from GetBody, all of them are closed, and
-// the caller's own is read by one attempt and closed once.
+// Each attempt gets a body of its own from GetBody, and all of them are closed.
+// The caller's own body is read by one attempt and closed once.
 func TestRequestReplayFromGetBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &tracked{r: strings.NewReader(chatBody)}
@@ -87,7 +87,7 @@ func TestRequestReplayFromGetBody(t *testing.T) {
 	})
 }
 
-// Nothing is asked of GetBody that is not needed.
+// GetBody is called only if its body is needed.
 func TestRequestReplayCallsGetBodyOnlyIfNeeded(t *testing.T) {
 	req := newReq(t, "POST", "https://api.example.com/v1/other", "body")
 	req.GetBody = func() (io.ReadCloser, error) {
@@ -101,7 +101,7 @@ func TestRequestReplayCallsGetBodyOnlyIfNeeded(t *testing.T) {
 	slurp(t, res)
 }
 
-// An error of GetBody is the call's error, and not a shorter body.
+// An error of GetBody is the call's error, and does not become a shorter body.
 func TestRequestReplayGetBodyError(t *testing.T) {
 	for _, url := range []string{chatURL, filesURL} {
 		synctest.Test(t, func(t *testing.T) {
@@ -129,8 +129,8 @@ func TestRequestReplayGetBodyError(t *testing.T) {
 	}
 }
 
-// Without GetBody a body is replayed byte for byte where that is possible, and
-// sent once where it is not; the caller's is closed once either way.
+// A body without GetBody is sent again byte for byte if possible, and once
+// otherwise. The caller's body is closed once in both cases.
 func TestRequestReplayWithoutGetBody(t *testing.T) {
 	const limit = 4 << 20
 	prompt := func(n int) string {
@@ -223,7 +223,8 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 	}
 }
 
-// What is sent once is passed on as it is read: it is not collected first.
+// A body that is sent only once is passed on as it is read, and not collected
+// first.
 func TestRequestReplayPassesLargeBodyOn(t *testing.T) {
 	own := &tracked{r: io.LimitReader(boundless{}, 5<<20)}
 	req := once(t, "PUT", filesURL, own, 5<<20)
@@ -245,8 +246,8 @@ func TestRequestReplayPassesLargeBodyOn(t *testing.T) {
 	slurp(t, res)
 }
 
-// A base may go on reading the request's body after it returned. While it does
-// no other attempt gets the body, and the caller's is closed only after that.
+// A base may go on reading the request's body after it has returned. Until it
+// stops, no other attempt gets the body, and the caller's body stays open.
 func TestRequestReplayWaitsForBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &tracked{r: &trickleReader{left: 10, gap: time.Second}}

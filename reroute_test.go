@@ -53,8 +53,8 @@ func (s *seen) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// What was meant for the first origin stays there, and the caller's request is
-// as it was.
+// A Reroute removes the first origin's credentials, and leaves the caller's
+// request unchanged.
 func TestReroute(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -98,7 +98,7 @@ func TestReroute(t *testing.T) {
 	}
 }
 
-// What was computed from the body goes with that body alone.
+// Headers computed from the body are sent only with that body.
 func TestRerouteDigests(t *testing.T) {
 	digests := []string{"Content-Length", "Content-Md5", "Content-Digest", "Digest"}
 	for _, tt := range []struct {
@@ -125,7 +125,7 @@ func TestRerouteDigests(t *testing.T) {
 	}
 }
 
-// Host and user belong to an origin too.
+// Host and user info belong to an origin, and are not sent to another.
 func TestRerouteHost(t *testing.T) {
 	for _, tt := range []struct {
 		route      snubber.Reroute
@@ -149,9 +149,9 @@ func TestRerouteHost(t *testing.T) {
 	}
 }
 
-// Another origin's answer does nothing to the first one: the client would follow
-// a redirect with the credentials of the request that it knows, and keep cookies
-// for the host that it knows.
+// A response of another origin has no effect on the first. The client would
+// follow a redirect with the first request's credentials, and keep cookies for
+// the first host.
 func TestRerouteResponse(t *testing.T) {
 	const other, same = "https://other.example/v1", "https://api.example.com/other/v1"
 	for _, tt := range []struct {
@@ -191,8 +191,8 @@ func TestRerouteResponse(t *testing.T) {
 	}
 }
 
-// The Transport around the routes alone decides about the last words of a stream
-// that breaks off, and says them once.
+// The Transport around the routes alone decides about the error event of a
+// stream that breaks off, and sends it once.
 func TestRerouteStreamErrors(t *testing.T) {
 	const line = `{"model":"m","message":{"role":"assistant","content":"a"},"done":false}` + "\n"
 	cut := wire(func(req *http.Request) (*http.Response, error) {
@@ -222,7 +222,8 @@ func TestRerouteStreamErrors(t *testing.T) {
 	}
 }
 
-// What cannot be changed is refused, its body closed, and the next route asked.
+// A request that a Reroute cannot rewrite is refused and its body closed. The
+// next route is tried.
 func TestRerouteRefuses(t *testing.T) {
 	const signature = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=00"
 	for _, tt := range []struct {
@@ -274,8 +275,8 @@ func (c *closing) Close() error {
 	return nil
 }
 
-// A route without a Transport has the layers of the Transport around it, with
-// state of its own: the first one's open circuit says nothing about it.
+// A Reroute without a Transport uses the layers of the Transport around it,
+// with state of its own. The first origin's open circuit does not concern it.
 func TestRerouteUsesLayers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := wire(func(req *http.Request) (*http.Response, error) {
@@ -311,8 +312,8 @@ func TestRerouteUsesLayers(t *testing.T) {
 	})
 }
 
-// A Transport may be a route of itself, or part of one: that is as without one, and
-// it is not its own route again, when it sends or predicts or closes.
+// A Transport may be a route of itself, or part of one. It behaves as without
+// that route when it sends, predicts or closes.
 func TestRouteToItself(t *testing.T) {
 	for _, spread := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -345,7 +346,8 @@ func TestRouteToItself(t *testing.T) {
 	}
 }
 
-// As the Base of a Transport it has no layers around it, and sends by itself.
+// A Reroute that is the Base of a Transport has no layers around it, and sends
+// by itself.
 func TestRerouteAsBase(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
 	defer srv.Close()
@@ -358,7 +360,7 @@ func TestRerouteAsBase(t *testing.T) {
 	}
 }
 
-// So may two be each other's.
+// Two Transports may be routes of each other.
 func TestRoutesToEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := ""
@@ -381,8 +383,8 @@ func TestRoutesToEachOther(t *testing.T) {
 	})
 }
 
-// A body that cannot be read to change its model is the caller's failure and not
-// the service's.
+// A body that fails while a Reroute changes its model is the caller's failure
+// and not the service's.
 func TestRerouteBodyFails(t *testing.T) {
 	gone := errors.New("the file is gone")
 	for _, length := range []int64{-1, int64(len(chatBody))} { // recorded, or had again
@@ -400,7 +402,7 @@ func TestRerouteBodyFails(t *testing.T) {
 	}
 }
 
-// A body that exists once reaches the route from the recording, whole.
+// The route gets a body without GetBody from the recording, whole.
 func TestRerouteBodyWithoutGetBody(t *testing.T) {
 	for _, length := range []int64{-1, int64(len(chatBody))} {
 		second := &seen{}
@@ -417,7 +419,7 @@ func TestRerouteBodyWithoutGetBody(t *testing.T) {
 	}
 }
 
-// A body that hangs is given up with the caller's context.
+// The caller's context ends the reading of a body that hangs.
 func TestRerouteEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -430,8 +432,8 @@ func TestRerouteEndsWithContext(t *testing.T) {
 	})
 }
 
-// Where the first provider has no answer, another one is asked, then a model of
-// the first that is less in demand, and at last nobody.
+// Another provider is tried when the first does not answer, then a model of the
+// first that is in less demand.
 func ExampleReroute() {
 	base := play(step{status: 402}, step{status: 402}, step{status: 402})
 	t := snubber.New(base)

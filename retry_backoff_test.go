@@ -35,8 +35,8 @@ func fails(n int, st step) []step {
 	return append(steps, step{})
 }
 
-// Each step of the backoff is half fixed and half random, doubles, and is
-// capped, twice as long where a server said that it is overloaded.
+// Each step of the backoff is half fixed and half random, and doubles up to a
+// cap. The cap is twice as long if the server said that it is overloaded.
 func TestRetryBackoffSteps(t *testing.T) {
 	const ms = time.Millisecond
 	sequence := func(b, limit time.Duration, n int) (bs []time.Duration) {
@@ -103,8 +103,8 @@ func TestRetryBackoffSteps(t *testing.T) {
 	}
 }
 
-// A server's wait is a floor with the jitter behind it, and a shorter one than
-// our own step changes nothing.
+// The server's wait is a minimum, and the jitter comes after it. A wait shorter
+// than the backoff's step changes nothing.
 func TestRetryAfterIsMinimum(t *testing.T) {
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -155,8 +155,8 @@ func TestRetryAfterIsMinimum(t *testing.T) {
 	}
 }
 
-// A wait that does not fit MaxWait or the deadline is not begun, and the
-// response is there at once, as it came.
+// A wait that exceeds MaxWait or the deadline does not begin. The caller gets
+// the response at once and unchanged.
 func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -205,7 +205,7 @@ func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 	}
 }
 
-// A pause is not begun where the queue behind it cannot fit the deadline.
+// A Retry does not begin a backoff if the queue behind it exceeds the deadline.
 func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "no"}, step{body: "yes"})
@@ -221,7 +221,9 @@ func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
 	})
 }
 
-// full or too long for MaxWait now may not be so then.
+// A Retry backs off before a queue that is full or too long for MaxWait,
+// because the queue may be shorter afterwards. Only the deadline is the same
+// after the backoff.
 func TestRetryBackoffBeforeMovingQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 503, header: hdr("Retry-After", "1")}, step{body: "yes"})

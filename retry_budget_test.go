@@ -30,8 +30,8 @@ func spend(t *testing.T, tr *snubber.Transport, req *http.Request) int {
 	return tr.Base.(*script).sent() - before
 }
 
-// A total outage costs ten retries over all calls together, and then each call
-// returns its first response without any wait.
+// A total outage costs ten retries over all calls together. After that each
+// call returns its first response without a wait.
 func TestBudgetOutageCostsTenRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
@@ -64,8 +64,8 @@ func TestBudgetOutageCostsTenRetries(t *testing.T) {
 	})
 }
 
-// Each rule of the budget alone: what fills it, how far, and what a negative
-// value switches off.
+// Each rule of the budget alone: what fills it, its capacity, and what a
+// negative value switches off.
 func TestBudgetRules(t *testing.T) {
 	down, up := step{status: 500}, step{}
 	repeat := func(n int, ss ...step) (all []step) {
@@ -107,7 +107,7 @@ func TestBudgetRules(t *testing.T) {
 	}
 }
 
-// A deposit comes with a call's first attempt, when its body has ended.
+// A deposit comes with the first attempt of a call, when its body has ended.
 func TestBudgetDeposit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{status: 500},
@@ -147,7 +147,8 @@ func TestBudgetDeposit(t *testing.T) {
 	})
 }
 
-// The defaults: a fifth of a retry for a success, a tenth for a second.
+// The defaults are a fifth of a retry for a success, and a tenth for each
+// second.
 func TestBudgetDefaults(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
@@ -182,8 +183,8 @@ func TestBudgetDefaults(t *testing.T) {
 	}
 }
 
-// A budget is counted per circuit key: origin and model, not the credential,
-// and what the Breaker's Key says where there is one.
+// A budget belongs to a circuit key: origin and model, not the credential. The
+// Breaker's Key decides if it is set.
 func TestBudgetKeys(t *testing.T) {
 	other := `{"model":"other","messages":[]}`
 	for _, tt := range []struct {
@@ -220,7 +221,8 @@ func TestBudgetKeys(t *testing.T) {
 	}
 }
 
-// Two Retries with one Budget share it, two without share nothing.
+// Two Retries with one Budget share it. Two Retries without a Budget share
+// nothing.
 func TestBudgetShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := still(1, 0)
@@ -236,7 +238,7 @@ func TestBudgetShared(t *testing.T) {
 	})
 }
 
-// A retry that was paid for and never sent is paid back.
+// A retry that took budget and was never sent gives the budget back.
 func TestBudgetRefundsRetryNeverSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &snubber.Budget{Capacity: 1, PerSecond: -1, Deposit: -1}

@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// x-should-retry from a server wins over the status, but no word of a server
-// makes a hopeless request hopeful.
+// A server's x-should-retry wins over the status, but does not make a hopeless
+// request retryable.
 func TestRetryObeysShouldRetry(t *testing.T) {
 	yes, no := hdr("X-Should-Retry", "true"), hdr("X-Should-Retry", "false")
 	const quota = `{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":"You exceeded your current quota"}}`
@@ -60,8 +60,8 @@ func TestRetryObeysShouldRetry(t *testing.T) {
 	}
 }
 
-// A Stainless client's final failure says not to try again, where Retry had
-// the verdict, and nobody else's response is touched.
+// The final failure of a Stainless client tells it not to retry, if Retry had
+// the verdict. Other clients get the response unchanged.
 func TestRetryMarksFinalFailureForSDK(t *testing.T) {
 	stainless := []string{"X-Stainless-Lang", "go"}
 	const files = "https://api.example.com/v1/files"
@@ -169,7 +169,8 @@ func (e http2Error) As(target any) bool {
 	return true
 }
 
-// What is not safe to repeat is repeated only where it certainly was not done.
+// A request that is not safe to repeat is repeated only if the server certainly
+// did not process it.
 func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 	const (
 		root   = "https://api.example.com"
@@ -272,7 +273,8 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 	}
 }
 
-// Nor is an SDK's retry sent back to the queue: one attempt is one.
+// An SDK's retry does not go back to the queue either: it has exactly one
+// attempt.
 func TestRetrySDKRetryIsNotRequeued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")}, step{})

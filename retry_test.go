@@ -51,7 +51,7 @@ func TestRetryUnboundedEndsWithDeadline(t *testing.T) {
 	})
 }
 
-// An attempt that our own timer ended is followed by one more at most.
+// An attempt that Timeout ended is followed by at most one more.
 func TestRetryTimedOutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{delay: time.Hour})
@@ -80,7 +80,7 @@ func TestRetryTimedOutOnce(t *testing.T) {
 	})
 }
 
-// If decides alone what is worth repeating, within attempts and waits.
+// If alone decides what to retry, within the limits of attempts and waits.
 func TestRetryIf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var models []string
@@ -126,8 +126,8 @@ func TestRetryIf(t *testing.T) {
 	})
 }
 
-// Cancelling in the middle of a backoff returns at once, with the caller's own
-// error and not the response.
+// A caller that cancels during a backoff gets its own error at once, and not
+// the response.
 func TestRetryCancelDuringBackoff(t *testing.T) {
 	for _, sdk := range []string{"X-Other", "X-Stainless-Lang"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestRetryDoneContextStartsNothing(t *testing.T) {
 	})
 }
 
-// With Retry alone a 429 is an attempt like any other failure.
+// A 429 with Retry alone is a failed attempt like any other.
 func TestRetry429WithoutLimiterIsAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")})
@@ -194,8 +194,8 @@ func TestRetry429WithoutLimiterIsAttempt(t *testing.T) {
 	})
 }
 
-// With Limiter a 429 is a deferred admission: it costs no attempt and no
-// budget, eight times, and not before the server's time.
+// A 429 with a Limiter sends the call back to the queue until the server's
+// time. That costs no attempt and no budget, at most eight times.
 func TestRetry429IsRequeued(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -235,7 +235,7 @@ func TestRetry429IsRequeued(t *testing.T) {
 	}
 }
 
-// A Limiter without Retry gates the key and returns the 429.
+// A Limiter without a Retry holds the key and returns the 429.
 func TestLimiter429WithoutRetryReturnsResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "10"), body: "slow down"}, step{})
@@ -258,8 +258,8 @@ func TestLimiter429WithoutRetryReturnsResponse(t *testing.T) {
 	})
 }
 
-// A call that had an attempt waits for an open circuit, which costs neither
-// attempt nor budget.
+// A call that already had an attempt waits for an open circuit. That costs
+// neither an attempt nor budget.
 func TestRetryWaitsForOpenCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{})

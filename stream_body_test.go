@@ -25,9 +25,9 @@ func take(t testing.TB, body io.Reader) string {
 	return string(p[:n])
 }
 
-// A stream of a known kind that ends before its terminal event ends in
-// io.ErrUnexpectedEOF and counts as a failure. What is not known, and what the
-// caller had encoded, ends as it ends.
+// A stream of a known format that ends before its terminal event ends in
+// io.ErrUnexpectedEOF and counts as a failure. An unknown format, or one that
+// the caller had encoded, ends as Base ends it.
 func TestStreamTruncated(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, body string
@@ -81,9 +81,9 @@ func TestStreamTruncated(t *testing.T) {
 	}
 }
 
-// A document that ends before it is whole is a failure at any length. Where it is
-// a stream itself it ends in an error, for what came of it has been used; else as it
-// came, for no parser takes half of one.
+// A document that ends before it is complete is a failure at any length. If the
+// document is a stream itself, it ends in an error, because its parts have been
+// used. Otherwise it ends as it came, for no parser accepts half a document.
 func TestStreamTruncatedDocument(t *testing.T) {
 	const first = `[{"candidates":[{"content":{"parts":[{"text":"Hel"}]}}]}`
 	long := `{"choices":[{"message":{"content":"` + strings.Repeat("x", 100_000)
@@ -125,9 +125,8 @@ func TestStreamTruncatedDocument(t *testing.T) {
 	}
 }
 
-// An error event in the middle of a stream is the verdict, whether the caller
-// reads to the end or closes as soon as it has seen it; the bytes pass
-// unchanged.
+// An error event within a stream is the verdict, whether the caller reads to
+// the end or closes after the event. The bytes pass unchanged.
 func TestStreamErrorEventIsVerdict(t *testing.T) {
 	const (
 		overloaded = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
@@ -193,8 +192,9 @@ func (r *reads) Read(p []byte) (int, error) {
 	return copy(p, next.text), next.err
 }
 
-// Read boundaries are the server's own: nothing is joined, split or held back,
-// and bytes that come together with the end or an error come together with it.
+// Read boundaries are the server's own: no Reads are joined, split or held
+// back. Bytes that come together with the end or an error are returned together
+// with it.
 func TestStreamBodyReadBoundaries(t *testing.T) {
 	want := []read{{text: "data: {"}, {}, {text: "\"choices\":[]}\n"}, {text: "\n"}, {text: deltaEvent + doneEvent[:3]}, {text: doneEvent[3:], err: io.EOF}}
 	for _, stack := range []*snubber.Transport{{}, snubber.New(nil)} {
@@ -215,7 +215,7 @@ func TestStreamBodyReadBoundaries(t *testing.T) {
 	}
 }
 
-// The error of a body is the base's own, also to errors.Is.
+// The error of a body is Base's own, also for errors.Is.
 func TestStreamBodyError(t *testing.T) {
 	cause := errors.New("cut")
 	tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
@@ -234,7 +234,8 @@ func TestStreamBodyError(t *testing.T) {
 	}
 }
 
-// A closed body closes the base's, once or more, and gives nothing any more.
+// Closing a body, once or more, closes Base's body. A closed body returns
+// nothing more.
 func TestStreamBodyClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := newFlow(chunk{text: "abc"}, chunk{text: "def"})
@@ -258,8 +259,8 @@ func TestStreamBodyClose(t *testing.T) {
 	})
 }
 
-// After Close nothing of the answer comes any more, held or not, and no clean end,
-// whatever the base's body gives.
+// A Read after Close returns no bytes of the response, prefetched or not, and
+// no clean end, whatever Base's body returns.
 func TestStreamBodyReadAfterClose(t *testing.T) {
 	for _, req := range []*http.Request{streamReq(t), newReq(t, "GET", "https://api.example.com/x", "")} {
 		tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
@@ -276,8 +277,9 @@ func TestStreamBodyReadAfterClose(t *testing.T) {
 	}
 }
 
-// A body that the caller closes early counts for what was seen of it: content
-// has proved the service alive, and a preamble too long to hold has not.
+// The part that was seen decides the outcome of a body that the caller closes
+// early. Content has proved that the service works; a preamble too long to hold
+// has not.
 func TestStreamBodyClosedEarly(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -319,8 +321,8 @@ type socket struct {
 
 func (s *socket) Write(p []byte) (int, error) { return s.sent.Write(p) }
 
-// The body of a 101 response can be written to, and is not looked into: what
-// looks like a broken stream there is none.
+// The body of a 101 response can be written to and is not inspected. Bytes that
+// look like a broken stream are not one there.
 func TestStreamBodyUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &socket{flow: newFlow(chunk{text: deltaEvent})}
@@ -347,8 +349,8 @@ func TestStreamBodyUpgrade(t *testing.T) {
 	})
 }
 
-// Responses without a body keep what they say of its length, end cleanly and
-// hold nothing.
+// Responses without a body keep their declared length, end cleanly and hold
+// nothing.
 func TestStreamBodyNone(t *testing.T) {
 	for _, tt := range []struct {
 		method string
@@ -414,8 +416,8 @@ type leaver struct {
 func (b leaver) Read([]byte) (int, error) { close(b.ctx.ended); return 0, b.err }
 func (b leaver) Close() error             { return nil }
 
-// Whatever word the base has for it, the end of the caller's context is that, and
-// nothing against the service.
+// An error after the end of the caller's context is the caller's end, whatever
+// error Base returns. It does not count against the service.
 func TestStreamBodyErrorOfCallersEnd(t *testing.T) {
 	ctx, cause := &tardy{t.Context(), make(chan struct{})}, errors.New("stream closed")
 	tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
@@ -434,8 +436,8 @@ func TestStreamBodyErrorOfCallersEnd(t *testing.T) {
 	res.Body.Close()
 }
 
-// What can only be taken for complete, or is called a failure, is not kept for
-// others.
+// The cache does not store a body that can only be assumed to be complete, or
+// that is called a failure.
 func TestStreamBodyCachedOnlyIfComplete(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string

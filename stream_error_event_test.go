@@ -35,8 +35,8 @@ var breakOffs = []struct {
 	{"bedrock", streamPaths["bedrock"], "application/vnd.amazon.eventstream", frame("messageStart", `{}`) + frame("contentBlockDelta", `{"delta":{"text":"x"}}`), "\x00"},
 }
 
-// With StreamErrors a stream that breaks off says so in its format's own words and
-// then ends in the error all the same, however it broke off and is read.
+// With StreamErrors, a stream that breaks off ends in an error event of its own
+// format and then in the error. That holds however it broke off and is read.
 func TestStreamErrors(t *testing.T) {
 	for _, tt := range breakOffs {
 		for how, cause := range map[string]struct {
@@ -109,9 +109,9 @@ func understood(t *testing.T, path, kind string, body []byte) {
 	}
 }
 
-// By default only a format whose clients lose the error gets the event, and with a
-// negative value none; what has come to an end of its own never does, nor what the
-// caller has ended.
+// By default only a format whose clients lose the error gets the event, and
+// with StreamErrorsNever none does. A stream that ended by itself, or that the
+// caller ended, never gets one.
 func TestStreamErrorsDefault(t *testing.T) {
 	for _, tt := range breakOffs {
 		for _, value := range []snubber.StreamErrorMode{snubber.StreamErrorsAuto, snubber.StreamErrorsNever} {
@@ -164,8 +164,8 @@ func TestStreamErrorsDefault(t *testing.T) {
 	}
 }
 
-// So does a stream that broke off before its content, or in one Read with it, and
-// was put aside for a repeat that did not take place.
+// A stream that broke off before its content, or in one Read with it, also gets
+// the event if it was kept for a retry that did not take place.
 func TestStreamErrorsAfterRefusedRetry(t *testing.T) {
 	const begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"
 	for _, piece := range []chunk{{text: begun}, {text: strings.Replace(begun, "\"\"", "\"x\"", 1), err: io.ErrUnexpectedEOF}} {
@@ -212,8 +212,8 @@ func (b *lateBody) Close() error {
 	return nil
 }
 
-// What a Read brings when the stream has been given up already does not come
-// between it and the event, nor in place of it, and is no clean end.
+// Bytes that a Read returns after the stream was given up neither precede nor
+// replace the event, and are no clean end.
 func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 	for _, end := range []error{nil, io.EOF, io.ErrClosedPipe} {
 		for value, want := range map[snubber.StreamErrorMode]string{snubber.StreamErrorsAlways: deltaEvent + "data: {\"error\":{", snubber.StreamErrorsNever: deltaEvent + "data: {\"choices\":"} {
@@ -238,7 +238,7 @@ func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 	}
 }
 
-// Bytes that come in one Read with the error stand before the event, and that before
+// Bytes that come in one Read with the error precede the event, which precedes
 // the error.
 func TestStreamErrorsAfterLastBytes(t *testing.T) {
 	tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}

@@ -20,8 +20,8 @@ const (
 	roleEvent       = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n"
 )
 
-// What goes wrong with an answer before its first content is repeated like any
-// other failure, and the caller sees nothing but the answer after it.
+// A failure before the first content is retried like any other failure. The
+// caller sees only the response that follows.
 func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 	const (
 		sseType  = "text/event-stream"
@@ -110,8 +110,8 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 	}
 }
 
-// The response is there with the first content and not later, and what was read
-// by then comes at once, in the pieces in which it came.
+// RoundTrip returns with the first content, and not later. The bytes read by
+// then are available at once, with their boundaries.
 func TestStreamFirstEventReturnsResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, body, kind string
@@ -170,9 +170,9 @@ func TestStreamFirstEventReturnsResponse(t *testing.T) {
 	}
 }
 
-// When nothing helps, the caller gets the failure as it came: the event in the
-// stream, or the beginning and an error; also where it was put aside for a wait
-// that did not take place.
+// The caller gets the failure unchanged if no retry helps: the event within the
+// stream, or the beginning and an error. That holds even if it was kept for a
+// wait that did not take place.
 func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 	page := "<html>" + strings.Repeat("x", 100) + "</html>"
 	for _, tt := range []struct {
@@ -246,8 +246,8 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 	}
 }
 
-// The caller's end ends the waiting for the opening at its moment, and so does a
-// timer; neither leaves anything behind.
+// The caller's end stops the wait for the first content at its moment, and so
+// does a timer. Neither leaves anything behind.
 func TestStreamFirstEventWaitEnds(t *testing.T) {
 	for _, kind := range []string{"text/event-stream", "application/json"} {
 		t.Run(kind, func(t *testing.T) {
@@ -311,8 +311,8 @@ type panicReader struct{}
 
 func (panicReader) Read([]byte) (int, error) { panic("base") }
 
-// A stream that never comes to its content is not held for ever: beyond 64 KiB,
-// and beyond some thousand Reads, it is the caller's.
+// A stream without content is not held for ever. The caller gets it after 64
+// KiB, or after some thousand Reads.
 func TestStreamFirstEventIsBounded(t *testing.T) {
 	for name, body := range map[string]io.Reader{
 		"pings":         &again{text: pingEvent},
@@ -361,8 +361,9 @@ func (a *again) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// The hook is asked once, at the opening's end, and sees what is held. Its own
-// question to Classify has the answer that there would be without it.
+// The hook is called once, at the end of the lookahead, and sees the bytes
+// held. If it calls Classify itself, it gets the verdict that there would be
+// without it.
 func TestStreamFirstEventClassify(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, kind string
@@ -413,8 +414,8 @@ func TestStreamFirstEventClassify(t *testing.T) {
 	}
 }
 
-// A limit that is only told inside the stream is one for everybody: the call goes
-// back to its queue, and the key is gated.
+// A rate limit that only the stream tells holds the key, and the call goes back
+// to the queue.
 func TestStreamFirstEventRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limited = "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Please try again in 9.9s.\"}}\n\n"
@@ -440,8 +441,8 @@ func TestStreamFirstEventRateLimited(t *testing.T) {
 	})
 }
 
-// Transports inside one another hold the opening once each, and the outer one has
-// the pieces as the inner one had them.
+// Nested Transports each hold the lookahead once. The outer one gets the chunks
+// as the inner one did.
 func TestStreamFirstEventNested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(
@@ -465,8 +466,8 @@ func TestStreamFirstEventNested(t *testing.T) {
 	})
 }
 
-// A reader who closes within the opening has not read the answer, whose end the
-// opening holds: what it has read is not kept for others.
+// A reader that closes within the lookahead has not read the response, although
+// the lookahead holds its end. The part that was read is not cached.
 func TestStreamFirstEventClosedWithin(t *testing.T) {
 	base := play(step{do: func(*http.Request) (*http.Response, error) {
 		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
@@ -488,8 +489,8 @@ func TestStreamFirstEventClosedWithin(t *testing.T) {
 	}
 }
 
-// That an answer ends within its opening is known before its bytes have been read.
-// It is stored once, when all of them have.
+// A response may end within its lookahead, before its bytes are read. It is
+// stored once, when all of them have been.
 func TestStreamFirstEventStoredOnce(t *testing.T) {
 	var puts atomic.Int32
 	store := &recorder{put: func(context.Context) error { puts.Add(1); return nil }}
@@ -507,7 +508,7 @@ func TestStreamFirstEventStoredOnce(t *testing.T) {
 	}
 }
 
-// What breaks after the terminal event breaks nothing.
+// An error after the terminal event does not make the stream a failure.
 func TestStreamFirstEventErrorAfterEnd(t *testing.T) {
 	base := play(step{do: sse(chunk{text: deltaEvent + doneEvent, err: syscall.ECONNRESET})})
 	tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}}

@@ -22,8 +22,8 @@ func inFlight(t testing.TB, l *snubber.Limiter) int {
 	return qs[0].InFlight
 }
 
-// The terminal event of a stream gives the permit back, although neither EOF
-// nor Close have come, and what comes after it passes as before.
+// The terminal event of a stream gives the permit back before EOF or Close. The
+// bytes after it pass as before.
 func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const after = ": bye\n\n"
@@ -63,8 +63,8 @@ func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 	})
 }
 
-// Whatever ends a body gives the permit back at that moment: its end, its
-// error, Close, the end of the caller's context.
+// Every end of a body gives the permit back at that moment: EOF, an error,
+// Close, and the end of the caller's context.
 func TestStreamReleaseAtEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -117,9 +117,9 @@ func TestStreamReleaseAtEnd(t *testing.T) {
 	}
 }
 
-// A body that nobody reads gives its permit back after the idle time, two
-// minutes where there is none, and can be read all the same. The time runs
-// from the last Read, and not while a Read waits.
+// A body that nobody reads gives its permit back after the idle time, and can
+// still be read. Without an idle time it is two minutes. The time runs from the
+// last Read, and not during a Read.
 func TestStreamReleaseUnread(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -13,9 +13,9 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// Over real connections, whatever carries the stream: an overload before the first
-// content is not seen, each event is there before the next one is sent, and a cut
-// is an error.
+// Over real connections of each protocol, an overload before the first content
+// is retried unseen. Each event arrives before the next one is sent, and a
+// truncated stream is an error.
 func TestStreamOverSockets(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -122,8 +122,8 @@ func (c *readCounter) Read(p []byte) (int, error) {
 	return copy(p, c.pieces[c.reads-1]), nil
 }
 
-// After the first content there is one Read of the base's body for one of the
-// caller's, and none before that has been asked for.
+// Base's body is read ahead up to the first content. After that each Read of
+// the caller makes one Read of Base's body.
 func TestStreamExtraReads(t *testing.T) {
 	body := &readCounter{pieces: []string{roleEvent, ": wait\n\n", deltaEvent}}
 	for range 100 {
@@ -151,8 +151,9 @@ func TestStreamExtraReads(t *testing.T) {
 	}
 }
 
-// Whatever a server sends, in whatever pieces and under whatever name: who gets a
-// response gets the server's bytes, and nothing else.
+// A caller that gets a response gets the server's bytes and nothing else. That
+// holds whatever the server sends, in whatever chunks and under whatever media
+// type.
 func FuzzStreamPasses(f *testing.F) {
 	kinds := []string{"text/event-stream", "application/json", "application/x-ndjson", "application/vnd.amazon.eventstream", "text/plain", "audio/mpeg", ""}
 	paths := []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/m:streamGenerateContent", "/v2/chat", "/api/chat", "/model/m/converse-stream"}

@@ -153,9 +153,9 @@ func (b *chopped) Read(p []byte) (int, error) {
 
 func (*chopped) Close() error { return nil }
 
-// A stream that is cut at any byte and delivered in pieces of any size reaches the
-// caller as exactly what came and an error, or as another whole answer: it is never
-// short in silence. Nothing of it is cached, and nothing held.
+// A stream that is cut at any byte and arrives in chunks of any size is never
+// silently short. The caller gets exactly the bytes that came and an error, or
+// another complete response. Nothing of it is cached or leaked.
 func TestStreamTruncatedAnywhere(t *testing.T) {
 	t.Parallel() // all in bubbles, as the other long ones
 	const good = deltaEvent + doneEvent

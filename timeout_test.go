@@ -35,8 +35,8 @@ func attemptTimedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after 
 	}
 }
 
-// Each phase ends an attempt at exactly its limit, with an error of its own
-// that is found through the client's.
+// Each phase ends an attempt at exactly its limit. Its typed error can be found
+// in the client's error.
 func TestTimeoutPhases(t *testing.T) {
 	unary := func(chunks ...chunk) wire {
 		return func(*http.Request) (*http.Response, error) {
@@ -107,8 +107,8 @@ func TestTimeoutPhases(t *testing.T) {
 	}
 }
 
-// A slow call that is healthy is not cut: up to the limit of each phase, for
-// as long as the stream goes on, and for ever where a limit is off.
+// A slow and healthy call is not ended. It may use the limit of each phase,
+// stream for as long as it likes, and take any time where a limit is off.
 func TestTimeoutSparesHealthyCalls(t *testing.T) {
 	const m = time.Minute
 	long := func(n int, gap time.Duration) (cs []chunk) {
@@ -146,8 +146,8 @@ func TestTimeoutSparesHealthyCalls(t *testing.T) {
 	}
 }
 
-// A reader that takes its time is not a server that does: neither Idle nor
-// FirstEvent runs between Reads.
+// A slow reader is not a slow server: neither Idle nor FirstEvent runs between
+// Reads.
 func TestTimeoutSlowReader(t *testing.T) {
 	t.Run("before the first Read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -196,8 +196,8 @@ func TestTimeoutSlowReader(t *testing.T) {
 	})
 }
 
-// Attempt runs also while nobody reads: the base's body is closed at once and
-// the next Read says why.
+// Attempt also runs while nobody reads. Base's body is closed at once, and the
+// next Read returns the reason.
 func TestTimeoutAttemptUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := newFlow(chunk{text: textDelta}, chunk{text: textDelta})
@@ -225,8 +225,8 @@ func TestTimeoutAttemptUnread(t *testing.T) {
 	})
 }
 
-// A body that would go on after its Close does not: what ended the attempt is
-// what its body ends in, for a timer as for the caller.
+// A body ends in the error that ended its attempt, a timer's or the caller's,
+// even if Base's body ignores Close.
 func TestTimeoutEndsAnyBody(t *testing.T) {
 	for name, cause := range map[string]func(*testing.T, error){
 		"timer": func(t *testing.T, err error) { attemptTimedOut(t, err, snubber.PhaseAttempt, time.Minute) },
@@ -259,7 +259,7 @@ func TestTimeoutEndsAnyBody(t *testing.T) {
 	}
 }
 
-// The attempts of a call have a limit each.
+// Each attempt of a call has a limit of its own.
 func TestTimeoutIsPerAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{do: hang}, step{delay: 4 * time.Second})
@@ -274,8 +274,8 @@ func TestTimeoutIsPerAttempt(t *testing.T) {
 	})
 }
 
-// Whatever a base makes of the end of its context, the caller learns that it
-// was the timer; a response that comes too late is closed.
+// The caller gets the timer's error, whatever Base makes of the end of its
+// context. A response that comes too late is closed.
 func TestTimeoutIgnoredByBase(t *testing.T) {
 	for name, answer := range map[string]func(*flow) (*http.Response, error){
 		"own error": func(*flow) (*http.Response, error) { return nil, errors.New("canceled") },
@@ -302,8 +302,8 @@ func TestTimeoutIgnoredByBase(t *testing.T) {
 	}
 }
 
-// The caller's own end is the caller's: its error at its moment, also from a
-// body that knows no context.
+// The caller's end gives the caller's own error at its moment, even from a body
+// that ignores the context.
 func TestTimeoutCallersEnd(t *testing.T) {
 	for name, base := range map[string]wire{"header": hang, "body": sse(chunk{text: textDelta}, chunk{at: -1})} {
 		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {

@@ -8,8 +8,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/rttest"
 )
 
-// TestContract runs the RoundTripper contract on each layer alone, on all of
-// them and on a nest.
+// Each layer alone, all layers and a nest of Transports keep the contract of
+// RoundTripper.
 func TestTransportContract(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// A function of the user that panics leaves no permit and no body behind.
+// A hook that panics leaks no permit and no body.
 func TestTransportHookPanics(t *testing.T) {
 	boom := func() { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
@@ -43,7 +43,8 @@ func TestTransportHookPanics(t *testing.T) {
 	}
 }
 
-// either, also where the error body is longer than what is read of it.
+// A hook that decides about a failure and panics leaks nothing, even if the
+// error body is longer than the part that is read.
 func TestTransportDecidingHookPanics(t *testing.T) {
 	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{

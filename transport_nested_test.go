@@ -29,8 +29,8 @@ func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.
 	t.Run("with a layer between", func(t *testing.T) { f(t, func(rt http.RoundTripper) http.RoundTripper { return middle{rt} }) })
 }
 
-// Nested Retries draw from one count of attempts: four wire calls in all, and
-// both reports agree.
+// Nested Retries share one count of attempts. There are four wire calls in all,
+// and both reports agree.
 func TestTransportNestedSharesAttempts(t *testing.T) {
 	for _, failure := range []step{{status: 500}, {status: 529}, {err: syscall.ECONNRESET}} {
 		nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
@@ -61,8 +61,8 @@ func TestTransportNestedSharesAttempts(t *testing.T) {
 	}
 }
 
-// The outermost Retry's MaxAttempts bounds all, and a success in between is a
-// success.
+// The MaxAttempts of the outermost Retry bounds all attempts. A success within
+// the bound is a success.
 func TestTransportNestedMaxAttempts(t *testing.T) {
 	for _, tt := range []struct {
 		outer, inner int
@@ -94,8 +94,8 @@ func TestTransportNestedMaxAttempts(t *testing.T) {
 	}
 }
 
-// Under an SDK that makes three calls, four attempts are four wire calls, in a
-// nest as well.
+// Four attempts are four wire calls under an SDK that makes three calls, also
+// if Transports are nested.
 func TestTransportNestedUnderSDK(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -118,9 +118,9 @@ func TestTransportNestedUnderSDK(t *testing.T) {
 	})
 }
 
-// Only the outermost Transport turns a refusal into a response, and what an
-// inner one refused is Rejected to the outer: it is not repeated, opens no
-// circuit and is no attempt.
+// Only the outermost Transport turns a refusal into a response. To an outer
+// Transport an inner refusal is Rejected: it is not retried, opens no circuit
+// and is no attempt.
 func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -175,7 +175,7 @@ func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
 	})
 }
 
-// An inner refusal that follows a real response hands that response back.
+// The caller gets the response of an attempt that precedes an inner refusal.
 func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500, body: "mine"})
@@ -191,8 +191,8 @@ func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 	})
 }
 
-// The mark of nesting stays below: a request made with the context of
-// resp.Request is a call of its own, with its own attempts and report.
+// The mark of nesting does not reach the response. A request with the context
+// of resp.Request is a new call, with its own attempts and report.
 func TestTransportNestedNotByResponseContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500})
@@ -224,7 +224,7 @@ func TestTransportNestedNotByResponseContext(t *testing.T) {
 	})
 }
 
-// Cancelling the caller's context passes through the nest.
+// A caller that cancels ends every nested Transport's call.
 func TestTransportNestedCancel(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestTransportNestedCancel(t *testing.T) {
 	})
 }
 
-// Readmissions are counted over the nest too: eight in all.
+// Nested Transports share one count of requeues: eight in all.
 func TestTransportNestedRequeues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 429, header: hdr("Retry-After", "1")})
@@ -259,7 +259,7 @@ func TestTransportNestedRequeues(t *testing.T) {
 	})
 }
 
-// Reject is asked once, of the outermost Transport alone.
+// Reject of the outermost Transport alone is called, once.
 func TestTransportNestedRejectHook(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -285,9 +285,9 @@ func TestTransportNestedRejectHook(t *testing.T) {
 	})
 }
 
-// What ends a body from outside is the Report's verdict, however deep the nest:
-// the Transports within, which are closed by it, do not call it a success. Nor do
-// they to their circuits.
+// The Report's verdict is what ended the body from outside, however deeply
+// Transports are nested. The inner Transports, whose bodies are closed by it,
+// do not count it as a success, in the Report or in their circuits.
 func TestTransportNestedReportsEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
 		timeout *snubber.Timeout

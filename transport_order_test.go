@@ -10,8 +10,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// The circuit is looked at before the queue: while it is open a request
-// neither waits for a token nor takes one.
+// The circuit is checked before the queue. While it is open, a request neither
+// waits for a token nor takes one.
 func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
@@ -36,8 +36,8 @@ func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 	})
 }
 
-// The circuit is asked again after the queue: a request that waited while it
-// opened is not sent, and what it took of the quota is given back.
+// The circuit is checked again after the queue. If it opened meanwhile, the
+// request is not sent, and its quota is given back.
 func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{})
@@ -66,8 +66,8 @@ func TestTransportOrderBreakerAfterQueue(t *testing.T) {
 	})
 }
 
-// A place in a half-open circuit is not held while queueing: the probe is the
-// request that has its token.
+// A request in the queue holds no place in a half-open circuit. The probe is
+// the request that has its token.
 func TestTransportOrderProbeAfterQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 1}, Limiter: &snubber.Limiter{RequestsPerMinute: 6, Burst: 2, Key: func(r *http.Request) string { return r.Header.Get("Tenant") }}}
@@ -88,9 +88,9 @@ func TestTransportOrderProbeAfterQueue(t *testing.T) {
 	})
 }
 
-// Each attempt pays for its quota and is seen by the breaker: the retries of a
-// call leave the queue one token after the other, although they would be
-// ready earlier.
+// Each attempt takes quota and is counted by the breaker. The retries of a call
+// leave the queue one token after the other, although their backoffs end
+// earlier.
 func TestTransportOrderEachAttemptPays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})

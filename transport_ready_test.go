@@ -40,8 +40,8 @@ func (u untouchable) Close() error {
 	return nil
 }
 
-// Ready says what RoundTrip would do at that moment: send at once, send later,
-// or refuse and why. It takes nothing.
+// ReadyAt predicts what RoundTrip would do at that moment: send at once, send
+// later, or refuse and why. It takes nothing.
 func TestReadyAt(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		for _, tr := range []*snubber.Transport{{}, snubber.New(nil)} {

@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// No credential, prompt or answer comes out in anything that this package
-// writes: events, errors, refusals, reports, snapshots.
+// No credential, prompt or completion appears in anything that the package
+// writes: events, errors, refusals, reports and snapshots.
 func TestTransportSecretsDoNotLeak(t *testing.T) {
 	const mark = "sEcReT"
 	const url = "https://user:" + mark + "0@api.example.com/v1/chat/completions?key=" + mark + "1&sig=" + mark + "2#" + mark + "3"
@@ -88,7 +88,7 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 	}
 }
 
-// Two credentials have two queues, whose names tell nothing of either.
+// Two credentials have two queues, whose names tell nothing about either.
 func TestTransportSecretsCredentialIsHashed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{}

@@ -230,8 +230,8 @@ func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (o
 }
 
 // A thousand goroutines share one Transport while the service fails in every
-// way at once. At the end everything that was taken has been given back, and
-// every attempt has sent the caller's bytes.
+// way at once. At the end every resource has been given back, and every attempt
+// has sent the caller's bytes.
 func TestTransportStress(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -365,9 +365,9 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	t.Logf("%d calls, %d attempts, %d fallbacks, %d succeeded", goroutines*calls, sent, fallbacks.Load(), succeeded.Load())
 }
 
-// The same over real sockets: the pool of connections, the loop that still
-// writes a request, and the resets are net/http's own. There are no 429s here:
-// the Limiter would slow down for them, on the real clock.
+// The same load over real sockets, where the connection pool, the write loop
+// and the resets are net/http's own. It has no 429s, because the Limiter would
+// slow down for them on the real clock.
 func TestTransportStressOverSockets(t *testing.T) {
 	const goroutines, calls = 40, 5
 	p := &snubbertest.Provider{Latency: time.Millisecond}

@@ -16,8 +16,8 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 )
 
-// New is the stack that its comment says, and http.DefaultTransport may be set
-// to it: a nil Base is the default transport of before.
+// New returns the stack that its comment describes. http.DefaultTransport may
+// be set to it: a nil Base is the earlier default transport.
 func TestTransportDefault(t *testing.T) {
 	tr := snubber.New(nil)
 	if tr.Retry == nil || tr.Breaker == nil || tr.Limiter == nil || tr.Timeout == nil || tr.Base != nil {
@@ -49,8 +49,8 @@ type idler struct {
 
 func (i *idler) CloseIdleConnections() { i.closed++ }
 
-// CloseIdleConnections of a client reaches the base through every Transport,
-// and a base without one is no trouble.
+// CloseIdleConnections of a client reaches Base through every Transport. A Base
+// without that method does no harm.
 func TestTransportCloseIdleConnections(t *testing.T) {
 	base := &idler{}
 	client := &http.Client{Transport: snubber.New(&snubber.Transport{Base: base})}
@@ -114,7 +114,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// A base that breaks the contract does not make the Transport break it.
+// A Base that breaks the contract does not make the Transport break it.
 func TestTransportBaseBreaksContract(t *testing.T) {
 	cause := errors.New("cause")
 	body := newFlow(chunk{text: "abc"})
@@ -139,7 +139,7 @@ func TestTransportBaseBreaksContract(t *testing.T) {
 	}
 }
 
-// A panic of the base passes through and takes nothing with it.
+// A panic of Base passes through and leaks nothing.
 func TestTransportBasePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panics := true
@@ -173,7 +173,8 @@ func TestTransportBasePanics(t *testing.T) {
 	})
 }
 
-// What cannot be sent is an error, with no wire call and the body closed.
+// A request that cannot be sent gets an error. Nothing is sent, and the body is
+// closed.
 func TestTransportInvalidRequests(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -205,7 +206,7 @@ func TestTransportInvalidRequests(t *testing.T) {
 	}
 }
 
-// Everything may be called at any time from anywhere.
+// Every method may be called at any time from any goroutine.
 func TestTransportConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := play(step{}, step{status: 500}, step{status: 503, delay: time.Millisecond}, step{status: 200, body: "{}", delay: time.Second})
