@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The context of an attempt lives until the response's body ends, and no
@@ -28,16 +29,16 @@ func TestAttemptContextEndsWithBody(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var ctx, child context.Context
 				ended := make(chan struct{})
-				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wire(func(req *http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					ctx = req.Context()
 					var cancel context.CancelFunc
 					child, cancel = context.WithCancel(ctx)
 					context.AfterFunc(child, func() { cancel(); close(ended) })
-					return reply(200, newFlow(chunk{text: "abc"})), nil
+					return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: "abc"})), nil
 				})}
 				outer, cancel := context.WithDeadline(context.WithValue(t.Context(), name{}, "v"), time.Now().Add(time.Hour))
 				defer cancel()
-				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(outer))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", "").WithContext(outer))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,11 +67,11 @@ func TestAttemptContextEndsWithBody(t *testing.T) {
 	t.Run("no body", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var ctx context.Context
-			tr := &snubber.Transport{Base: wire(func(req *http.Request) (*http.Response, error) {
+			tr := &snubber.Transport{Base: wiretest.Func(func(req *http.Request) (*http.Response, error) {
 				ctx = req.Context()
-				return reply(204, http.NoBody), nil
+				return wiretest.Response(204, http.NoBody), nil
 			})}
-			if _, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "")); err != nil {
+			if _, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", "")); err != nil {
 				t.Fatal(err)
 			}
 			<-ctx.Done()
@@ -85,8 +86,8 @@ func TestTimeoutLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var events []snubber.Event
-		body := newFlow(chunk{text: `{"choices":[]}`})
-		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body), nil }))
+		body := wiretest.NewBody(wiretest.Chunk{Text: `{"choices":[]}`})
+		tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) { return wiretest.Response(200, body), nil }))
 		tr.Observe = func(e snubber.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -94,13 +95,13 @@ func TestTimeoutLeavesNothingBehind(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		if status, err := fetch(tr, chat(t).WithContext(ctx)); status != 200 {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); status != 200 {
 			t.Fatalf("RoundTrip = %d, %v, want 200", status, err)
 		}
-		closes := body.closes()
+		closes := body.Closes()
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		if n := body.closes(); n != closes {
+		if n := body.Closes(); n != closes {
 			t.Errorf("closed %d times more after the end", n-closes)
 		}
 		if len(events) != 1 || events[0].Kind != snubber.EventAttempt || events[0].Outcome.Class != snubber.Success {
@@ -143,16 +144,16 @@ func TestAttemptContextForgetsCall(t *testing.T) {
 		inner, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		ctx := &hooked{Context: inner}
-		tr := snubber.New(play(step{status: 500}, step{err: io.EOF}, step{do: hang}, step{body: "{}"}))
+		tr := snubber.New(wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Err: io.EOF}, wiretest.Step{Do: wiretest.Hang}, wiretest.Step{Body: "{}"}))
 		tr.Timeout.Headers = time.Second
-		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil || res.StatusCode != 200 {
 			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
 		}
 		if ctx.watchers != 1 {
 			t.Errorf("watched %d times while the body is open, want once", ctx.watchers)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if ctx.watchers != 0 {
 			t.Errorf("watched %d times after the call, want no more", ctx.watchers)
 		}
@@ -163,17 +164,19 @@ func TestAttemptContextForgetsCall(t *testing.T) {
 // between them. A program keeps its Transport in a package variable, and many
 // tests use it.
 func TestTransportInManyBubbles(t *testing.T) {
-	var answer wire
+	var answer wiretest.Func
 	tr := &snubber.Transport{
-		Base:    wire(func(req *http.Request) (*http.Response, error) { return answer(req) }),
+		Base:    wiretest.Func(func(req *http.Request) (*http.Response, error) { return answer(req) }),
 		Retry:   &snubber.Retry{},
 		Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
 		Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxConcurrent: 2},
 		Timeout: &snubber.Timeout{},
 	}
 	plain := func(host string) { // another each time: nothing may wait in real time
-		answer = func(*http.Request) (*http.Response, error) { return reply(200, strings.NewReader("{}")), nil }
-		if status, err := fetch(tr, newReq(t, "GET", "https://"+host+".example.com/x", "")); status != 200 {
+		answer = func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, strings.NewReader("{}")), nil
+		}
+		if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "GET", "https://"+host+".example.com/x", "")); status != 200 {
 			t.Errorf("outside: %d, %v, want 200", status, err)
 		}
 	}
@@ -183,20 +186,20 @@ func TestTransportInManyBubbles(t *testing.T) {
 			n := 0
 			answer = func(req *http.Request) (*http.Response, error) {
 				if n++; n == 1 {
-					return reply(503, http.NoBody), nil
+					return wiretest.Response(503, http.NoBody), nil
 				}
-				return reply(200, newFlow(chunk{at: time.Second, text: "{}"})), nil
+				return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{At: time.Second, Text: "{}"})), nil
 			}
-			if status, err := fetch(tr, chat(t)); status != 200 { // which waits for the circuit
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 { // which waits for the circuit
 				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 			}
 			for range 2 {
-				if status, err := fetch(tr, newReq(t, "GET", "https://inside.example.com/x", "")); status != 200 { // and for the queue
+				if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "GET", "https://inside.example.com/x", "")); status != 200 { // and for the queue
 					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 				}
 			}
-			answer = hang
-			_, err := fetch(&snubber.Transport{Base: tr}, chat(t))
+			answer = wiretest.Hang
+			_, err := wiretest.Fetch(&snubber.Transport{Base: tr}, wiretest.Chat(t))
 			attemptTimedOut(t, err, snubber.PhaseHeaders, 10*time.Minute)
 			tr.Breaker.Reset(chatKey)
 		})

@@ -14,28 +14,9 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
-
-// teller is a route that counts, with a ReadyAt of its own.
-type teller struct {
-	oracle
-	calls int
-}
-
-func (r *teller) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.calls++
-	if r.oracle.RoundTripper != nil {
-		return r.oracle.RoundTrip(req)
-	}
-	if req.Body != nil {
-		req.Body.Close()
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	return reply(200, strings.NewReader("{}")), nil
-}
 
 // A Balancer chooses routes by order, weight, readiness and earliest time.
 func TestBalancer(t *testing.T) {
@@ -66,14 +47,14 @@ func TestBalancer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := &snubber.Balancer{}
-			var tellers []*teller
+			var tellers []*wiretest.CountedBase
 			for _, x := range tt.routes {
-				y := &teller{oracle: oracle{at: x.at, err: x.err}}
+				y := &wiretest.CountedBase{ReadyBase: wiretest.ReadyBase{At: x.at, Err: x.err}}
 				tellers = append(tellers, y)
 				s.Routes = append(s.Routes, snubber.Route{Transport: y, Weight: x.weight})
 			}
 			for range 12 {
-				status, err := fetch(s, chat(t))
+				status, err := wiretest.Fetch(s, wiretest.Chat(t))
 				var refusal *snubber.RejectedError
 				switch {
 				case tt.after == 0 && (status != 200 || err != nil):
@@ -83,8 +64,8 @@ func TestBalancer(t *testing.T) {
 				}
 			}
 			for i, y := range tellers {
-				if y.calls != tt.calls[i] {
-					t.Errorf("route %d got %d calls, want %v", i+1, y.calls, tt.calls)
+				if y.Calls != tt.calls[i] {
+					t.Errorf("route %d got %d calls, want %v", i+1, y.Calls, tt.calls)
 				}
 			}
 		})
@@ -96,13 +77,13 @@ func TestBalancerKeepsOrder(t *testing.T) {
 	var order []int
 	s := &snubber.Balancer{}
 	for i := range 3 {
-		s.Routes = append(s.Routes, snubber.Route{Transport: wire(func(*http.Request) (*http.Response, error) {
+		s.Routes = append(s.Routes, snubber.Route{Transport: wiretest.Func(func(*http.Request) (*http.Response, error) {
 			order = append(order, i)
-			return reply(500, http.NoBody), nil
+			return wiretest.Response(500, http.NoBody), nil
 		})})
 	}
 	s.Routes[2].Weight = 1
-	fetch(s, chat(t))
+	wiretest.Fetch(s, wiretest.Chat(t))
 	if want := []int{2, 0, 1}; !slices.Equal(order, want) {
 		t.Errorf("asked %v, want %v", order, want)
 	}
@@ -111,50 +92,50 @@ func TestBalancerKeepsOrder(t *testing.T) {
 // A Balancer predicts when it is ready. It passes on a body that cannot be read
 // twice.
 func TestBalancerReadyAt(t *testing.T) {
-	for _, s := range []*snubber.Balancer{{}, {Routes: []snubber.Route{{Transport: play(step{})}}}} {
+	for _, s := range []*snubber.Balancer{{}, {Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{})}}}} {
 		if _, err := s.ReadyAt(&http.Request{}); err == nil {
 			t.Error("a request without a URL is ready")
 		}
 	}
 	soon, later := time.Now().Add(time.Minute), time.Now().Add(time.Hour)
-	s := &snubber.Balancer{Routes: []snubber.Route{{Transport: &oracle{at: later}}, {Transport: &oracle{at: soon}}}}
-	if at, err := s.ReadyAt(untouched(t)); !at.Equal(soon) || err != nil {
+	s := &snubber.Balancer{Routes: []snubber.Route{{Transport: &wiretest.ReadyBase{At: later}}, {Transport: &wiretest.ReadyBase{At: soon}}}}
+	if at, err := s.ReadyAt(wiretest.UntouchedChat(t)); !at.Equal(soon) || err != nil {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
-	s = &snubber.Balancer{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: &oracle{err: &snubber.RejectedError{Err: snubber.ErrQuota, RetryAfter: 1}}}}}
-	if _, err := s.ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrQuota) {
+	s = &snubber.Balancer{Routes: []snubber.Route{{Transport: &wiretest.ReadyBase{Err: snubber.ErrOpen}}, {Transport: &wiretest.ReadyBase{Err: &snubber.RejectedError{Err: snubber.ErrQuota, RetryAfter: 1}}}}}
+	if _, err := s.ReadyAt(wiretest.UntouchedChat(t)); !errors.Is(err, snubber.ErrQuota) {
 		t.Errorf("Ready = %v, want the refusal that ends first", err)
 	}
-	refuses, takes := &teller{}, &seen{}
-	refuses.RoundTripper = wire(func(*http.Request) (*http.Response, error) {
+	refuses, takes := &wiretest.CountedBase{}, &wiretest.RequestLog{}
+	refuses.RoundTripper = wiretest.Func(func(*http.Request) (*http.Response, error) {
 		return nil, &snubber.RejectedError{Err: snubber.ErrLimited}
 	})
 	s = &snubber.Balancer{Routes: []snubber.Route{{Transport: refuses}, {Transport: takes}}}
-	req := chat(t)
+	req := wiretest.Chat(t)
 	req.GetBody, req.ContentLength = nil, -1
 	res, err := s.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slurp(t, res)
-	if takes.body[0] != chatBody {
-		t.Errorf("the second route got %q", takes.body[0])
+	wiretest.ReadAll(t, res)
+	if takes.Bodies[0] != wiretest.ChatBody {
+		t.Errorf("the second route got %q", takes.Bodies[0])
 	}
 	if r := snubber.ReportOf(res); r.Load().AnsweredBy != 2 || r.Load().Attempts != 1 || len(r.Load().Routes) != 2 || r.Load().Routes[0].Route != 1 || r.Load().Routes[0].Attempts != 0 {
 		t.Errorf("report %+v", r)
 	}
 	ctx, report := snubber.WithReport(context.Background())
-	if status, err := fetch(&snubber.Transport{Retry: &snubber.Retry{}, Base: s}, chat(t).WithContext(ctx)); status != 200 || err != nil || report.Load().Attempts != 1 || report.Load().AnsweredBy != 2 {
+	if status, err := wiretest.Fetch(&snubber.Transport{Retry: &snubber.Retry{}, Base: s}, wiretest.Chat(t).WithContext(ctx)); status != 200 || err != nil || report.Load().Attempts != 1 || report.Load().AnsweredBy != 2 {
 		t.Errorf("inside of another Transport: %d, %v, report %+v", status, err, report)
 	}
-	long := play(step{status: 400, body: `{"error":{"code":"context_length_exceeded"}}`})
-	if status, _ := fetch(&snubber.Balancer{Routes: []snubber.Route{{Transport: long}, {Transport: long}}}, chat(t)); status != 400 || long.sent() != 1 {
-		t.Errorf("too long for a model: %d after %d, want 400 after one", status, long.sent())
+	long := wiretest.Play(wiretest.Step{Status: 400, Body: `{"error":{"code":"context_length_exceeded"}}`})
+	if status, _ := wiretest.Fetch(&snubber.Balancer{Routes: []snubber.Route{{Transport: long}, {Transport: long}}}, wiretest.Chat(t)); status != 400 || long.Sent() != 1 {
+		t.Errorf("too long for a model: %d after %d, want 400 after one", status, long.Sent())
 	}
-	empty := &closing{Reader: strings.NewReader("x")}
-	req = chat(t)
+	empty := &wiretest.CountedBody{Reader: strings.NewReader("x")}
+	req = wiretest.Chat(t)
 	req.Body = empty
-	if _, err := new(snubber.Balancer).RoundTrip(req); !errors.Is(err, snubber.ErrNoRoute) || !empty.closed {
+	if _, err := new(snubber.Balancer).RoundTrip(req); !errors.Is(err, snubber.ErrNoRoute) || empty.Closed == 0 {
 		t.Errorf("no routes: %v", err)
 	}
 }
@@ -162,21 +143,21 @@ func TestBalancerReadyAt(t *testing.T) {
 // An SDK that retries errors gets a response when all routes refuse. The
 // Transports of the routes do not make a response of their own.
 func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
-	stack := snubber.New(play())
+	stack := snubber.New(wiretest.Play())
 	stack.Breaker.Trip("https://a.example.com m")
 	stack.Breaker.Trip("https://b.example.com m")
 	s := &snubber.Balancer{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{URL: "https://a.example.com/v1", Transport: stack}},
 		{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: stack}},
 	}}
-	res, err := s.RoundTrip(chat(t, stainless, "go"))
+	res, err := s.RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body := slurp(t, res); res.StatusCode != 503 || !strings.Contains(body, "a.example.com") {
+	if body := wiretest.ReadAll(t, res); res.StatusCode != 503 || !strings.Contains(body, "a.example.com") {
 		t.Errorf("%d %s", res.StatusCode, body)
 	}
-	if _, err := s.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+	if _, err := s.RoundTrip(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 		t.Errorf("others get %v", err)
 	}
 }
@@ -185,51 +166,51 @@ func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 func keys(rt http.RoundTripper, n int) *snubber.Balancer {
 	s := &snubber.Balancer{}
 	for i := range n {
-		s.Routes = append(s.Routes, snubber.Route{Weight: 1, Transport: snubber.Reroute{Header: hdr("Authorization", fmt.Sprintf("Bearer %d", i)), Transport: rt}})
+		s.Routes = append(s.Routes, snubber.Route{Weight: 1, Transport: snubber.Reroute{Header: wiretest.Header("Authorization", fmt.Sprintf("Bearer %d", i)), Transport: rt}})
 	}
 	return s
 }
 
 // A Balancer does not wait for the limit of one key while another key is free.
 func TestBalancerTakesKeyWithQuota(t *testing.T) {
-	for _, failure := range []step{
-		{status: 429, header: hdr("Retry-After", "20")},
-		{status: 429, body: `{"error":{"code":"insufficient_quota"}}`},
+	for _, failure := range []wiretest.Step{
+		{Status: 429, Header: wiretest.Header("Retry-After", "20")},
+		{Status: 429, Body: `{"error":{"code":"insufficient_quota"}}`},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			base := play(failure, step{})
+			base := wiretest.Play(failure, wiretest.Step{})
 			s := keys(snubber.New(base), 2)
 			for range 4 {
-				if status, err := fetch(s, chat(t)); status != 200 || err != nil {
+				if status, err := wiretest.Fetch(s, wiretest.Chat(t)); status != 200 || err != nil {
 					t.Fatal(status, err)
 				}
 			}
-			if d := time.Since(start); d != 0 || base.sent() != 5 {
-				t.Errorf("%v and %d wire calls, want no time and 5", d, base.sent())
+			if d := time.Since(start); d != 0 || base.Sent() != 5 {
+				t.Errorf("%v and %d wire calls, want no time and 5", d, base.Sent())
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) { // one that was asked already is not free, ready as it may look
-		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{})
-		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: play(step{status: 429})}, {Transport: play(step{status: 429})}, {Transport: snubber.New(base)}}}
-		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 2 {
-			t.Errorf("%d, %v after %d", status, err, base.sent())
+		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, wiretest.Step{})
+		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Status: 429})}, {Transport: wiretest.Play(wiretest.Step{Status: 429})}, {Transport: snubber.New(base)}}}
+		if status, err := wiretest.Fetch(s, wiretest.Chat(t)); status != 200 || err != nil || base.Sent() != 2 {
+			t.Errorf("%d, %v after %d", status, err, base.Sent())
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // one that cannot be asked when it is ready always is
 		start := time.Now()
-		base, other := play(step{status: 429, header: hdr("Retry-After", "20")}), play(step{})
+		base, other := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}), wiretest.Play(wiretest.Step{})
 		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: snubber.New(base)}, {Transport: other}}}
-		if status, err := fetch(s, chat(t)); status != 200 || err != nil || base.sent() != 1 || time.Since(start) != 0 {
-			t.Errorf("%d, %v after %d and %v", status, err, base.sent(), time.Since(start))
+		if status, err := wiretest.Fetch(s, wiretest.Chat(t)); status != 200 || err != nil || base.Sent() != 1 || time.Since(start) != 0 {
+			t.Errorf("%d, %v after %d and %v", status, err, base.Sent(), time.Since(start))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // but for the last of them one waits
 		start := time.Now()
-		base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{status: 429, header: hdr("Retry-After", "30")}, step{})
+		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "30")}, wiretest.Step{})
 		ctx, report := snubber.WithReport(context.Background())
-		status, err := fetch(keys(snubber.New(base), 2), chat(t).WithContext(ctx))
+		status, err := wiretest.Fetch(keys(snubber.New(base), 2), wiretest.Chat(t).WithContext(ctx))
 		if d := time.Since(start); status != 200 || err != nil || d < 30*time.Second || d > 32*time.Second || report.Load().Attempts != 3 || report.Load().AnsweredBy != 2 {
 			t.Errorf("%d, %v after %v; %+v", status, err, d, report)
 		}
@@ -244,7 +225,7 @@ func TestBalancerAddsQuotas(t *testing.T) {
 			providers[fmt.Sprint("Bearer ", i)] = &snubbertest.Provider{RequestsPerMinute: 300, Latency: time.Second}
 		}
 		s := keys(&snubber.Transport{
-			Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+			Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 				return providers[req.Header.Get("Authorization")].RoundTrip(req)
 			}),
 			Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 300},
@@ -258,7 +239,7 @@ func TestBalancerAddsQuotas(t *testing.T) {
 		for range 40 {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					if status, err := fetch(s, chat(t).WithContext(ctx)); status == 200 && err == nil {
+					if status, err := wiretest.Fetch(s, wiretest.Chat(t).WithContext(ctx)); status == 200 && err == nil {
 						mu.Lock()
 						ok++
 						mu.Unlock()
@@ -288,7 +269,7 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []snubbertest.Kind{snubbertest.Outage, snubbertest.ServerError} {
 			first, second := &snubbertest.Provider{Latency: time.Second}, &snubbertest.Provider{Latency: time.Second}
-			tr := snubber.New(roundTrip(func(req *http.Request) (*http.Response, error) {
+			tr := snubber.New(wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 				if req.URL.Host == "b.example.com" {
 					return second.RoundTrip(req)
 				}
@@ -304,7 +285,7 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 					time.AfterFunc(time.Minute, func() { back = first.Stats().Wire; heal() })
 				}
 				wg.Go(func() {
-					if status, err := fetch(tr, chat(t, "Authorization", "Bearer first")); status != 200 || err != nil {
+					if status, err := wiretest.Fetch(tr, wiretest.Chat(t, "Authorization", "Bearer first")); status != 200 || err != nil {
 						t.Errorf("%v: call %d: %d, %v", kind, i, status, err)
 					}
 				})
@@ -328,12 +309,12 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 // ReadyAt of a Transport with an open circuit is ReadyAt of the route that then
 // answers.
 func TestReadyAtOfFallback(t *testing.T) {
-	tr := snubber.New(play())
+	tr := snubber.New(wiretest.Play())
 	tr.Breaker.Trip("https://api.example.com m")
 	soon := time.Now().Add(time.Second)
-	later := &oracle{at: soon.Add(time.Second)}
-	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &oracle{err: snubber.ErrOpen}}, {Transport: later}, {Transport: &oracle{at: soon}}, {Transport: later}}}
-	if at, err := tr.ReadyAt(untouched(t)); err != nil || !reflect.DeepEqual(at, soon) {
+	later := &wiretest.ReadyBase{At: soon.Add(time.Second)}
+	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &wiretest.ReadyBase{Err: snubber.ErrOpen}}, {Transport: later}, {Transport: &wiretest.ReadyBase{At: soon}}, {Transport: later}}}
+	if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); err != nil || !reflect.DeepEqual(at, soon) {
 		t.Errorf("Ready = %v, %v", at, err)
 	}
 }
@@ -342,17 +323,17 @@ func TestReadyAtOfFallback(t *testing.T) {
 // for the origin of the Reroute.
 func TestReadyAtOfReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(play(step{}))
+		tr := snubber.New(wiretest.Play(wiretest.Step{}))
 		tr.Limiter.RequestsPerMinute = 1
 		tr.Breaker.Trip("https://api.example.com m")
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n"}}}}
 		for range 2 {
-			at, err := tr.ReadyAt(untouched(t))
+			at, err := tr.ReadyAt(wiretest.UntouchedChat(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			want, start := max(0, time.Until(at)), time.Now()
-			status, err := fetch(tr, chat(t))
+			status, err := wiretest.Fetch(tr, wiretest.Chat(t))
 			if took := time.Since(start); status != 200 || took != want {
 				t.Errorf("%d, %v after %v, want after %v", status, err, took, want)
 			}
@@ -362,7 +343,7 @@ func TestReadyAtOfReroute(t *testing.T) {
 
 // Two keys make one larger quota.
 func ExampleBalancer() {
-	base := play(step{})
+	base := wiretest.Play(wiretest.Step{})
 	stack := snubber.New(base)
 	key := func(k string) http.RoundTripper {
 		return snubber.Reroute{Header: http.Header{"Authorization": {"Bearer " + k}}, Transport: stack}
@@ -372,8 +353,8 @@ func ExampleBalancer() {
 	for range 6 {
 		ask(context.Background(), keys)
 	}
-	for _, t := range base.all() {
-		fmt.Print(t.header.Get("Authorization"), "; ")
+	for _, t := range base.Attempts() {
+		fmt.Print(t.Header.Get("Authorization"), "; ")
 	}
 	// Output:
 	// Bearer one; Bearer two; Bearer one; Bearer one; Bearer two; Bearer one;
@@ -383,31 +364,31 @@ func ExampleBalancer() {
 // keys.
 func TestBalancerRevokedKey(t *testing.T) {
 	for _, tt := range []struct {
-		revoked step
-		others  step
+		revoked wiretest.Step
+		others  wiretest.Step
 		status  int
 		calls   [3]int // of three, of each key
 	}{
-		{step{status: 401}, step{}, 200, [3]int{1, 2, 1}},
-		{step{status: 403, body: `{"error":{"type":"permission_error"}}`}, step{}, 200, [3]int{1, 2, 1}},
-		{step{status: 401}, step{status: 400, body: "bad"}, 400, [3]int{1, 2, 1}},
-		{step{status: 400}, step{}, 0, [3]int{1, 1, 1}},
-		{step{status: 401}, step{status: 401}, 401, [3]int{3, 3, 3}},
+		{wiretest.Step{Status: 401}, wiretest.Step{}, 200, [3]int{1, 2, 1}},
+		{wiretest.Step{Status: 403, Body: `{"error":{"type":"permission_error"}}`}, wiretest.Step{}, 200, [3]int{1, 2, 1}},
+		{wiretest.Step{Status: 401}, wiretest.Step{Status: 400, Body: "bad"}, 400, [3]int{1, 2, 1}},
+		{wiretest.Step{Status: 400}, wiretest.Step{}, 0, [3]int{1, 1, 1}},
+		{wiretest.Step{Status: 401}, wiretest.Step{Status: 401}, 401, [3]int{3, 3, 3}},
 	} {
 		var calls [3]int
-		scripts := [3]*script{play(tt.revoked), play(tt.others), play(tt.others)}
-		s := keys(roundTrip(func(req *http.Request) (*http.Response, error) {
+		scripts := [3]*wiretest.Script{wiretest.Play(tt.revoked), wiretest.Play(tt.others), wiretest.Play(tt.others)}
+		s := keys(wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 			key := int(req.Header.Get("Authorization")[len("Bearer ")] - '0')
 			calls[key]++
 			return scripts[key].RoundTrip(req)
 		}), 3)
 		for i := range 3 {
 			ctx, report := snubber.WithReport(context.Background())
-			res, err := s.RoundTrip(chat(t).WithContext(ctx))
+			res, err := s.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 			if tt.status > 0 && res.StatusCode != tt.status {
 				t.Errorf("%+v: call %d: %d %+v", tt, i, res.StatusCode, report)
 			}
@@ -424,16 +405,16 @@ func TestBalancerRevokedKey(t *testing.T) {
 // The routes of a Balancer are equivalent, so the cache stores a response from
 // any of them.
 func TestBalancerIsCached(t *testing.T) {
-	base := play(step{header: hdr("Content-Type", "application/json"), body: "{}"})
+	base := wiretest.Play(wiretest.Step{Header: wiretest.Header("Content-Type", "application/json"), Body: "{}"})
 	tr := &snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Hour}, Base: &snubber.Balancer{Routes: []snubber.Route{
-		{Transport: play(step{status: 429})}, {Transport: base},
+		{Transport: wiretest.Play(wiretest.Step{Status: 429})}, {Transport: base},
 	}}}
 	for range 2 {
-		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
 			t.Fatal(status, err)
 		}
 	}
-	if n := base.sent(); n != 1 {
+	if n := base.Sent(); n != 1 {
 		t.Errorf("%d wire calls, want 1", n)
 	}
 }

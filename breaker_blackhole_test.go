@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A Breaker notices a black hole even if only the callers' deadlines end the
@@ -34,9 +35,9 @@ func TestBreakerBlackHole(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{delay: tt.slowest}, step{do: hang})
+				base := wiretest.Play(wiretest.Step{Delay: tt.slowest}, wiretest.Step{Do: wiretest.Hang})
 				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Timeout: &snubber.Timeout{}}
-				fetch(tr, chat(t))
+				wiretest.Fetch(tr, wiretest.Chat(t))
 				tr.Breaker.Reset(key) // only what comes now counts
 				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 				defer cancel()
@@ -47,7 +48,7 @@ func TestBreakerBlackHole(t *testing.T) {
 					want = context.Canceled
 				}
 				var timeout *snubber.TimeoutError
-				if _, err := fetch(tr, chat(t).WithContext(ctx)); !errors.Is(err, want) || errors.As(err, &timeout) {
+				if _, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, want) || errors.As(err, &timeout) {
 					t.Fatalf("RoundTrip = %v, want the caller's own %v", err, want)
 				}
 				if c := circuitOf(t, tr.Breaker); c.Failures != tt.want || c.Requests != tt.want {
@@ -58,12 +59,12 @@ func TestBreakerBlackHole(t *testing.T) {
 	}
 	t.Run("after the header", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
-				return reply(200, newFlow(chunk{at: time.Hour})), nil
+			tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{At: time.Hour})), nil
 			})}
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 			defer cancel()
-			if _, err := fetch(tr, chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatalf("body: %v, want context.DeadlineExceeded", err)
 			}
 			if c := circuitOf(t, tr.Breaker); c.Requests != 0 {
@@ -73,16 +74,16 @@ func TestBreakerBlackHole(t *testing.T) {
 	})
 	t.Run("ten of them", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(step{do: hang})
+			base := wiretest.Play(wiretest.Step{Do: wiretest.Hang})
 			tr := snubber.New(base)
 			for range 10 {
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
-				if _, err := fetch(tr, chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+				if _, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("RoundTrip = %v, want context.DeadlineExceeded", err)
 				}
 				cancel()
 			}
-			mustRefuse(t, tr, chat(t))
+			mustRefuse(t, tr, wiretest.Chat(t))
 		})
 	})
 }

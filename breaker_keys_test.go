@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A program can read, trip and reset a circuit by its key, even before the
@@ -26,20 +27,20 @@ func TestBreakerTripAndReset(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{})
+				base := wiretest.Play(wiretest.Step{})
 				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Key: tt.key}}
 				tr.Breaker.Trip(tt.want)
-				refusal := mustRefuse(t, tr, chat(t))
+				refusal := mustRefuse(t, tr, wiretest.Chat(t))
 				if refusal.Key != tt.want || refusal.RetryAfter != 0 {
 					t.Errorf("%+v, want key %q and no time to come back", refusal, tt.want)
 				}
 				time.Sleep(time.Hour)
-				mustRefuse(t, tr, chat(t))
+				mustRefuse(t, tr, wiretest.Chat(t))
 				if c := circuitOf(t, tr.Breaker); c.Key != tt.want || c.State != snubber.CircuitOpen || !c.Forced {
 					t.Errorf("%+v, want %q open by hand", c, tt.want)
 				}
 				tr.Breaker.Reset(tt.want)
-				if status, err := fetch(tr, chat(t)); status != 200 {
+				if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 				}
 				if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed || c.Forced {
@@ -51,9 +52,9 @@ func TestBreakerTripAndReset(t *testing.T) {
 	t.Run("closing one that failed", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{}
-			tripped(t, tr, step{})
+			tripped(t, tr, wiretest.Step{})
 			tr.Breaker.Reset("https://api.example.com m")
-			if status, err := fetch(tr, chat(t)); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 			}
 		})
@@ -65,7 +66,7 @@ func TestBreakerShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{}
 		tripped(t, tr)
-		mustRefuse(t, &snubber.Transport{Base: play(step{}), Breaker: tr.Breaker}, chat(t))
+		mustRefuse(t, &snubber.Transport{Base: wiretest.Play(wiretest.Step{}), Breaker: tr.Breaker}, wiretest.Chat(t))
 	})
 }
 
@@ -74,18 +75,18 @@ func TestBreakerShared(t *testing.T) {
 func TestBreakerKeysAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{
-			Base: wire(func(r *http.Request) (*http.Response, error) {
+			Base: wiretest.Func(func(r *http.Request) (*http.Response, error) {
 				if strings.HasPrefix(r.Header.Get("Tenant"), "bad") {
-					return reply(500, http.NoBody), nil
+					return wiretest.Response(500, http.NoBody), nil
 				}
-				return reply(200, http.NoBody), nil
+				return wiretest.Response(200, http.NoBody), nil
 			}),
 			Breaker: &snubber.Breaker{Failures: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour, Key: func(r *http.Request) string { return r.Header.Get("Tenant") }},
 		}
-		req := newReq(t, "GET", "https://api.example.com/", "")
+		req := wiretest.NewRequest(t, "GET", "https://api.example.com/", "")
 		visit := func(tenant string) (int, error) {
 			req.Header["Tenant"] = []string{tenant}
-			return fetch(tr, req)
+			return wiretest.Fetch(tr, req)
 		}
 		for i := range 50 {
 			visit(fmt.Sprint("bad", i))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // circuitOf is the snapshot of the breaker's only circuit.
@@ -27,15 +28,15 @@ func circuitOf(t testing.TB, b *snubber.Breaker) snubber.Circuit {
 
 // tripped is a transport whose circuit has just been opened by two 503s, and
 // whose base goes on with the steps.
-func tripped(t testing.TB, tr *snubber.Transport, steps ...step) *script {
+func tripped(t testing.TB, tr *snubber.Transport, steps ...wiretest.Step) *wiretest.Script {
 	t.Helper()
-	base := play(append([]step{{status: 503}, {status: 503}}, steps...)...)
+	base := wiretest.Play(append([]wiretest.Step{{Status: 503}, {Status: 503}}, steps...)...)
 	tr.Base = base
 	if tr.Breaker == nil {
 		tr.Breaker = &snubber.Breaker{Failures: 2}
 	}
 	for range 2 {
-		if status, err := fetch(tr, chat(t)); status != 503 {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 503 {
 			t.Fatalf("RoundTrip = %d, %v, want 503", status, err)
 		}
 	}
@@ -58,7 +59,7 @@ func sleepOpen(t testing.TB, b *snubber.Breaker) {
 // with its body closed, and returns the error.
 func mustRefuse(t testing.TB, rt http.RoundTripper, req *http.Request) *snubber.RejectedError {
 	t.Helper()
-	body := &flow{}
+	body := &wiretest.Body{}
 	req.Body = body
 	start := time.Now()
 	res, err := rt.RoundTrip(req)
@@ -69,7 +70,7 @@ func mustRefuse(t testing.TB, rt http.RoundTripper, req *http.Request) *snubber.
 	if d := time.Since(start); d != 0 {
 		t.Errorf("the refusal took %v", d)
 	}
-	if body.closes() == 0 {
+	if body.Closes() == 0 {
 		t.Error("the refused request's body is not closed")
 	}
 	return refusal
@@ -82,11 +83,11 @@ func TestBreakerOpenCircuitRefuses(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Retry: retry, Breaker: &snubber.Breaker{Failures: 2}, Timeout: &snubber.Timeout{}}
-			base := tripped(t, tr, step{})
+			base := tripped(t, tr, wiretest.Step{})
 			if retry != nil {
 				retry.MaxAttempts = 4
 			}
-			refusal := mustRefuse(t, tr, chat(t))
+			refusal := mustRefuse(t, tr, wiretest.Chat(t))
 			if want := "https://api.example.com m"; refusal.Key != want {
 				t.Errorf("Key = %q, want %q", refusal.Key, want)
 			}
@@ -95,14 +96,14 @@ func TestBreakerOpenCircuitRefuses(t *testing.T) {
 				t.Errorf("RetryAfter = %v, want 5s and a fifth, up to %v", d, time.Until(until))
 			}
 			time.Sleep(refusal.RetryAfter - 1)
-			if d := mustRefuse(t, tr, chat(t)).RetryAfter; d != 1 {
+			if d := mustRefuse(t, tr, wiretest.Chat(t)).RetryAfter; d != 1 {
 				t.Errorf("RetryAfter = %v at the end, want 1ns", d)
 			}
-			if n := base.sent(); n != 2 {
+			if n := base.Sent(); n != 2 {
 				t.Errorf("%d wire calls, want 2", n)
 			}
 			time.Sleep(time.Nanosecond)
-			if status, err := fetch(tr, chat(t)); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Errorf("after RetryAfter: %d, %v, want 200", status, err)
 			}
 		})
@@ -112,44 +113,44 @@ func TestBreakerOpenCircuitRefuses(t *testing.T) {
 // The meaning of a response or an error decides what it counts as.
 func TestBreakerCounts(t *testing.T) {
 	const dies, lives, nothing = "failure", "alive", "neutral"
-	fail := func(err error) step { return step{err: err} }
+	fail := func(err error) wiretest.Step { return wiretest.Step{Err: err} }
 	for _, tt := range []struct {
 		name string
-		step step
+		step wiretest.Step
 		want string
 	}{
-		{"200", step{}, lives},
-		{"204", step{status: 204}, lives},
-		{"307", step{status: 307, header: hdr("Location", "/")}, lives},
-		{"400", step{status: 400, body: `{"error":{"message":"no","type":"invalid_request_error"}}`}, lives},
-		{"too long", step{status: 400, body: `{"error":{"message":"maximum context length","code":"context_length_exceeded"}}`}, lives},
-		{"filtered", step{status: 400, body: `{"error":{"message":"no","code":"content_filter"}}`}, lives},
-		{"401", step{status: 401}, lives},
-		{"404", step{status: 404}, lives},
-		{"408", step{status: 408}, nothing},
-		{"409", step{status: 409}, nothing},
-		{"425", step{status: 425}, nothing},
-		{"429", step{status: 429}, nothing},
-		{"429 with a wait", step{status: 429, header: hdr("Retry-After", "20")}, nothing},
-		{"quota", step{status: 429, body: `{"error":{"message":"no","code":"insufficient_quota","type":"insufficient_quota"}}`}, nothing},
-		{"500", step{status: 500}, dies},
-		{"502", step{status: 502}, dies},
-		{"503", step{status: 503}, dies},
-		{"503 declined", step{status: 503, header: hdr("Retry-After", "1")}, dies},
-		{"504", step{status: 504}, dies},
-		{"529", step{status: 529, body: `{"type":"error","error":{"type":"overloaded_error","message":"busy"}}`}, dies},
+		{"200", wiretest.Step{}, lives},
+		{"204", wiretest.Step{Status: 204}, lives},
+		{"307", wiretest.Step{Status: 307, Header: wiretest.Header("Location", "/")}, lives},
+		{"400", wiretest.Step{Status: 400, Body: `{"error":{"message":"no","type":"invalid_request_error"}}`}, lives},
+		{"too long", wiretest.Step{Status: 400, Body: `{"error":{"message":"maximum context length","code":"context_length_exceeded"}}`}, lives},
+		{"filtered", wiretest.Step{Status: 400, Body: `{"error":{"message":"no","code":"content_filter"}}`}, lives},
+		{"401", wiretest.Step{Status: 401}, lives},
+		{"404", wiretest.Step{Status: 404}, lives},
+		{"408", wiretest.Step{Status: 408}, nothing},
+		{"409", wiretest.Step{Status: 409}, nothing},
+		{"425", wiretest.Step{Status: 425}, nothing},
+		{"429", wiretest.Step{Status: 429}, nothing},
+		{"429 with a wait", wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, nothing},
+		{"quota", wiretest.Step{Status: 429, Body: `{"error":{"message":"no","code":"insufficient_quota","type":"insufficient_quota"}}`}, nothing},
+		{"500", wiretest.Step{Status: 500}, dies},
+		{"502", wiretest.Step{Status: 502}, dies},
+		{"503", wiretest.Step{Status: 503}, dies},
+		{"503 declined", wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "1")}, dies},
+		{"504", wiretest.Step{Status: 504}, dies},
+		{"529", wiretest.Step{Status: 529, Body: `{"type":"error","error":{"type":"overloaded_error","message":"busy"}}`}, dies},
 		{"dial", fail(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), dies},
 		{"dns", fail(&net.DNSError{Err: "no such host", IsNotFound: true}), dies},
 		{"reset", fail(syscall.ECONNRESET), dies},
 		{"eof", fail(io.EOF), dies},
-		{"header timeout", step{delay: time.Hour}, dies},
+		{"header timeout", wiretest.Step{Delay: time.Hour}, dies},
 		{"a refusal below", fail(&snubber.RejectedError{Err: snubber.ErrLimited}), nothing},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := &snubber.Breaker{}
-				tr := &snubber.Transport{Base: play(tt.step), Breaker: b, Timeout: &snubber.Timeout{}}
-				fetch(tr, chat(t))
+				tr := &snubber.Transport{Base: wiretest.Play(tt.step), Breaker: b, Timeout: &snubber.Timeout{}}
+				wiretest.Fetch(tr, wiretest.Chat(t))
 				c := circuitOf(t, b)
 				want := map[string][2]int{dies: {1, 1}, lives: {1, 0}, nothing: {0, 0}}[tt.want]
 				if got := [2]int{c.Requests, c.Failures}; got != want {
@@ -163,39 +164,35 @@ func TestBreakerCounts(t *testing.T) {
 // The default circuit opens with the tenth failure in a row, and not before.
 func TestBreakerDefaultOpensAfterTenFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500})
+		base := wiretest.Play(wiretest.Step{Status: 500})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}}
 		for range 10 {
-			if status, err := fetch(tr, chat(t)); status != 500 {
-				t.Fatalf("RoundTrip %d = %d, %v, want 500", base.sent(), status, err)
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 500 {
+				t.Fatalf("RoundTrip %d = %d, %v, want 500", base.Sent(), status, err)
 			}
 		}
-		mustRefuse(t, tr, chat(t))
+		mustRefuse(t, tr, wiretest.Chat(t))
 		// Another model of the same origin is another circuit, another credential is not.
-		if status, err := fetch(tr, newReq(t, "POST", chatURL, strings.Replace(chatBody, `"m"`, `"n"`, 1))); status != 500 {
+		if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", wiretest.ChatURL, strings.Replace(wiretest.ChatBody, `"m"`, `"n"`, 1))); status != 500 {
 			t.Errorf("another model: %d, %v, want 500", status, err)
 		}
-		mustRefuse(t, tr, chat(t, "Authorization", "Bearer other"))
+		mustRefuse(t, tr, wiretest.Chat(t, "Authorization", "Bearer other"))
 		if n := len(tr.Breaker.Circuits()); n != 2 {
 			t.Errorf("%d circuits, want 2", n)
 		}
 	})
 }
 
-const streamBody = `{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}`
-
-func streamReq(t testing.TB) *http.Request { return newReq(t, "POST", chatURL, streamBody) }
-
 // The Breaker waits for the end of the body, because a header alone proves
 // nothing.
 func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var body *flow
-		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, body, "Content-Type", "text/event-stream"), nil
+		var body *wiretest.Body
+		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, body, "Content-Type", "text/event-stream"), nil
 		})}
-		body = newFlow(chunk{text: deltaEvent}, chunk{at: time.Minute, text: doneEvent})
-		res, err := tr.RoundTrip(streamReq(t))
+		body = wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: time.Minute, Text: wiretest.DoneEvent})
+		res, err := tr.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,11 +217,11 @@ func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 			t.Errorf("%d outcomes after Close, want the one", c.Requests)
 		}
 
-		body = newFlow(chunk{text: deltaEvent}, chunk{at: time.Minute, err: syscall.ECONNRESET})
-		if status, err := fetch(tr, streamReq(t)); status != 200 || !errors.Is(err, syscall.ECONNRESET) {
+		body = wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: time.Minute, Err: syscall.ECONNRESET})
+		if status, err := wiretest.Fetch(tr, wiretest.ChatStream(t)); status != 200 || !errors.Is(err, syscall.ECONNRESET) {
 			t.Fatalf("RoundTrip = %d, %v, want 200 and a reset", status, err)
 		}
-		mustRefuse(t, tr, chat(t))
+		mustRefuse(t, tr, wiretest.Chat(t))
 	})
 }
 
@@ -232,10 +229,10 @@ func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 // error or with a clean end within its JSON.
 func TestBreakerUnaryBodyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, newFlow(chunk{text: `{"choices":`}, chunk{at: time.Second, err: io.ErrUnexpectedEOF}), "Content-Type", "application/json"), nil
+		tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: `{"choices":`}, wiretest.Chunk{At: time.Second, Err: io.ErrUnexpectedEOF}), "Content-Type", "application/json"), nil
 		})}
-		if _, err := fetch(tr, chat(t)); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := wiretest.Fetch(tr, wiretest.Chat(t)); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Fatalf("body: %v, want io.ErrUnexpectedEOF", err)
 		}
 		if c := circuitOf(t, tr.Breaker); c.Failures != 1 {
@@ -260,30 +257,30 @@ func TestBreakerProbeTimeLimit(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Timeout: tt.timeout}
-			tripped(t, tr, step{body: "{}"})
+			tripped(t, tr, wiretest.Step{Body: "{}"})
 			sleepOpen(t, tr.Breaker)
 			var hung []*http.Response
 			for range 2 {
-				res, err := tr.RoundTrip(chat(t))
+				res, err := tr.RoundTrip(wiretest.Chat(t))
 				if err != nil {
 					t.Fatal(err)
 				}
 				hung = append(hung, res)
 			}
-			if d := mustRefuse(t, tr, chat(t)).RetryAfter; d != tt.want {
+			if d := mustRefuse(t, tr, wiretest.Chat(t)).RetryAfter; d != tt.want {
 				t.Fatalf("RetryAfter = %v, want the lease, %v", d, tt.want)
 			}
 			time.Sleep(tt.want - 1)
-			mustRefuse(t, tr, chat(t))
+			mustRefuse(t, tr, wiretest.Chat(t))
 			time.Sleep(time.Nanosecond)
-			if status, err := fetch(tr, chat(t)); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Errorf("after the lease: %d, %v, want 200", status, err)
 			}
 			// Its outcome counts although the lease was over: one of two successes.
 			if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitHalfOpen {
 				t.Fatalf("circuit is %v after one success, want half-open", c.State)
 			}
-			slurp(t, hung[0])
+			wiretest.ReadAll(t, hung[0])
 			if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitClosed {
 				t.Errorf("circuit is %v after two successes, want closed", c.State)
 			}
@@ -297,18 +294,18 @@ func TestBreakerProbeTimeLimit(t *testing.T) {
 func TestBreakerHalfOpenProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 3}}
-		base := tripped(t, tr, step{delay: 10 * time.Second})
+		base := tripped(t, tr, wiretest.Step{Delay: 10 * time.Second})
 		sleepOpen(t, tr.Breaker)
 		ctx, cancel := context.WithCancel(t.Context())
 		errs := make(chan error, 10)
 		for range 10 {
 			go func() {
-				_, err := fetch(tr, chat(t).WithContext(ctx))
+				_, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx))
 				errs <- err
 			}()
 		}
 		synctest.Wait()
-		if n := base.sent() - 2; n != 3 {
+		if n := base.Sent() - 2; n != 3 {
 			t.Fatalf("%d probes on the wire, want 3", n)
 		}
 		for range 7 {
@@ -327,7 +324,7 @@ func TestBreakerHalfOpenProbes(t *testing.T) {
 			if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitHalfOpen {
 				t.Fatalf("circuit is %v after %d successes, want half-open", c.State, i)
 			}
-			if status, err := fetch(tr, chat(t)); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Fatalf("a probe after the cancelled ones: %d, %v, want 200", status, err)
 			}
 		}
@@ -341,19 +338,19 @@ func TestBreakerHalfOpenProbes(t *testing.T) {
 // afterwards. Its success does not close the circuit.
 func TestBreakerIgnoresOlderSuccess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{delay: 3 * time.Second}, step{status: 503})
+		base := wiretest.Play(wiretest.Step{Delay: 3 * time.Second}, wiretest.Step{Status: 503})
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 2, Probes: 1}}
 		old := make(chan int)
 		go func() {
-			status, _ := fetch(tr, chat(t))
+			status, _ := wiretest.Fetch(tr, wiretest.Chat(t))
 			old <- status
 		}()
 		synctest.Wait()
-		fetch(tr, chat(t))
-		fetch(tr, chat(t))
+		wiretest.Fetch(tr, wiretest.Chat(t))
+		wiretest.Fetch(tr, wiretest.Chat(t))
 		if status := <-old; status != 200 {
 			t.Fatalf("the old call: %d, want 200", status)
 		}
-		mustRefuse(t, tr, chat(t))
+		mustRefuse(t, tr, wiretest.Chat(t))
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // chatKey names the circuit of the requests of chat.
@@ -25,7 +26,7 @@ const chatKey = "https://api.example.com m"
 // open time.
 func TestBreakerCallWaitsForCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(append(slices.Repeat([]step{{status: 503}}, 5), step{body: "{}"})...)
+		base := wiretest.Play(append(slices.Repeat([]wiretest.Step{{Status: 503}}, 5), wiretest.Step{Body: "{}"})...)
 		tr := &snubber.Transport{
 			Base:    base,
 			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}}, // which pays for none
@@ -33,14 +34,14 @@ func TestBreakerCallWaitsForCircuit(t *testing.T) {
 		}
 		ctx, report := snubber.WithReport(t.Context())
 		start := time.Now()
-		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil || res.StatusCode != 200 {
 			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
 		}
-		slurp(t, res)
-		tries := base.all()
+		wiretest.ReadAll(t, res)
+		tries := base.Attempts()
 		for i, want := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 60 * time.Second} {
-			if got := tries[i+1].at.Sub(tries[i].at); got < want*4/5 || got > min(want*6/5, time.Minute) {
+			if got := tries[i+1].At.Sub(tries[i].At); got < want*4/5 || got > min(want*6/5, time.Minute) {
 				t.Errorf("wait %d took %v, want the open time of %v and a fifth", i+1, got, want)
 			}
 		}
@@ -54,16 +55,16 @@ func TestBreakerCallWaitsForCircuit(t *testing.T) {
 // attempt.
 func TestBreakerCallWaitsEightTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 503})
+		base := wiretest.Play(wiretest.Step{Status: 503})
 		tr := &snubber.Transport{
 			Base:    base,
 			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}},
 			Breaker: &snubber.Breaker{Failures: 1},
 		}
-		if status, err := fetch(tr, chat(t)); status != 503 {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 503 {
 			t.Errorf("RoundTrip = %d, %v, want 503", status, err)
 		}
-		if n := base.sent(); n != 9 {
+		if n := base.Sent(); n != 9 {
 			t.Errorf("%d wire calls, want 1 and 8 readmitted", n)
 		}
 	})
@@ -87,25 +88,25 @@ func TestBreakerCallDoesNotWaitInVain(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{Retry: tt.retry, Breaker: &snubber.Breaker{Failures: 1}}
-				base := play(step{do: func(*http.Request) (*http.Response, error) {
+				base := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 					if tt.byHand {
 						tr.Breaker.Trip(chatKey)
 					}
-					return reply(503, strings.NewReader("sorry")), nil
-				}}, step{})
+					return wiretest.Response(503, strings.NewReader("sorry")), nil
+				}}, wiretest.Step{})
 				tr.Base = base
 				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 				defer cancel()
 				start := time.Now()
-				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil || res.StatusCode != 503 {
 					t.Fatalf("RoundTrip = %v, %v, want the 503", res, err)
 				}
-				if body := slurp(t, res); body != "sorry" {
+				if body := wiretest.ReadAll(t, res); body != "sorry" {
 					t.Errorf("body = %q, want it as it came", body)
 				}
-				if d := time.Since(start); d != 0 || base.sent() != 1 {
-					t.Errorf("%d wire calls in %v, want 1 in no time", base.sent(), d)
+				if d := time.Since(start); d != 0 || base.Sent() != 1 {
+					t.Errorf("%d wire calls in %v, want 1 in no time", base.Sent(), d)
 				}
 			})
 		})
@@ -128,26 +129,26 @@ func TestBreakerOpensDuringBackoff(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: 503, body: "sorry"}, step{status: 500}, step{body: "{}"})
+				base := wiretest.Play(wiretest.Step{Status: 503, Body: "sorry"}, wiretest.Step{Status: 500}, wiretest.Step{Body: "{}"})
 				b := &snubber.Breaker{Failures: 2}
 				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxWait: tt.maxWait}, Breaker: b}
 				start := time.Now()
-				time.AfterFunc(100*time.Millisecond, func() { fetch(&snubber.Transport{Base: base, Breaker: b}, chat(t)) })
+				time.AfterFunc(100*time.Millisecond, func() { wiretest.Fetch(&snubber.Transport{Base: base, Breaker: b}, wiretest.Chat(t)) })
 				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 				defer cancel()
-				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil || res.StatusCode != tt.want {
 					t.Fatalf("RoundTrip = %v, %v, want %d", res, err, tt.want)
 				}
-				body := slurp(t, res)
+				body := wiretest.ReadAll(t, res)
 				switch d := time.Since(start); tt.want {
 				case 200:
-					if d < 4*time.Second || base.sent() != 3 {
-						t.Errorf("%d wire calls in %v, want 3 and the open time waited for", base.sent(), d)
+					if d < 4*time.Second || base.Sent() != 3 {
+						t.Errorf("%d wire calls in %v, want 3 and the open time waited for", base.Sent(), d)
 					}
 				default:
-					if d < 250*time.Millisecond || d > 500*time.Millisecond || body != "sorry" || base.sent() != 2 {
-						t.Errorf("%q after %v and %d wire calls, want the first response at the end of the backoff", body, d, base.sent())
+					if d < 250*time.Millisecond || d > 500*time.Millisecond || body != "sorry" || base.Sent() != 2 {
+						t.Errorf("%q after %v and %d wire calls, want the first response at the end of the backoff", body, d, base.Sent())
 					}
 				}
 			})
@@ -169,18 +170,18 @@ func TestBreakerWaitEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Base: play(step{status: 503}, step{}), Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
+				tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 503}, wiretest.Step{}), Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				start := time.Now()
 				done := make(chan bool)
 				go func() {
-					status, err := fetch(tr, chat(t).WithContext(ctx))
+					status, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx))
 					t.Logf("RoundTrip = %d, %v", status, err)
 					done <- tt.want(status, err)
 				}()
 				time.Sleep(time.Second)
-				mustRefuse(t, tr, chat(t))
+				mustRefuse(t, tr, wiretest.Chat(t))
 				tt.end(tr, cancel)
 				if !<-done {
 					t.Error("which is not what was to be")
@@ -222,34 +223,38 @@ func (o *outage) answer(req *http.Request) (*http.Response, error) {
 		return o.fail(req.Context())
 	}
 	time.Sleep(d)
-	return reply(200, strings.NewReader(`{"choices":[]}`), "Content-Type", "application/json"), nil
+	return wiretest.Response(200, strings.NewReader(`{"choices":[]}`), "Content-Type", "application/json"), nil
 }
 
 // No call of thirty in flight is lost in an outage of one second, whatever its
 // form and the times of its failures.
 func TestBreakerOutageLosesNoCall(t *testing.T) {
 	for name, fail := range map[string]func(context.Context) (*http.Response, error){
-		"503": func(context.Context) (*http.Response, error) { return reply(503, strings.NewReader("down")), nil },
+		"503": func(context.Context) (*http.Response, error) {
+			return wiretest.Response(503, strings.NewReader("down")), nil
+		},
 		"503 with Retry-After": func(context.Context) (*http.Response, error) {
-			return reply(503, strings.NewReader("down"), "Retry-After", "1"), nil
+			return wiretest.Response(503, strings.NewReader("down"), "Retry-After", "1"), nil
 		},
 		"reset": func(context.Context) (*http.Response, error) { return nil, syscall.ECONNRESET },
 		"dial": func(context.Context) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 		},
-		"broken answer": func(context.Context) (*http.Response, error) { return reply(502, strings.NewReader("<html>")), nil },
+		"broken answer": func(context.Context) (*http.Response, error) {
+			return wiretest.Response(502, strings.NewReader("<html>")), nil
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range int64(25) {
 				synctest.Test(t, func(t *testing.T) {
 					o := &outage{start: time.Now().Add(290 * time.Millisecond), fail: fail, rnd: rand.New(rand.NewSource(seed))}
-					base := wire(o.answer)
+					base := wiretest.Func(o.answer)
 					tr := snubber.New(base)
 					var wg sync.WaitGroup
 					for range 30 {
 						wg.Go(func() {
 							time.Sleep(o.between(0, 280*time.Millisecond))
-							if status, err := fetch(tr, chat(t)); status != 200 {
+							if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 								t.Errorf("seed %d: lost a call: %d, %v", seed, status, err)
 							}
 						})

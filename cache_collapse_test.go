@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A follower that comes to read after the beginning of the body is gone does not
@@ -34,36 +35,36 @@ func TestCacheCollapseTooLate(t *testing.T) {
 
 // flightOvertaken reports whether the follower was too late.
 func flightOvertaken(t *testing.T) bool {
-	endless := newFlow(chunk{0, strings.Repeat("x", 100), nil}, chunk{-1, "", nil})
+	endless := wiretest.NewBody(wiretest.Chunk{At: 0, Text: strings.Repeat("x", 100), Err: nil}, wiretest.Chunk{At: -1, Text: "", Err: nil})
 	defer endless.Close()
-	long := step{stream: endless, header: hdr("Cache-Control", "max-age=60"), delay: time.Second}
-	base := play(long, page("short"))
+	long := wiretest.Step{Stream: endless, Header: wiretest.Header("Cache-Control", "max-age=60"), Delay: time.Second}
+	base := wiretest.Play(long, wiretest.Page("short"))
 	rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 10}}
 	leader := make(chan *http.Response, 1)
 	go func() {
-		res, err := rt.RoundTrip(get(t))
+		res, err := rt.RoundTrip(wiretest.GetPage(t))
 		if err != nil {
 			t.Error(err)
 		}
 		leader <- res
 	}()
 	synctest.Wait()
-	follower := launch(rt, get(t))
+	follower := wiretest.Launch(rt, wiretest.GetPage(t))
 	body := (<-leader).Body
 	synctest.Wait()
-	var got ended
+	var got wiretest.Result
 	select {
 	case got = <-follower:
 	default: // it reads along
 		body.Close()
 		return false
 	}
-	if got.err != nil || got.body != "short" || base.sent() != 2 {
-		t.Errorf("the follower has %+v after %d requests", got, base.sent())
+	if got.Err != nil || got.Body != "short" || base.Sent() != 2 {
+		t.Errorf("the follower has %+v after %d requests", got, base.Sent())
 	}
 	body.Close()
 	synctest.Wait()
-	if endless.closes() == 0 {
+	if endless.Closes() == 0 {
 		t.Error("nobody reads the upstream body, and it is open")
 	}
 	return true
@@ -74,20 +75,20 @@ func flightOvertaken(t *testing.T) bool {
 func TestCacheCollapseIsNotHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &recorder{get: func(context.Context) error { time.Sleep(10 * time.Millisecond); return nil }}
-		rt := stored(play(page("hello")), store)
+		rt := stored(wiretest.Play(wiretest.Page("hello")), store)
 		ctx, cancel := context.WithCancel(t.Context())
 		var busy sync.WaitGroup
 		for i := range 20 { // each stores something else every 10 ms
 			busy.Go(func() {
 				time.Sleep(time.Duration(i) * time.Millisecond)
 				for n := 0; ctx.Err() == nil; n++ {
-					served(t, rt, newReq(t, "GET", pageURL+"/"+strings.Repeat("a", i)+"/"+strings.Repeat("b", n), "", "Cache-Control", "no-cache"))
+					served(t, rt, wiretest.NewRequest(t, "GET", wiretest.PageURL+"/"+strings.Repeat("a", i)+"/"+strings.Repeat("b", n), "", "Cache-Control", "no-cache"))
 				}
 			})
 		}
 		time.Sleep(50 * time.Millisecond)
 		start := time.Now()
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		if took := time.Since(start); took > 200*time.Millisecond {
 			t.Errorf("it took %v", took)
 		}
@@ -100,30 +101,30 @@ func TestCacheCollapseIsNotHeldUp(t *testing.T) {
 func TestCacheInvalidationInFlight(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		second step // under way when the change is made
+		second wiretest.Step // under way when the change is made
 		after  time.Duration
 		header []string
 	}{
-		{"a confirmation", step{status: 304, delay: 2 * time.Second, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
-		{"an answer to a HEAD", step{delay: 2 * time.Second, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
-		{"an answer for who wants a new one", step{body: "old", delay: 2 * time.Second, header: hdr("Cache-Control", "max-age=60")}, 0, []string{"Cache-Control", "no-cache"}},
+		{"a confirmation", wiretest.Step{Status: 304, Delay: 2 * time.Second, Header: wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
+		{"an answer to a HEAD", wiretest.Step{Delay: 2 * time.Second, Header: wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")}, 2 * time.Minute, nil},
+		{"an answer for who wants a new one", wiretest.Step{Body: "old", Delay: 2 * time.Second, Header: wiretest.Header("Cache-Control", "max-age=60")}, 0, []string{"Cache-Control", "no-cache"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rt := caching(play(page("old", "Etag", `"1"`), tt.second, step{}, page("new")))
-				served(t, rt, get(t))
+				rt := caching(wiretest.Play(wiretest.Page("old", "Etag", `"1"`), tt.second, wiretest.Step{}, wiretest.Page("new")))
+				served(t, rt, wiretest.GetPage(t))
 				time.Sleep(tt.after)
-				asked := get(t, tt.header...)
+				asked := wiretest.GetPage(t, tt.header...)
 				if strings.Contains(tt.name, "HEAD") {
 					asked.Method = "HEAD"
 				}
-				asking := launch(rt, asked)
+				asking := wiretest.Launch(rt, asked)
 				time.Sleep(time.Second)
-				served(t, rt, newReq(t, "PUT", pageURL, "new"))
-				if got := <-asking; got.body != "old" && asked.Method == "GET" {
-					t.Errorf("who asked before the change has %q", got.body)
+				served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
+				if got := <-asking; got.Body != "old" && asked.Method == "GET" {
+					t.Errorf("who asked before the change has %q", got.Body)
 				}
-				if body, how := served(t, rt, get(t)); body != "new" {
+				if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" {
 					t.Errorf("who asks after it has a %s of %q", how, body)
 				}
 			})
@@ -138,25 +139,25 @@ func TestCacheInvalidationOfVariants(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &recorder{}
 			var n atomic.Int32 // changes
-			rt := stored(wire(func(req *http.Request) (*http.Response, error) {
+			rt := stored(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 				if req.Method == "PUT" {
 					n.Add(1)
-					return reply(204, strings.NewReader("")), nil
+					return wiretest.Response(204, strings.NewReader("")), nil
 				}
-				return reply(200, strings.NewReader(fmt.Sprint(n.Load())), "Cache-Control", "max-age=600", "Vary", "X"), nil
+				return wiretest.Response(200, strings.NewReader(fmt.Sprint(n.Load())), "Cache-Control", "max-age=600", "Vary", "X"), nil
 			}), s)
-			served(t, rt, get(t, "X", "1"))
+			served(t, rt, wiretest.GetPage(t, "X", "1"))
 			puts := 0
 			s.put = func(context.Context) error {
 				if puts++; puts == during+1 {
-					served(t, rt, newReq(t, "PUT", pageURL, "new"))
+					served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 				}
 				return nil
 			}
-			served(t, rt, get(t, "X", "2"))
+			served(t, rt, wiretest.GetPage(t, "X", "2"))
 			s.put = nil
 			for _, x := range []string{"1", "2"} {
-				if body, how := served(t, rt, get(t, "X", x)); body != "1" {
+				if body, how := served(t, rt, wiretest.GetPage(t, "X", x)); body != "1" {
 					t.Errorf("after a change in the middle of write %d a %s of %q", during, how, body)
 				}
 			}
@@ -171,23 +172,23 @@ func TestCacheInvalidationOfVariants(t *testing.T) {
 // only.
 func TestCacheCollapseStaleIfError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(page("old"), step{status: 503, delay: time.Second})
+		base := wiretest.Play(wiretest.Page("old"), wiretest.Step{Status: 503, Delay: time.Second})
 		rt := caching(base)
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		time.Sleep(2 * time.Minute)
 		lenient := []string{"Cache-Control", "stale-if-error=600"}
-		first := launch(rt, get(t, lenient...))
-		strict, second := launch(rt, get(t)), launch(rt, get(t, lenient...))
-		for _, got := range []ended{<-first, <-second} {
-			if got.err != nil || got.body != "old" {
-				t.Errorf("who would have a stale answer has %q, %v", got.body, got.err)
+		first := wiretest.Launch(rt, wiretest.GetPage(t, lenient...))
+		strict, second := wiretest.Launch(rt, wiretest.GetPage(t)), wiretest.Launch(rt, wiretest.GetPage(t, lenient...))
+		for _, got := range []wiretest.Result{<-first, <-second} {
+			if got.Err != nil || got.Body != "old" {
+				t.Errorf("who would have a stale answer has %q, %v", got.Body, got.Err)
 			}
 		}
-		if got := <-strict; got.err != nil || got.status != 503 {
-			t.Errorf("who would not has a %d of %q, %v", got.status, got.body, got.err)
+		if got := <-strict; got.Err != nil || got.Status != 503 {
+			t.Errorf("who would not has a %d of %q, %v", got.Status, got.Body, got.Err)
 		}
-		if base.sent() != 3 {
-			t.Errorf("%d requests, want 3", base.sent())
+		if base.Sent() != 3 {
+			t.Errorf("%d requests, want 3", base.Sent())
 		}
 	})
 }
@@ -202,33 +203,33 @@ func TestCacheInvalidationOfPostResponse(t *testing.T) {
 		change      string
 		want        string
 	}{
-		{"while it is asked for", 2 * time.Second, 0, pageURL, "new"},
-		{"while it is read", 0, 2 * time.Second, pageURL, "new"},
-		{"of something else", time.Second, 2 * time.Second, pageURL + "/other", "posted"},
+		{"while it is asked for", 2 * time.Second, 0, wiretest.PageURL, "new"},
+		{"while it is read", 0, 2 * time.Second, wiretest.PageURL, "new"},
+		{"of something else", time.Second, 2 * time.Second, wiretest.PageURL + "/other", "posted"},
 		{"none", time.Second, time.Second, "", "posted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					switch req.Method {
 					case "POST":
 						time.Sleep(tt.delay)
-						body := newFlow(chunk{0, "pos", nil}, chunk{tt.read, "ted", nil})
-						return reply(200, body, "Cache-Control", "max-age=60", "Content-Location", pageURL), nil
+						body := wiretest.NewBody(wiretest.Chunk{At: 0, Text: "pos", Err: nil}, wiretest.Chunk{At: tt.read, Text: "ted", Err: nil})
+						return wiretest.Response(200, body, "Cache-Control", "max-age=60", "Content-Location", wiretest.PageURL), nil
 					case "PUT":
-						return reply(200, strings.NewReader("")), nil
+						return wiretest.Response(200, strings.NewReader("")), nil
 					}
-					return reply(200, strings.NewReader("new")), nil
+					return wiretest.Response(200, strings.NewReader("new")), nil
 				}))
-				posting := launch(rt, newReq(t, "POST", pageURL, "x"))
+				posting := wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.PageURL, "x"))
 				time.Sleep(time.Second)
 				if tt.change != "" {
-					served(t, rt, newReq(t, "PUT", tt.change, "new"))
+					served(t, rt, wiretest.NewRequest(t, "PUT", tt.change, "new"))
 				}
-				if got := <-posting; got.err != nil || got.body != "posted" {
-					t.Errorf("the POST has %q, %v", got.body, got.err)
+				if got := <-posting; got.Err != nil || got.Body != "posted" {
+					t.Errorf("the POST has %q, %v", got.Body, got.Err)
 				}
-				if body, how := served(t, rt, get(t)); body != tt.want {
+				if body, how := served(t, rt, wiretest.GetPage(t)); body != tt.want {
 					t.Errorf("a %s of %q, want %q", how, body, tt.want)
 				}
 			})
@@ -239,31 +240,31 @@ func TestCacheInvalidationOfPostResponse(t *testing.T) {
 // A GET gets the stored response to a POST as it was: in an encoding that the GET can
 // read, and with its trailer.
 func TestCachePostResponse(t *testing.T) {
-	answer := func(header ...string) wire {
+	answer := func(header ...string) wiretest.Func {
 		return func(req *http.Request) (*http.Response, error) {
 			if req.Method == "GET" {
-				return reply(200, strings.NewReader("plain")), nil
+				return wiretest.Response(200, strings.NewReader("plain")), nil
 			}
-			res := reply(200, strings.NewReader("posted"), append(header, "Cache-Control", "max-age=60", "Content-Location", pageURL)...)
-			res.Trailer = hdr("T", "1")
+			res := wiretest.Response(200, strings.NewReader("posted"), append(header, "Cache-Control", "max-age=60", "Content-Location", wiretest.PageURL)...)
+			res.Trailer = wiretest.Header("T", "1")
 			return res, nil
 		}
 	}
 	rt := caching(answer())
-	served(t, rt, newReq(t, "POST", pageURL, "x"))
-	res, err := rt.RoundTrip(get(t))
+	served(t, rt, wiretest.NewRequest(t, "POST", wiretest.PageURL, "x"))
+	res, err := rt.RoundTrip(wiretest.GetPage(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slurp(t, res); got != "posted" || res.Trailer.Get("T") != "1" {
+	if got := wiretest.ReadAll(t, res); got != "posted" || res.Trailer.Get("T") != "1" {
 		t.Errorf("%q with the trailer %v", got, res.Trailer)
 	}
 	rt = caching(answer("Content-Encoding", "br"))
-	served(t, rt, newReq(t, "POST", pageURL, "x", "Accept-Encoding", "br"))
-	if got, how := served(t, rt, get(t)); got != "plain" {
+	served(t, rt, wiretest.NewRequest(t, "POST", wiretest.PageURL, "x", "Accept-Encoding", "br"))
+	if got, how := served(t, rt, wiretest.GetPage(t)); got != "plain" {
 		t.Errorf("who says nothing of br has a %s of %q", how, got)
 	}
-	if got, how := served(t, rt, get(t, "Accept-Encoding", "br")); how != "hit" {
+	if got, how := served(t, rt, wiretest.GetPage(t, "Accept-Encoding", "br")); how != "hit" {
 		t.Errorf("who reads br has a %s of %q", how, got)
 	}
 }
@@ -271,20 +272,20 @@ func TestCachePostResponse(t *testing.T) {
 // A function of the user that panics after the response to a change leaves no body
 // open.
 func TestCacheInvalidationThenPanic(t *testing.T) {
-	base := play(step{body: "changed"})
+	base := wiretest.Play(wiretest.Step{Body: "changed"})
 	rt := caching(base)
 	rt.Cache.Identity = func(*http.Request) string {
-		if base.sent() > 0 {
+		if base.Sent() > 0 {
 			panic("boom")
 		}
 		return ""
 	}
 	func() {
 		defer func() { recover() }()
-		rt.RoundTrip(newReq(t, "PUT", pageURL, "new"))
+		rt.RoundTrip(wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 		t.Error("no panic")
 	}()
-	if base.all()[0].closed.IsZero() {
+	if base.Attempts()[0].Closed.IsZero() {
 		t.Error("the body is open")
 	}
 }
@@ -293,9 +294,9 @@ func TestCacheInvalidationThenPanic(t *testing.T) {
 // Neither ends the flight.
 func TestCacheCollapseOutlivesClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := wire(func(req *http.Request) (*http.Response, error) {
-			flow := newFlow(chunk{0, "hello, ", nil}, chunk{2 * time.Second, "world", nil})
-			res := reply(200, under(req.Context(), flow), "Cache-Control", "max-age=60")
+		base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
+			flow := wiretest.NewBody(wiretest.Chunk{At: 0, Text: "hello, ", Err: nil}, wiretest.Chunk{At: 2 * time.Second, Text: "world", Err: nil})
+			res := wiretest.Response(200, flow.WithContext(req.Context()), "Cache-Control", "max-age=60")
 			//lint:ignore SA1019 http.Transport minds it.
 			if quit := req.Cancel; quit != nil {
 				go func() { <-quit; flow.Close() }()
@@ -304,17 +305,17 @@ func TestCacheCollapseOutlivesClient(t *testing.T) {
 		})
 		rt := caching(base)
 		leader := &http.Client{Transport: rt, Timeout: time.Second}
-		res, err := leader.Do(get(t))
+		res, err := leader.Do(wiretest.GetPage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		follower := launch(rt, get(t))
+		follower := wiretest.Launch(rt, wiretest.GetPage(t))
 		if _, err := io.ReadAll(res.Body); err == nil {
 			t.Error("the client's limit is not kept")
 		}
 		res.Body.Close()
-		if got := <-follower; got.err != nil || got.body != "hello, world" {
-			t.Errorf("the other has %q, %v", got.body, got.err)
+		if got := <-follower; got.Err != nil || got.Body != "hello, world" {
+			t.Errorf("the other has %q, %v", got.Body, got.Err)
 		}
 	})
 }
@@ -323,7 +324,7 @@ func TestCacheCollapseOutlivesClient(t *testing.T) {
 // responses.
 func TestCacheKeyTargets(t *testing.T) {
 	at := func(url, host string) *http.Request {
-		req := newReq(t, "GET", url, "")
+		req := wiretest.NewRequest(t, "GET", url, "")
 		if host != "" {
 			req.Host = host
 		}
@@ -337,10 +338,10 @@ func TestCacheKeyTargets(t *testing.T) {
 	}{
 		{"addresses of one name", &snubber.Cache{}, at("http://10.0.0.1/", "example.com"), at("http://10.0.0.2/", "example.com")},
 		{"names of one address", &snubber.Cache{}, at("http://10.0.0.1/", "example.com"), at("http://10.0.0.1/", "example.org")},
-		{"an empty key and none", &snubber.Cache{}, at(pageURL+"?key=", ""), at(pageURL, "")},
-		{"a key that is no credential", everybody, at(pageURL+"?key=a", ""), at(pageURL+"?key=b", "")},
+		{"an empty key and none", &snubber.Cache{}, at(wiretest.PageURL+"?key=", ""), at(wiretest.PageURL, "")},
+		{"a key that is no credential", everybody, at(wiretest.PageURL+"?key=a", ""), at(wiretest.PageURL+"?key=b", "")},
 	} {
-		rt := &snubber.Transport{Base: play(page("a"), page("b")), Cache: tt.cache}
+		rt := &snubber.Transport{Base: wiretest.Play(wiretest.Page("a"), wiretest.Page("b")), Cache: tt.cache}
 		served(t, rt, tt.a)
 		if body, _ := served(t, rt, tt.b); body != "b" {
 			t.Errorf("%s: the second has the first's answer", tt.name)
@@ -351,11 +352,11 @@ func TestCacheKeyTargets(t *testing.T) {
 // A change under a host name invalidates the entries of that name.
 func TestCacheInvalidationOfHost(t *testing.T) {
 	named := func(method, url string) *http.Request {
-		req := newReq(t, method, url, "")
+		req := wiretest.NewRequest(t, method, url, "")
 		req.Host = "example.com"
 		return req
 	}
-	rt := caching(play(page("old"), step{header: hdr("Location", "/list")}, page("new")))
+	rt := caching(wiretest.Play(wiretest.Page("old"), wiretest.Step{Header: wiretest.Header("Location", "/list")}, wiretest.Page("new")))
 	served(t, rt, named("GET", "http://10.0.0.1/list"))
 	served(t, rt, named("PUT", "http://10.0.0.1/item"))
 	if body, _ := served(t, rt, named("GET", "http://10.0.0.1/list")); body != "new" {
@@ -382,31 +383,31 @@ func TestCacheCollapsePriorities(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var sent atomic.Int32
-				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					if req.URL.Path == "/wanted" {
 						sent.Add(1)
 					}
 					time.Sleep(time.Second)
-					return reply(200, strings.NewReader("hello"), "Cache-Control", "max-age=60"), nil
+					return wiretest.Response(200, strings.NewReader("hello"), "Cache-Control", "max-age=60"), nil
 				}))
 				rt.Limiter = &snubber.Limiter{RequestsPerMinute: 60, Burst: 1, Key: func(*http.Request) string { return "key" }}
 				at := func(path string, priority int) *http.Request {
-					req := newReq(t, "GET", "https://api.example.com"+path, "")
+					req := wiretest.NewRequest(t, "GET", "https://api.example.com"+path, "")
 					return req.WithContext(snubber.WithPriority(req.Context(), priority))
 				}
 				start := time.Now()
 				for i := range 5 {
-					launch(rt, at(fmt.Sprint("/", i), 0))
+					wiretest.Launch(rt, at(fmt.Sprint("/", i), 0))
 				}
-				normal := launch(rt, at("/wanted", 0))
+				normal := wiretest.Launch(rt, at("/wanted", 0))
 				time.Sleep(tt.after)
-				for _, c := range []<-chan ended{launch(rt, at("/wanted", tt.priority)), launch(rt, at("/wanted", tt.priority))} {
-					if got := <-c; got.err != nil || got.body != "hello" || time.Since(start) > tt.by+10*time.Millisecond {
-						t.Errorf("it has %q after %v, %v", got.body, time.Since(start), got.err)
+				for _, c := range []<-chan wiretest.Result{wiretest.Launch(rt, at("/wanted", tt.priority)), wiretest.Launch(rt, at("/wanted", tt.priority))} {
+					if got := <-c; got.Err != nil || got.Body != "hello" || time.Since(start) > tt.by+10*time.Millisecond {
+						t.Errorf("it has %q after %v, %v", got.Body, time.Since(start), got.Err)
 					}
 				}
-				if got := <-normal; got.err != nil || got.body != "hello" || int(sent.Load()) != tt.sent {
-					t.Errorf("the normal one has %q after %d requests, %v", got.body, sent.Load(), got.err)
+				if got := <-normal; got.Err != nil || got.Body != "hello" || int(sent.Load()) != tt.sent {
+					t.Errorf("the normal one has %q after %d requests, %v", got.Body, sent.Load(), got.Err)
 				}
 			})
 		})

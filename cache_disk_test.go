@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-9e4f5248/snubber"
 	"github.com/seed-9e4f5248/snubber/cachetest"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 func TestDiskStoreContract(t *testing.T) {
@@ -75,19 +76,19 @@ func onDisk(base http.RoundTripper, dir, secret string) *snubber.Transport {
 // askDisk sends a prompt and returns the cache's status.
 func askDisk(t *testing.T, tr *snubber.Transport, prompt string) string {
 	t.Helper()
-	res, err := tr.RoundTrip(newReq(t, "POST", "https://api.openai.com/v1/chat/completions",
+	res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.openai.com/v1/chat/completions",
 		fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"user","content":%q}]}`, prompt), "Authorization", "Bearer sk-credential"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body := slurp(t, res); body != diskAnswer {
+	if body := wiretest.ReadAll(t, res); body != diskAnswer {
 		t.Fatalf("the answer is %q, want %q", body, diskAnswer)
 	}
 	return string(snubber.ReportOf(res).Load().Cache)
 }
 
-func answering() *script {
-	return play(step{header: hdr("Content-Type", "application/json"), body: diskAnswer})
+func answering() *wiretest.Script {
+	return wiretest.Play(wiretest.Step{Header: wiretest.Header("Content-Type", "application/json"), Body: diskAnswer})
 }
 
 func TestCacheDisk(t *testing.T) {
@@ -104,8 +105,8 @@ func TestCacheDisk(t *testing.T) {
 		if got := askDisk(t, onDisk(base, dir, "x"), "a question"); got != "miss" {
 			t.Errorf("a process with another secret has a %s", got)
 		}
-		if base.sent() != 2 {
-			t.Errorf("%d calls, want 2", base.sent())
+		if base.Sent() != 2 {
+			t.Errorf("%d calls, want 2", base.Sent())
 		}
 		for name := range files(t, dir) {
 			data, err := os.ReadFile(filepath.Join(dir, name))
@@ -192,8 +193,8 @@ func TestCacheDiskUnwritable(t *testing.T) {
 				t.Errorf("a %s", got)
 			}
 		}
-		if base.sent() != 3 {
-			t.Errorf("%d calls, want 3", base.sent())
+		if base.Sent() != 3 {
+			t.Errorf("%d calls, want 3", base.Sent())
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A call that the cache does not answer ends as it does without a cache: with the
@@ -33,35 +34,45 @@ func TestCacheFailures(t *testing.T) {
 	}
 	falling := func(base http.RoundTripper) *snubber.Transport {
 		rt := snubber.New(base)
-		rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{status: 500, body: "route"})}, {Transport: play(jsonStep)}}}
+		rt.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Status: 500, Body: "route"})}, {Transport: wiretest.Play(wiretest.JSON(200, wiretest.Completion))}}}
 		return rt
 	}
 	stacks := map[string]func(http.RoundTripper) *snubber.Transport{
 		"bare": bare, "retrying": retrying, "nested": nested, "bounded": bounded, "refusing": refusing, "falling": falling,
 	}
-	bases := map[string]func() *script{
-		"500":        func() *script { return play(step{status: 500, body: "no"}) },
-		"503, 200":   func() *script { return play(step{status: 503, header: hdr("Retry-After", "2")}, jsonStep) },
-		"429":        func() *script { return play(step{status: 429, header: hdr("Retry-After", "3"), body: "{}"}) },
-		"429, later": func() *script { return play(step{status: 429, header: hdr("Retry-After", "300")}) },
-		"400":        func() *script { return play(step{status: 400, body: `{"error":{"message":"bad"}}`}) },
-		"refused":    func() *script { return play(step{err: errors.New("connection refused")}) },
-		"hangs":      func() *script { return play(step{delay: time.Hour}) },
-		"truncated": func() *script {
-			return play(step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{err: io.ErrUnexpectedEOF}), header: hdr("Content-Type", "text/event-stream")})
+	bases := map[string]func() *wiretest.Script{
+		"500": func() *wiretest.Script { return wiretest.Play(wiretest.Step{Status: 500, Body: "no"}) },
+		"503, 200": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "2")}, wiretest.JSON(200, wiretest.Completion))
 		},
-		"stalls": func() *script {
-			return play(step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{at: 2 * time.Hour}), header: hdr("Content-Type", "text/event-stream")})
+		"429": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "3"), Body: "{}"})
 		},
-		"answers": func() *script { return play(jsonStep) },
+		"429, later": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "300")})
+		},
+		"400": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Status: 400, Body: `{"error":{"message":"bad"}}`})
+		},
+		"refused": func() *wiretest.Script { return wiretest.Play(wiretest.Step{Err: errors.New("connection refused")}) },
+		"hangs":   func() *wiretest.Script { return wiretest.Play(wiretest.Step{Delay: time.Hour}) },
+		"truncated": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Stream: wiretest.NewBody(wiretest.Chunk{At: 0, Text: wiretest.DeltaEvent, Err: nil}, wiretest.Chunk{Err: io.ErrUnexpectedEOF}), Header: wiretest.Header("Content-Type", "text/event-stream")})
+		},
+		"stalls": func() *wiretest.Script {
+			return wiretest.Play(wiretest.Step{Stream: wiretest.NewBody(wiretest.Chunk{At: 0, Text: wiretest.DeltaEvent, Err: nil}, wiretest.Chunk{At: 2 * time.Hour}), Header: wiretest.Header("Content-Type", "text/event-stream")})
+		},
+		"answers": func() *wiretest.Script { return wiretest.Play(wiretest.JSON(200, wiretest.Completion)) },
 	}
 	requests := map[string]func() *http.Request{
-		"GET":       func() *http.Request { return get(t) },
-		"prompt":    func() *http.Request { return chat(t) },
-		"Stainless": func() *http.Request { return chat(t, "X-Stainless-Lang", "go") },
-		"its retry": func() *http.Request { return chat(t, "X-Stainless-Lang", "go", "X-Stainless-Retry-Count", "1") },
-		"stream":    func() *http.Request { return streamed(t, "X-Stainless-Lang", "go") },
-		"POST":      func() *http.Request { return newReq(t, "POST", "https://api.example.com/v1/files", "{}") },
+		"GET":       func() *http.Request { return wiretest.GetPage(t) },
+		"prompt":    func() *http.Request { return wiretest.Chat(t) },
+		"Stainless": func() *http.Request { return wiretest.Chat(t, "X-Stainless-Lang", "go") },
+		"its retry": func() *http.Request {
+			return wiretest.Chat(t, "X-Stainless-Lang", "go", "X-Stainless-Retry-Count", "1")
+		},
+		"stream": func() *http.Request { return wiretest.ChatStream(t, "X-Stainless-Lang", "go") },
+		"POST":   func() *http.Request { return wiretest.NewRequest(t, "POST", "https://api.example.com/v1/files", "{}") },
 	}
 	ends := map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"a day": func(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -76,7 +87,7 @@ func TestCacheFailures(t *testing.T) {
 	}
 	// come is all that a caller can see of a call. Waits have jitter, so the time
 	// is compared where there is none.
-	come := func(t *testing.T, rt *snubber.Transport, base *script, req *http.Request, end func(context.Context) (context.Context, context.CancelFunc)) string {
+	come := func(t *testing.T, rt *snubber.Transport, base *wiretest.Script, req *http.Request, end func(context.Context) (context.Context, context.CancelFunc)) string {
 		ctx, report := snubber.WithReport(context.Background())
 		ctx, cancel := end(ctx)
 		defer cancel()
@@ -93,7 +104,7 @@ func TestCacheFailures(t *testing.T) {
 			s = fmt.Sprint(res.StatusCode, res.Header, string(b), rerr, res.ContentLength, res.Request.Method, snubber.ReportOf(res).Load().Attempts)
 		}
 		r := report.Load()
-		s += fmt.Sprint(err, r.Calls, r.Attempts, r.Requeued, r.AnsweredBy, r.Outcome.Class, r.Outcome.Reason, r.Outcome.Usage, base.sent())
+		s += fmt.Sprint(err, r.Calls, r.Attempts, r.Requeued, r.AnsweredBy, r.Outcome.Class, r.Outcome.Reason, r.Outcome.Usage, base.Sent())
 		if r.BackoffTime == 0 && r.QueueTime == 0 {
 			s += time.Since(start).String()
 		}

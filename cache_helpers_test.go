@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // caching is a transport with nothing but a cache, which also stores prompts.
@@ -31,38 +32,11 @@ func served(t testing.TB, rt http.RoundTripper, req *http.Request) (body, cache 
 		t.Errorf("%s %s: %v", req.Method, req.URL.Path, err)
 		return "", ""
 	}
-	body = slurp(t, res)
+	body = wiretest.ReadAll(t, res)
 	return body, string(snubber.ReportOf(res).Load().Cache)
 }
 
-const pageURL = "https://api.example.com/v1/models"
-
-// get is a request that any HTTP cache may answer.
-func get(t testing.TB, header ...string) *http.Request {
-	t.Helper()
-	return newReq(t, "GET", pageURL, "", header...)
-}
-
-// page is a response that is fresh for a minute.
-func page(body string, header ...string) step {
-	return step{body: body, header: hdr(append([]string{"Cache-Control", "max-age=60"}, header...)...)}
-}
-
-const completion = `{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}`
-
-var (
-	jsonStep     = step{header: hdr("Content-Type", "application/json"), body: completion}
-	wholeSSE     = deltaEvent + deltaEvent + finishedEvent + doneEvent
-	streamPrompt = `{"model":"m","stream":true,"messages":[{"role":"user","content":"hello"}]}`
-)
-
-// streamed is an inference request for a stream.
-func streamed(t testing.TB, header ...string) *http.Request {
-	t.Helper()
-	return newReq(t, "POST", chatURL, streamPrompt, header...)
-}
-
-// recorder is a store in memory that also remembers every entry it was ever given.
+// recorder is a store in memory that remembers all it was ever given.
 type recorder struct {
 	mu   sync.Mutex
 	m    map[string][]byte

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // end is how a goroutine that made a call ended.
@@ -53,7 +54,7 @@ func (b *breaking) Read(p []byte) (int, error) {
 		time.Sleep(time.Second)
 		panic("boom")
 	}
-	return copy(p, completion[:10]), nil
+	return copy(p, wiretest.Completion[:10]), nil
 }
 
 func (b *breaking) Close() error { return nil }
@@ -86,7 +87,7 @@ func TestCacheHookPanics(t *testing.T) {
 		},
 		"Base": func(rt *snubber.Transport, boom func()) {
 			inner := rt.Base
-			rt.Base = wire(func(req *http.Request) (*http.Response, error) { boom(); return inner.RoundTrip(req) })
+			rt.Base = wiretest.Func(func(req *http.Request) (*http.Response, error) { boom(); return inner.RoundTrip(req) })
 		},
 		"Store.Get": func(rt *snubber.Transport, boom func()) {
 			rt.Cache.Store, rt.Cache.Secret = &recorder{get: func(context.Context) error { boom(); return nil }}, cacheSecret
@@ -99,21 +100,21 @@ func TestCacheHookPanics(t *testing.T) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var n, sent atomic.Int32
-					rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+					rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 						sent.Add(1)
-						if err := sleepIn(req.Context(), time.Second); err != nil {
+						if err := wiretest.Sleep(req.Context(), time.Second); err != nil {
 							return nil, err
 						}
-						return reply(200, strings.NewReader(completion), "Content-Type", "application/json"), nil
+						return wiretest.Response(200, strings.NewReader(wiretest.Completion), "Content-Type", "application/json"), nil
 					}))
 					set(rt, func() {
 						if n.Add(1) == 1 {
 							boom()
 						}
 					})
-					first := guarded(rt, chat(t))
+					first := guarded(rt, wiretest.Chat(t))
 					synctest.Wait()
-					others := []<-chan end{guarded(rt, chat(t)), guarded(rt, chat(t))}
+					others := []<-chan end{guarded(rt, wiretest.Chat(t)), guarded(rt, wiretest.Chat(t))}
 					lost := 0
 					for i, c := range append(others, first) {
 						e := <-c
@@ -123,14 +124,14 @@ func TestCacheHookPanics(t *testing.T) {
 							if lost++; i < len(others) && name != "Observe" {
 								t.Errorf("another had it: %+v", e)
 							}
-						case e.body != completion || e.err != nil && name != "Observe" && name != "Store.Put": // these may fail the end of the body
+						case e.body != wiretest.Completion || e.err != nil && name != "Observe" && name != "Store.Put": // at a body's end these may cost that
 							t.Errorf("%+v", e)
 						}
 					}
 					if n.Load() == 0 || lost != 1 && !strings.HasPrefix(name, "Store.") {
 						t.Errorf("asked %d times, %d callers lost", n.Load(), lost)
 					}
-					if e := <-guarded(rt, chat(t)); e.body != completion {
+					if e := <-guarded(rt, wiretest.Chat(t)); e.body != wiretest.Completion {
 						t.Errorf("afterwards: %+v", e)
 					}
 				})
@@ -141,22 +142,22 @@ func TestCacheHookPanics(t *testing.T) {
 	t.Run("a body", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
-			rt := caching(wire(func(*http.Request) (*http.Response, error) {
+			rt := caching(wiretest.Func(func(*http.Request) (*http.Response, error) {
 				if n.Add(1) == 1 {
-					return reply(200, &breaking{}, "Content-Type", "application/json"), nil
+					return wiretest.Response(200, &breaking{}, "Content-Type", "application/json"), nil
 				}
-				return reply(200, strings.NewReader(completion), "Content-Type", "application/json"), nil
+				return wiretest.Response(200, strings.NewReader(wiretest.Completion), "Content-Type", "application/json"), nil
 			}))
-			first := guarded(rt, chat(t))
+			first := guarded(rt, wiretest.Chat(t))
 			synctest.Wait()
-			other := guarded(rt, chat(t))
+			other := guarded(rt, wiretest.Chat(t))
 			if e := <-first; e.panicked != "boom" {
 				t.Errorf("the first: %+v", e)
 			}
-			if e := <-other; e.err == nil && e.body != completion || e.panicked != nil {
+			if e := <-other; e.err == nil && e.body != wiretest.Completion || e.panicked != nil {
 				t.Errorf("the other: %+v", e)
 			}
-			if e := <-guarded(rt, chat(t)); e.body != completion {
+			if e := <-guarded(rt, wiretest.Chat(t)); e.body != wiretest.Completion {
 				t.Errorf("afterwards: %+v", e)
 			}
 		})
@@ -164,21 +165,21 @@ func TestCacheHookPanics(t *testing.T) {
 	t.Run("a refresh", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var n atomic.Int32
-			rt := caching(wire(func(*http.Request) (*http.Response, error) {
-				return reply(200, strings.NewReader(fmt.Sprint(n.Add(1))), "Cache-Control", "max-age=10, stale-while-revalidate=600"), nil
+			rt := caching(wiretest.Func(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(200, strings.NewReader(fmt.Sprint(n.Add(1))), "Cache-Control", "max-age=10, stale-while-revalidate=600"), nil
 			}))
-			served(t, rt, get(t))
+			served(t, rt, wiretest.GetPage(t))
 			time.Sleep(20 * time.Second)
 			rt.Classify = func(*http.Request, *http.Response, error) snubber.Outcome { panic("boom") }
-			if body, cache := served(t, rt, get(t)); body != "1" || cache != "stale" {
+			if body, cache := served(t, rt, wiretest.GetPage(t)); body != "1" || cache != "stale" {
 				t.Errorf("a %s of %q", cache, body)
 			}
 			synctest.Wait() // a panic on a goroutine that nobody waits for ends the program
 			rt.Classify = nil
 			time.Sleep(time.Minute)
-			served(t, rt, get(t))
+			served(t, rt, wiretest.GetPage(t))
 			synctest.Wait()
-			if body, _ := served(t, rt, get(t)); body != "3" {
+			if body, _ := served(t, rt, wiretest.GetPage(t)); body != "3" {
 				t.Errorf("afterwards %q, want what the next refresh brought", body)
 			}
 		})

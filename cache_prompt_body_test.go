@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // inPieces is a body that writes itself in two.
@@ -29,7 +31,7 @@ func (p inPieces) WriteTo(w io.Writer) (n int64, err error) {
 // However GetBody returns a prompt, in one piece or in several, it is the same
 // prompt. If its length is wrong, it is not cached.
 func TestCachePromptBody(t *testing.T) {
-	const body = chatBody
+	const body = wiretest.ChatBody
 	whole := func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(body)), nil }
 	for _, c := range []struct {
 		what    string
@@ -60,13 +62,13 @@ func TestCachePromptBody(t *testing.T) {
 		}, "bypass"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
-				return reply(200, strings.NewReader(completion), "Content-Type", "application/json"), nil
+			rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
+				return wiretest.Response(200, strings.NewReader(wiretest.Completion), "Content-Type", "application/json"), nil
 			}))
-			if _, how := served(t, rt, newReq(t, "POST", chatURL, body, "Content-Type", "application/json")); how != "miss" {
+			if _, how := served(t, rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, body, "Content-Type", "application/json")); how != "miss" {
 				t.Fatalf("the first is a %s", how)
 			}
-			req := newReq(t, "POST", chatURL, body, "Content-Type", "application/json")
+			req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, body, "Content-Type", "application/json")
 			if req.GetBody = c.getBody; c.length != 0 {
 				req.ContentLength = c.length
 			}
@@ -79,21 +81,21 @@ func TestCachePromptBody(t *testing.T) {
 
 // What Cache.Key does to its bytes does not reach the wire.
 func TestCacheKeyBody(t *testing.T) {
-	base := play(jsonStep)
+	base := wiretest.Play(wiretest.JSON(200, wiretest.Completion))
 	rt := caching(base)
 	rt.Cache.Key = func(_ *http.Request, b []byte) string {
 		clear(b)
 		return "key"
 	}
 	// bytes.Reader writes its own memory, where strings.Reader must write a copy.
-	body := []byte(chatBody)
-	req := newReq(t, "POST", chatURL, "", "Content-Type", "application/json")
+	body := []byte(wiretest.ChatBody)
+	req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, "", "Content-Type", "application/json")
 	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	if _, how := served(t, rt, req); how != "miss" {
 		t.Errorf("it is a %s", how)
 	}
-	if got := base.all()[0].body; got != chatBody {
+	if got := base.Attempts()[0].Body; got != wiretest.ChatBody {
 		t.Errorf("sent %q", got)
 	}
 }

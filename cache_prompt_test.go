@@ -16,12 +16,13 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // prompted is a chat request with additional members in its body.
 func prompted(t testing.TB, members string, header ...string) *http.Request {
 	t.Helper()
-	return newReq(t, "POST", chatURL, `{"model":"m","messages":[{"role":"user","content":"hello"}]`+members+`}`, header...)
+	return wiretest.NewRequest(t, "POST", wiretest.ChatURL, `{"model":"m","messages":[{"role":"user","content":"hello"}]`+members+`}`, header...)
 }
 
 // A response that is more than its bytes, or whose key would be ambiguous, is never
@@ -63,20 +64,22 @@ func TestCachePromptBypass(t *testing.T) {
 			}
 			return req
 		}},
-		{"method", func(t *testing.T) *http.Request { return newReq(t, "POST", "https://api.example.com/v1/files", "{}") }},
+		{"method", func(t *testing.T) *http.Request {
+			return wiretest.NewRequest(t, "POST", "https://api.example.com/v1/files", "{}")
+		}},
 		{"unknown format", func(t *testing.T) *http.Request {
-			return newReq(t, "POST", "https://api.example.com/v1/images/generations", `{"model":"m"}`)
+			return wiretest.NewRequest(t, "POST", "https://api.example.com/v1/images/generations", `{"model":"m"}`)
 		}},
 	} {
 		t.Run(tt.why, func(t *testing.T) {
-			base := play(jsonStep)
+			base := wiretest.Play(wiretest.JSON(200, wiretest.Completion))
 			rt := caching(base)
 			for range 2 {
 				res, err := rt.RoundTrip(tt.req(t))
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				if r := snubber.ReportOf(res); r.Load().Cache != "bypass" || r.Load().CacheDetail != tt.why {
 					t.Errorf("report %q, %q, want a bypass: %s", r.Load().Cache, r.Load().CacheDetail, tt.why)
 				}
@@ -84,7 +87,7 @@ func TestCachePromptBypass(t *testing.T) {
 					t.Errorf("Cache-Status: %s", s)
 				}
 			}
-			if n := base.sent(); n != 2 {
+			if n := base.Sent(); n != 2 {
 				t.Errorf("%d requests, want 2", n)
 			}
 		})
@@ -101,10 +104,10 @@ func TestCachePromptStored(t *testing.T) {
 		`,"tools":{"type":"x"}`,
 		`,"tools":null`,
 	} {
-		base := play(jsonStep)
+		base := wiretest.Play(wiretest.JSON(200, wiretest.Completion))
 		rt := caching(base)
 		served(t, rt, prompted(t, members))
-		if body, cache := served(t, rt, prompted(t, members)); cache != "hit" || body != completion {
+		if body, cache := served(t, rt, prompted(t, members)); cache != "hit" || body != wiretest.Completion {
 			t.Errorf("%s: a %s of %q", members, cache, body)
 		}
 	}
@@ -115,7 +118,7 @@ func TestCacheKeyHooks(t *testing.T) {
 	same := func(t *testing.T, c *snubber.Cache, a, b *http.Request, want bool) {
 		t.Helper()
 		c.PromptTTL = time.Hour
-		base := play(page(completion, "Content-Type", "application/json"))
+		base := wiretest.Play(wiretest.Page(wiretest.Completion, "Content-Type", "application/json"))
 		rt := &snubber.Transport{Base: base, Cache: c}
 		served(t, rt, a)
 		if _, cache := served(t, rt, b); (cache == "hit") != want {
@@ -148,9 +151,9 @@ func TestCacheKeyHooks(t *testing.T) {
 	for _, name := range []string{"Private-Token", "X-Auth-Token", "Ocp-Apim-Subscription-Key", "Apikey", "X-Tenant", "X-Session-Id", "X-Access_token", "X-Accesstoken"} {
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), false)
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "a"), true)
-		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "b"), false)
-		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, name, "a"), true)
-		same(t, &snubber.Cache{}, get(t, name, "a"), get(t, "X-"+name, "a"), false)
+		same(t, &snubber.Cache{}, wiretest.GetPage(t, name, "a"), wiretest.GetPage(t, name, "b"), false)
+		same(t, &snubber.Cache{}, wiretest.GetPage(t, name, "a"), wiretest.GetPage(t, name, "a"), true)
+		same(t, &snubber.Cache{}, wiretest.GetPage(t, name, "a"), wiretest.GetPage(t, "X-"+name, "a"), false)
 	}
 	for _, name := range []string{"Idempotency-Key", "X-Idempotency-Key", "X-Stainless-Retry-Count", "X-Request-Id", "User-Agent", "Traceparent", "X-Amz-Date"} {
 		same(t, &snubber.Cache{}, prompted(t, "", name, "a"), prompted(t, "", name, "b"), true)
@@ -159,7 +162,7 @@ func TestCacheKeyHooks(t *testing.T) {
 	const signed, forged = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=1f",
 		"AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=00"
 	for _, name := range []string{"Authorization", "X-Amz-Security-Token"} {
-		same(t, &snubber.Cache{}, get(t, name, signed), get(t, name, forged), false)
+		same(t, &snubber.Cache{}, wiretest.GetPage(t, name, signed), wiretest.GetPage(t, name, forged), false)
 		same(t, &snubber.Cache{}, prompted(t, "", name, signed), prompted(t, "", name, forged), false)
 		same(t, &snubber.Cache{}, prompted(t, "", name, signed), prompted(t, "", name, signed), true)
 		same(t, &snubber.Cache{Identity: user}, prompted(t, "", name, signed, "User", "u"), prompted(t, "", name, forged, "User", "u"), true)
@@ -178,13 +181,13 @@ func TestCacheKeyHooks(t *testing.T) {
 // fields that were true only then.
 func TestCachePromptChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{
-			stream: newFlow(chunk{0, deltaEvent, nil}, chunk{time.Second, deltaEvent[:10], nil}, chunk{time.Second, deltaEvent[10:] + finishedEvent, nil}, chunk{2 * time.Second, doneEvent, nil}),
-			header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "r1", "X-Ratelimit-Remaining-Requests", "5", "Set-Cookie", "a=b", "Openai-Processing-Ms", "7", "Openai-Version", "1"),
+		base := wiretest.Play(wiretest.Step{
+			Stream: wiretest.NewBody(wiretest.Chunk{At: 0, Text: wiretest.DeltaEvent, Err: nil}, wiretest.Chunk{At: time.Second, Text: wiretest.DeltaEvent[:10], Err: nil}, wiretest.Chunk{At: time.Second, Text: wiretest.DeltaEvent[10:] + wiretest.FinishedEvent, Err: nil}, wiretest.Chunk{At: 2 * time.Second, Text: wiretest.DoneEvent, Err: nil}),
+			Header: wiretest.Header("Content-Type", "text/event-stream", "X-Request-Id", "r1", "X-Ratelimit-Remaining-Requests", "5", "Set-Cookie", "a=b", "Openai-Processing-Ms", "7", "Openai-Version", "1"),
 		})
 		rt := caching(base)
 		pieces := func() (ps []string, h http.Header) {
-			res, err := rt.RoundTrip(streamed(t))
+			res, err := rt.RoundTrip(wiretest.ChatStream(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,7 +204,7 @@ func TestCachePromptChunks(t *testing.T) {
 		}
 		first, live := pieces()
 		again, h := pieces()
-		if len(first) != 4 || strings.Join(first, "|") != strings.Join(again, "|") || base.sent() != 1 {
+		if len(first) != 4 || strings.Join(first, "|") != strings.Join(again, "|") || base.Sent() != 1 {
 			t.Errorf("%q, then %q", first, again)
 		}
 		if live.Get("X-Request-Id") != "r1" || live.Get("X-Ratelimit-Remaining-Requests") != "5" {
@@ -221,12 +224,12 @@ func TestCachePromptChunks(t *testing.T) {
 // A stored stream comes at the pace that the program wants, until its caller leaves.
 func TestCachePromptPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent}, chunk{text: doneEvent}), header: hdr("Content-Type", "text/event-stream")})
+		base := wiretest.Play(wiretest.Step{Stream: wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{Text: wiretest.FinishedEvent}, wiretest.Chunk{Text: wiretest.DoneEvent}), Header: wiretest.Header("Content-Type", "text/event-stream")})
 		rt := caching(base)
 		rt.Cache.ReplayDelay = 30 * time.Millisecond
 		again := func(ctx context.Context) (string, time.Duration, error) {
 			began := time.Now()
-			res, err := rt.RoundTrip(streamed(t).WithContext(ctx))
+			res, err := rt.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,19 +240,19 @@ func TestCachePromptPace(t *testing.T) {
 		if _, took, _ := again(t.Context()); took != 0 {
 			t.Errorf("the first answer took %v", took)
 		}
-		if got, took, err := again(t.Context()); err != nil || got != deltaEvent+finishedEvent+doneEvent || took != 60*time.Millisecond {
+		if got, took, err := again(t.Context()); err != nil || got != wiretest.DeltaEvent+wiretest.FinishedEvent+wiretest.DoneEvent || took != 60*time.Millisecond {
 			t.Errorf("%q in %v (%v), want three pieces in 60 ms", got, took, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Millisecond)
 		defer cancel()
-		if got, took, err := again(ctx); err != context.DeadlineExceeded || got != deltaEvent+finishedEvent || took != 40*time.Millisecond {
+		if got, took, err := again(ctx); err != context.DeadlineExceeded || got != wiretest.DeltaEvent+wiretest.FinishedEvent || took != 40*time.Millisecond {
 			t.Errorf("%q in %v (%v), want two pieces and the caller's deadline", got, took, err)
 		}
-		res, err := rt.RoundTrip(streamed(t))
+		res, err := rt.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		io.ReadFull(res.Body, make([]byte, len(deltaEvent)))
+		io.ReadFull(res.Body, make([]byte, len(wiretest.DeltaEvent)))
 		go func() { time.Sleep(10 * time.Millisecond); res.Body.Close() }()
 		if n, err := res.Body.Read(make([]byte, 10)); n != 0 || err == nil {
 			t.Errorf("a Read that Close has woken = %d, %v", n, err)
@@ -260,21 +263,21 @@ func TestCachePromptPace(t *testing.T) {
 // An SDK closes a stream at its terminal event and not at its end.
 func TestCachePromptClosedAtTerminalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := newFlow(chunk{0, deltaEvent + finishedEvent, nil}, chunk{time.Second, doneEvent, nil}, chunk{at: -1})
-		base := play(step{stream: body, header: hdr("Content-Type", "text/event-stream")})
+		body := wiretest.NewBody(wiretest.Chunk{At: 0, Text: wiretest.DeltaEvent + wiretest.FinishedEvent, Err: nil}, wiretest.Chunk{At: time.Second, Text: wiretest.DoneEvent, Err: nil}, wiretest.Chunk{At: -1})
+		base := wiretest.Play(wiretest.Step{Stream: body, Header: wiretest.Header("Content-Type", "text/event-stream")})
 		rt := caching(base)
-		res, err := rt.RoundTrip(streamed(t))
+		res, err := rt.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(res.Body, make([]byte, len(deltaEvent+finishedEvent+doneEvent))); err != nil {
+		if _, err := io.ReadFull(res.Body, make([]byte, len(wiretest.DeltaEvent+wiretest.FinishedEvent+wiretest.DoneEvent))); err != nil {
 			t.Fatal(err)
 		}
 		res.Body.Close()
-		if body, cache := served(t, rt, streamed(t)); cache != "hit" || body != deltaEvent+finishedEvent+doneEvent {
+		if body, cache := served(t, rt, wiretest.ChatStream(t)); cache != "hit" || body != wiretest.DeltaEvent+wiretest.FinishedEvent+wiretest.DoneEvent {
 			t.Errorf("a %s of %q", cache, body)
 		}
-		if synctest.Wait(); body.closes() == 0 {
+		if synctest.Wait(); body.Closes() == 0 {
 			t.Error("the body is open")
 		}
 	})
@@ -284,38 +287,38 @@ func TestCachePromptClosedAtTerminalEvent(t *testing.T) {
 func TestCachePurge(t *testing.T) {
 	for name, store := range map[string]snubber.CacheStore{"memory": nil, "store": &recorder{}} {
 		t.Run(name, func(t *testing.T) {
-			page := page("hello", "Vary", "Accept")
-			base := play(page, page, jsonStep, page)
+			page := wiretest.Page("hello", "Vary", "Accept")
+			base := wiretest.Play(page, page, wiretest.JSON(200, wiretest.Completion), page)
 			rt := stored(base, store)
-			french := get(t, "Accept", "fr")
+			french := wiretest.GetPage(t, "Accept", "fr")
 			french.URL.RawQuery = "q=1&key=SECRET"
 			french.URL.User = url.UserPassword("u", "SECRET")
-			served(t, rt, get(t))
+			served(t, rt, wiretest.GetPage(t))
 			served(t, rt, french)
-			served(t, rt, chat(t, "Authorization", "SECRET"))
+			served(t, rt, wiretest.Chat(t, "Authorization", "SECRET"))
 			seen := map[string]int64{}
 			n, err := rt.Cache.Purge(func(s snubber.StoredResponse) bool {
 				seen[s.Method+" "+s.URL+" "+s.Model] = s.Bytes
 				return s.Method == "POST"
 			})
-			if n != 1 || err != nil || len(seen) != 3 || seen["POST "+chatURL+" m"] != int64(len(completion)) || seen["GET "+pageURL+"?q=1 "] != 5 {
+			if n != 1 || err != nil || len(seen) != 3 || seen["POST "+wiretest.ChatURL+" m"] != int64(len(wiretest.Completion)) || seen["GET "+wiretest.PageURL+"?q=1 "] != 5 {
 				t.Errorf("%d, %v of %v", n, err, seen)
 			}
-			if _, cache := served(t, rt, get(t)); cache != "hit" {
+			if _, cache := served(t, rt, wiretest.GetPage(t)); cache != "hit" {
 				t.Errorf("what was not purged is a %s", cache)
 			}
-			if _, cache := served(t, rt, chat(t, "Authorization", "SECRET")); cache != "miss" {
+			if _, cache := served(t, rt, wiretest.Chat(t, "Authorization", "SECRET")); cache != "miss" {
 				t.Errorf("what was purged is a %s", cache)
 			}
 			if n, err := rt.Cache.Purge(nil); n != 2 || err != nil {
 				t.Errorf("all: %d, %v", n, err)
 			}
-			res, err := rt.RoundTrip(get(t))
+			res, err := rt.RoundTrip(wiretest.GetPage(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
-			if got := res.Header.Get("Cache-Status"); !strings.Contains(got, "fwd=uri-miss") { // the index of variants is deleted too
+			wiretest.ReadAll(t, res)
+			if got := res.Header.Get("Cache-Status"); !strings.Contains(got, "fwd=uri-miss") { // the list of variants has gone too
 				t.Errorf("after all was purged: %s", got)
 			}
 		})
@@ -329,15 +332,15 @@ func TestCacheCollapseWindow(t *testing.T) {
 		const pieces, size = 100, 32 << 10
 		var read int
 		body := func(req *http.Request) (*http.Response, error) {
-			return reply(200, readerFunc(func(p []byte) (int, error) {
+			return wiretest.Response(200, readerFunc(func(p []byte) (int, error) {
 				if read++; read > pieces {
 					return 0, io.EOF
 				}
 				return len(p[:min(size, len(p))]), nil
 			}), "Cache-Control", "max-age=60"), nil
 		}
-		rt := &snubber.Transport{Base: wire(body), Cache: &snubber.Cache{MaxBytes: 1 << 20, MaxEntryBytes: 256 << 10}}
-		slow, err := rt.RoundTrip(get(t))
+		rt := &snubber.Transport{Base: wiretest.Func(body), Cache: &snubber.Cache{MaxBytes: 1 << 20, MaxEntryBytes: 256 << 10}}
+		slow, err := rt.RoundTrip(wiretest.GetPage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -345,11 +348,11 @@ func TestCacheCollapseWindow(t *testing.T) {
 		if most := (256<<10)/size + 2; read > most {
 			t.Errorf("%d pieces are read ahead, want at most %d", read, most)
 		}
-		if b := slurp(t, slow); len(b) != pieces*size {
+		if b := wiretest.ReadAll(t, slow); len(b) != pieces*size {
 			t.Errorf("%d bytes, want %d", len(b), pieces*size)
 		}
 		read = 0
-		gone, err := rt.RoundTrip(get(t))
+		gone, err := rt.RoundTrip(wiretest.GetPage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -388,12 +391,12 @@ func TestCacheCollapseStalledReader(t *testing.T) {
 		for _, leads := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/leads %v", tt.name, leads), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					start := newFlow(chunk{time.Second, noise(size), nil})
-					base := play(step{stream: start, header: hdr("Cache-Control", "max-age=60")})
+					start := wiretest.NewBody(wiretest.Chunk{At: time.Second, Text: wiretest.Noise(size), Err: nil})
+					base := wiretest.Play(wiretest.Step{Stream: start, Header: wiretest.Header("Cache-Control", "max-age=60")})
 					rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 100_000}}
 					var all [2]*http.Response
 					for i := range all {
-						res, err := rt.RoundTrip(get(t))
+						res, err := rt.RoundTrip(wiretest.GetPage(t))
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -407,10 +410,10 @@ func TestCacheCollapseStalledReader(t *testing.T) {
 					go tt.idle(a, b)
 					if tt.name == "who does not read while nobody waits" {
 						time.Sleep(time.Hour)
-						go slurp(t, a)
+						go wiretest.ReadAll(t, a)
 					}
-					if got := slurp(t, b); len(got) != size || base.sent() != 1 {
-						t.Errorf("the other has %d bytes after %d requests", len(got), base.sent())
+					if got := wiretest.ReadAll(t, b); len(got) != size || base.Sent() != 1 {
+						t.Errorf("the other has %d bytes after %d requests", len(got), base.Sent())
 					}
 					if took := time.Since(began); took < tt.least || took > time.Hour+time.Minute {
 						t.Errorf("it took %v", took)
@@ -442,13 +445,13 @@ func TestCacheCollapseClosedReader(t *testing.T) {
 	const size = 64 << 20
 	joined := make(chan struct{})
 	all := io.LimitReader(repeating{}, size)
-	base := wire(func(*http.Request) (*http.Response, error) {
-		return reply(200, readerFunc(func(p []byte) (int, error) { <-joined; return all.Read(p) }), "Cache-Control", "max-age=60"), nil
+	base := wiretest.Func(func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, readerFunc(func(p []byte) (int, error) { <-joined; return all.Read(p) }), "Cache-Control", "max-age=60"), nil
 	})
 	rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{MaxEntryBytes: 1 << 20}}
 	var closed [2]*http.Response
 	for i := range closed {
-		res, err := rt.RoundTrip(get(t))
+		res, err := rt.RoundTrip(wiretest.GetPage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -479,13 +482,13 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // report.
 func TestCacheCollapseReportAfterLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt := caching(play(step{delay: time.Minute, body: "hello", header: hdr("Cache-Control", "max-age=600")}))
-		go served(t, rt, get(t))
+		rt := caching(wiretest.Play(wiretest.Step{Delay: time.Minute, Body: "hello", Header: wiretest.Header("Cache-Control", "max-age=600")}))
+		go served(t, rt, wiretest.GetPage(t))
 		synctest.Wait()
 		ctx, report := snubber.WithReport(t.Context())
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := rt.RoundTrip(get(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := rt.RoundTrip(wiretest.GetPage(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("error %v", err)
 		}
 		if report.Load().Attempts != 0 || report.Load().Outcome.Class != snubber.Canceled {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A resource changes now and then, and clients ask for parts of it and for the whole.
@@ -24,16 +26,16 @@ func TestCacheRangeOfOneVersion(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 2))
 			n, hits := 1, 0
-			rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+			rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 				tag := fmt.Sprintf(`"%d"`, n)
 				header := []string{"Etag", tag, "Cache-Control", "max-age=5", "Accept-Ranges", "bytes"}
 				var from, to int
 				ranged := req.Header.Get("Range")
 				switch {
 				case req.Header.Get("If-None-Match") == tag:
-					return reply(304, strings.NewReader(""), header...), nil
+					return wiretest.Response(304, strings.NewReader(""), header...), nil
 				case ranged == "" || req.Header.Get("If-Range") != "" && req.Header.Get("If-Range") != tag:
-					return reply(200, strings.NewReader(version(n)), header...), nil
+					return wiretest.Response(200, strings.NewReader(version(n)), header...), nil
 				case strings.HasSuffix(ranged, "-"):
 					fmt.Sscanf(ranged, "bytes=%d-", &from)
 					to = size - 1
@@ -48,17 +50,17 @@ func TestCacheRangeOfOneVersion(t *testing.T) {
 				}
 				body := version(n)[from : to+1]
 				header = append(header, "Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))
-				if rng.IntN(10) == 0 { // and a truncated one
-					return reply(206, newFlow(chunk{0, body[:len(body)/2], nil}, chunk{0, "", io.ErrUnexpectedEOF}), header...), nil
+				if rng.IntN(10) == 0 { // and one that is cut
+					return wiretest.Response(206, wiretest.NewBody(wiretest.Chunk{At: 0, Text: body[:len(body)/2], Err: nil}, wiretest.Chunk{At: 0, Text: "", Err: io.ErrUnexpectedEOF}), header...), nil
 				}
-				return reply(206, strings.NewReader(body), header...), nil
+				return wiretest.Response(206, strings.NewReader(body), header...), nil
 			}))
 			for i := range 200 {
 				if rng.IntN(12) == 0 {
 					n++
 				}
 				time.Sleep(time.Duration(rng.IntN(900)) * time.Millisecond)
-				req := get(t)
+				req := wiretest.GetPage(t)
 				from := rng.IntN(size)
 				to := from + rng.IntN(size-from)
 				switch rng.IntN(5) {
@@ -131,7 +133,7 @@ func TestCacheRangeRefresh(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
 				var asked []http.Header
-				rt := caching(wire(func(req *http.Request) (*http.Response, error) {
+				rt := caching(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					mu.Lock()
 					asked = append(asked, req.Header)
 					first := len(asked) == 1
@@ -143,31 +145,31 @@ func TestCacheRangeRefresh(t *testing.T) {
 					}
 					header := []string{"Cache-Control", control, "Etag", tag}
 					if first && tt.stored == part || req.Header.Get("Range") == "bytes=0-1" {
-						return reply(206, strings.NewReader(part), append(header, "Content-Range", "bytes 0-1/10")...), nil
+						return wiretest.Response(206, strings.NewReader(part), append(header, "Content-Range", "bytes 0-1/10")...), nil
 					}
-					return reply(200, strings.NewReader(whole), header...), nil
+					return wiretest.Response(200, strings.NewReader(whole), header...), nil
 				}))
 				if tt.stored == part {
-					served(t, rt, get(t, tt.ask...))
+					served(t, rt, wiretest.GetPage(t, tt.ask...))
 				} else {
-					served(t, rt, get(t))
+					served(t, rt, wiretest.GetPage(t))
 				}
 				time.Sleep(3 * time.Second)
 				for range 2 { // one refresh will do
-					res, err := rt.RoundTrip(get(t, tt.ask...))
+					res, err := rt.RoundTrip(wiretest.GetPage(t, tt.ask...))
 					if err != nil {
 						t.Fatal(err)
 					}
-					if slurp(t, res); res.StatusCode != tt.code {
+					if wiretest.ReadAll(t, res); res.StatusCode != tt.code {
 						t.Errorf("status %d, want %d", res.StatusCode, tt.code)
 					}
 				}
 				time.Sleep(10 * time.Second) // too late to have the stale answer, and early enough to join
-				res, err := rt.RoundTrip(get(t))
+				res, err := rt.RoundTrip(wiretest.GetPage(t))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if body := slurp(t, res); res.StatusCode != 200 || body != whole {
+				if body := wiretest.ReadAll(t, res); res.StatusCode != 200 || body != whole {
 					t.Errorf("who asks for the whole has a %d of %q", res.StatusCode, body)
 				}
 				mu.Lock()

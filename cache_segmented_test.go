@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net/http"
 	"runtime"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // lending is a store that counts its open readers, and calls read before each Read:
@@ -74,31 +74,20 @@ func (c *lending) count() (gets, open int) {
 	return c.gets, c.open
 }
 
-// noise is a text that does not repeat itself.
-func noise(size int) string {
-	b := make([]byte, size)
-	rng := rand.New(rand.NewPCG(uint64(size), 1))
-	for i := range b {
-		b[i] = 'a' + byte(rng.IntN(26))
-	}
-	return string(b)
-}
-
-// A stored response of 64 MiB is read from the disk with some hundred kilobytes of
-// memory.
+// An answer of 64 MiB is given from the disk with some hundred kilobytes of memory.
 func TestCacheSegmentedHitMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = 64 << 20
-		base := wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, io.LimitReader(repeating{}, size), "Cache-Control", "max-age=60"), nil
+		base := wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, io.LimitReader(repeating{}, size), "Cache-Control", "max-age=60"), nil
 		})
 		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{Store: &snubber.DiskStore{Dir: t.TempDir()}, Secret: cacheSecret, MaxEntryBytes: size, MaxBytes: 8 * size}}
-		if _, err := fetch(rt, get(t)); err != nil {
+		if _, err := wiretest.Fetch(rt, wiretest.GetPage(t)); err != nil {
 			t.Fatal(err)
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		res, err := rt.RoundTrip(get(t))
+		res, err := rt.RoundTrip(wiretest.GetPage(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,40 +117,40 @@ func (repeating) Read(p []byte) (int, error) {
 // A large entry answers every kind of request that a small one does, and each of its
 // readers is closed.
 func TestCacheSegmentedResponses(t *testing.T) {
-	body := noise(300_000)
+	body := wiretest.Noise(300_000)
 	for _, tt := range []struct {
 		name   string
-		first  step
-		then   []step
+		first  wiretest.Step
+		then   []wiretest.Step
 		after  time.Duration
 		req    func() *http.Request
 		status int
 		want   string
 		cache  string
 	}{
-		{"all", page(body), nil, 0, func() *http.Request { return get(t) }, 200, body, "hit"},
-		{"its head", page(body), nil, 0, func() *http.Request { return newReq(t, "HEAD", pageURL, "") }, 200, "", "hit"},
-		{"whether it has changed", page(body, "Etag", `"1"`), nil, 0, func() *http.Request { return get(t, "If-None-Match", `"1"`) }, 304, "", "hit"},
-		{"a part", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=150000-250000") }, 206, body[150_000:250_001], "hit"},
-		{"its end", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=-5") }, 206, body[299_995:], "hit"},
-		{"a part beyond", page(body), nil, 0, func() *http.Request { return get(t, "Range", "bytes=300000-") }, 416, "", "hit"},
-		{"confirmed", page(body, "Etag", `"1"`), []step{{status: 304, header: hdr("Etag", `"1"`, "Cache-Control", "max-age=60")}}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "revalidated"},
-		{"when the server fails", page(body, "Cache-Control", "max-age=60, stale-if-error=600"), []step{{status: 503}}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "stale"},
-		{"while it is refreshed", page(body, "Cache-Control", "max-age=60, stale-while-revalidate=600"), []step{page("new")}, 2 * time.Minute, func() *http.Request { return get(t) }, 200, body, "stale"},
-		{"of the variant", page(body, "Vary", "X"), nil, 0, func() *http.Request { return get(t) }, 200, body, "hit"},
+		{"all", wiretest.Page(body), nil, 0, func() *http.Request { return wiretest.GetPage(t) }, 200, body, "hit"},
+		{"its head", wiretest.Page(body), nil, 0, func() *http.Request { return wiretest.NewRequest(t, "HEAD", wiretest.PageURL, "") }, 200, "", "hit"},
+		{"whether it has changed", wiretest.Page(body, "Etag", `"1"`), nil, 0, func() *http.Request { return wiretest.GetPage(t, "If-None-Match", `"1"`) }, 304, "", "hit"},
+		{"a part", wiretest.Page(body), nil, 0, func() *http.Request { return wiretest.GetPage(t, "Range", "bytes=150000-250000") }, 206, body[150_000:250_001], "hit"},
+		{"its end", wiretest.Page(body), nil, 0, func() *http.Request { return wiretest.GetPage(t, "Range", "bytes=-5") }, 206, body[299_995:], "hit"},
+		{"a part beyond", wiretest.Page(body), nil, 0, func() *http.Request { return wiretest.GetPage(t, "Range", "bytes=300000-") }, 416, "", "hit"},
+		{"confirmed", wiretest.Page(body, "Etag", `"1"`), []wiretest.Step{{Status: 304, Header: wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")}}, 2 * time.Minute, func() *http.Request { return wiretest.GetPage(t) }, 200, body, "revalidated"},
+		{"when the server fails", wiretest.Page(body, "Cache-Control", "max-age=60, stale-if-error=600"), []wiretest.Step{{Status: 503}}, 2 * time.Minute, func() *http.Request { return wiretest.GetPage(t) }, 200, body, "stale"},
+		{"while it is refreshed", wiretest.Page(body, "Cache-Control", "max-age=60, stale-while-revalidate=600"), []wiretest.Step{wiretest.Page("new")}, 2 * time.Minute, func() *http.Request { return wiretest.GetPage(t) }, 200, body, "stale"},
+		{"of the variant", wiretest.Page(body, "Vary", "X"), nil, 0, func() *http.Request { return wiretest.GetPage(t) }, 200, body, "hit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &lending{}
-				rt := stored(play(append([]step{tt.first}, tt.then...)...), store)
-				served(t, rt, get(t))
+				rt := stored(wiretest.Play(append([]wiretest.Step{tt.first}, tt.then...)...), store)
+				served(t, rt, wiretest.GetPage(t))
 				time.Sleep(tt.after)
 				for i := range 2 {
 					res, err := rt.RoundTrip(tt.req())
 					if err != nil {
 						t.Fatal(err)
 					}
-					got := slurp(t, res)
+					got := wiretest.ReadAll(t, res)
 					want := tt.cache
 					if i > 0 && want == "revalidated" {
 						want = "hit" // the updated entry was written with its body
@@ -185,19 +174,19 @@ func TestCacheSegmentedResponses(t *testing.T) {
 // A large part is completed and combined like a small one.
 func TestCacheSegmentedParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := noise(400_000)
-		part := func(first, last int) step {
-			return step{status: 206, body: body[first : last+1], header: hdr("Cache-Control", "max-age=60", "Etag", `"1"`,
+		body := wiretest.Noise(400_000)
+		part := func(first, last int) wiretest.Step {
+			return wiretest.Step{Status: 206, Body: body[first : last+1], Header: wiretest.Header("Cache-Control", "max-age=60", "Etag", `"1"`,
 				"Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))}
 		}
 		for name, ask := range map[string][]string{"completed": nil, "joined": {"Range", "bytes=200000-"}} {
 			store := &lending{}
-			base := play(part(0, 199_999), part(200_000, 399_999))
+			base := wiretest.Play(part(0, 199_999), part(200_000, 399_999))
 			rt := stored(base, store)
-			served(t, rt, get(t, "Range", "bytes=0-199999"))
-			served(t, rt, get(t, ask...))
-			if got, how := served(t, rt, get(t)); got != body || how != "hit" || base.sent() != 2 {
-				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			served(t, rt, wiretest.GetPage(t, "Range", "bytes=0-199999"))
+			served(t, rt, wiretest.GetPage(t, ask...))
+			if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how != "hit" || base.Sent() != 2 {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.Sent())
 			}
 			if _, open := store.count(); open != 0 {
 				t.Errorf("%s: %d readers are open", name, open)
@@ -208,7 +197,7 @@ func TestCacheSegmentedParts(t *testing.T) {
 
 // A large entry that a 304 updates is stored where its new fields say.
 func TestCacheSegmentedEntryUpdated(t *testing.T) {
-	body := noise(300_000)
+	body := wiretest.Noise(300_000)
 	for fields, want := range map[string][3]string{ // the next three calls
 		"Vary: X":                 {"revalidated", "hit", "miss"},
 		"Vary: *":                 {"revalidated", "miss", "miss"},
@@ -216,16 +205,16 @@ func TestCacheSegmentedEntryUpdated(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			name, value, _ := strings.Cut(fields, ": ")
-			h := hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
+			h := wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")
 			h.Set(name, value)
 			store := &lending{}
-			base := play(page(body, "Etag", `"1"`), step{status: 304, header: h}, step{body: body, header: h})
+			base := wiretest.Play(wiretest.Page(body, "Etag", `"1"`), wiretest.Step{Status: 304, Header: h}, wiretest.Step{Body: body, Header: h})
 			rt := stored(base, store)
-			served(t, rt, get(t, "X", "1"))
+			served(t, rt, wiretest.GetPage(t, "X", "1"))
 			time.Sleep(2 * time.Minute)
 			asked := 1
 			for i, x := range []string{"1", "1", "2"} {
-				got, how := served(t, rt, get(t, "X", x))
+				got, how := served(t, rt, wiretest.GetPage(t, "X", x))
 				if got != body || how != want[i] {
 					t.Errorf("%s: call %d is a %s of %d bytes, want a %s", fields, i, how, len(got), want[i])
 				}
@@ -233,8 +222,8 @@ func TestCacheSegmentedEntryUpdated(t *testing.T) {
 					asked++
 				}
 			}
-			if base.sent() != asked {
-				t.Errorf("%s: %d requests, want %d", fields, base.sent(), asked)
+			if base.Sent() != asked {
+				t.Errorf("%s: %d requests, want %d", fields, base.Sent(), asked)
 			}
 			if n := len(store.m); want[1] == "miss" && n > 0 {
 				t.Errorf("%s: %d entries", fields, n)
@@ -249,16 +238,16 @@ func TestCacheSegmentedEntryUpdated(t *testing.T) {
 // A stored stream of any length comes in the chunks in which it came first.
 func TestCacheSegmentedStreamChunks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var chunks []chunk
+		var chunks []wiretest.Chunk
 		want := ""
 		for i := range 200 {
-			text := strings.Replace(deltaEvent, "hi", strings.Repeat("x", 700+i), 1)
-			chunks, want = append(chunks, chunk{text: text}), want+text
+			text := strings.Replace(wiretest.DeltaEvent, "hi", strings.Repeat("x", 700+i), 1)
+			chunks, want = append(chunks, wiretest.Chunk{Text: text}), want+text
 		}
-		end := finishedEvent + doneEvent
-		rt := stored(sse(append(chunks, chunk{text: end})...), &lending{})
+		end := wiretest.FinishedEvent + wiretest.DoneEvent
+		rt := stored(wiretest.SSE(append(chunks, wiretest.Chunk{Text: end})...), &lending{})
 		for _, how := range []string{"miss", "hit"} {
-			res, err := rt.RoundTrip(streamed(t))
+			res, err := rt.RoundTrip(wiretest.ChatStream(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,8 +258,8 @@ func TestCacheSegmentedStreamChunks(t *testing.T) {
 				if got += string(buf[:n]); err == io.EOF {
 					break
 				}
-				if err != nil || i < len(chunks) && n != len(chunks[i].text) {
-					t.Fatalf("a %s: piece %d has %d bytes (%v), want %d", how, i, n, err, len(chunks[i].text))
+				if err != nil || i < len(chunks) && n != len(chunks[i].Text) {
+					t.Fatalf("a %s: piece %d has %d bytes (%v), want %d", how, i, n, err, len(chunks[i].Text))
 				}
 			}
 			if r := snubber.ReportOf(res); got != want+end || string(r.Load().Cache) != how {
@@ -284,17 +273,17 @@ func TestCacheSegmentedStreamChunks(t *testing.T) {
 // A large entry with any byte changed is a miss before the first byte is returned.
 func TestCacheSegmentedEntryDamaged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := noise(200_000)
+		body := wiretest.Noise(200_000)
 		store := &lending{}
-		base := play(page(body))
+		base := wiretest.Play(wiretest.Page(body))
 		rt := stored(base, store)
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		for key, whole := range store.m {
 			for i := 0; i < len(whole); i += 1 + i/9 {
 				for _, damaged := range [][]byte{flipped(whole, i), whole[:i]} {
 					store.m[key] = damaged
-					sent := base.sent()
-					if got, how := served(t, rt, get(t)); how != "miss" || got != body || base.sent() != sent+1 {
+					sent := base.Sent()
+					if got, how := served(t, rt, wiretest.GetPage(t)); how != "miss" || got != body || base.Sent() != sent+1 {
 						t.Fatalf("damaged at %d: a %s of %d bytes", i, how, len(got))
 					}
 				}
@@ -306,7 +295,7 @@ func TestCacheSegmentedEntryDamaged(t *testing.T) {
 // If a large entry changes after it was verified, its reader gets the right bytes and
 // then an error, and the next request is a miss.
 func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
-	body := noise(300_000)
+	body := wiretest.Noise(300_000)
 	failed := errors.New("failed")
 	for name, damage := range map[string]func(entry []byte) error{
 		"altered": func(entry []byte) error { clear(entry[200_000:]); return nil },
@@ -317,9 +306,9 @@ func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &lending{}
-				base := play(page(body))
+				base := wiretest.Play(wiretest.Page(body))
 				rt := stored(base, store)
-				served(t, rt, get(t))
+				served(t, rt, wiretest.GetPage(t))
 				var entry []byte
 				for _, entry = range store.m {
 				}
@@ -329,7 +318,7 @@ func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 					}
 					return nil
 				}
-				res, err := rt.RoundTrip(get(t))
+				res, err := rt.RoundTrip(wiretest.GetPage(t))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -349,7 +338,7 @@ func TestCacheSegmentedEntryDamagedMeanwhile(t *testing.T) {
 				if _, open := store.count(); open != 0 {
 					t.Errorf("%d readers are open", open)
 				}
-				if got, how := served(t, rt, get(t)); got != body || how == "hit" && base.sent() == 1 && name == "altered" {
+				if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how == "hit" && base.Sent() == 1 && name == "altered" {
 					t.Errorf("the next has a %s of %d bytes", how, len(got))
 				}
 			})
@@ -374,8 +363,8 @@ func TestCacheSegmentedOutcomeNested(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &lending{}
-				inner := stored(play(page(noise(300_000))), store)
-				served(t, inner, get(t))
+				inner := stored(wiretest.Play(wiretest.Page(wiretest.Noise(300_000))), store)
+				served(t, inner, wiretest.GetPage(t))
 				store.read = func(nth int, ctx context.Context, at int) error {
 					if nth == 2 && at == 150_000 {
 						return tt.trouble(ctx)
@@ -388,7 +377,7 @@ func TestCacheSegmentedOutcomeNested(t *testing.T) {
 					rt = tt.outer
 				}
 				ctx, report := snubber.WithReport(t.Context())
-				res, err := rt.RoundTrip(get(t).WithContext(ctx))
+				res, err := rt.RoundTrip(wiretest.GetPage(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -408,19 +397,19 @@ func TestCacheSegmentedOutcomeNested(t *testing.T) {
 // If a large entry is replaced or deleted before it is read, the server is asked.
 func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := noise(300_000)
+		body := wiretest.Noise(300_000)
 		for name, change := range map[string]func(s *lending, key string){
 			"deleted":  func(s *lending, key string) { s.Delete(context.Background(), key) },
 			"replaced": func(s *lending, key string) { s.m[key] = s.m["other"] },
 		} {
 			store := &lending{}
-			base := play(page(body, "Etag", `"1"`), page(body+"!", "Etag", `"2"`))
+			base := wiretest.Play(wiretest.Page(body, "Etag", `"1"`), wiretest.Page(body+"!", "Etag", `"2"`))
 			rt := stored(base, store)
-			served(t, rt, get(t))
+			served(t, rt, wiretest.GetPage(t))
 			for _, other := range store.m {
 				store.m["other"] = other
 			}
-			served(t, rt, get(t, "Cache-Control", "no-cache")) // the same key, another entry
+			served(t, rt, wiretest.GetPage(t, "Cache-Control", "no-cache")) // the same key, another entry
 			gets, _ := store.count()
 			store.get = func(context.Context) error {
 				if now, _ := store.count(); now == gets+1 { // it was verified
@@ -432,9 +421,9 @@ func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 				}
 				return nil
 			}
-			got, how := served(t, rt, get(t))
-			if got != body+"!" || how != "miss" || base.sent() != 3 || base.all()[2].header["If-None-Match"] != nil {
-				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			got, how := served(t, rt, wiretest.GetPage(t))
+			if got != body+"!" || how != "miss" || base.Sent() != 3 || base.Attempts()[2].Header["If-None-Match"] != nil {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.Sent())
 			}
 			if _, open := store.count(); open != 0 {
 				t.Errorf("%s: %d readers are open", name, open)
@@ -448,27 +437,27 @@ func TestCacheSegmentedEntryGoneMeanwhile(t *testing.T) {
 func TestCacheSegmentedEntryGoneWhileValidated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
-		body, etag := noise(300_000), hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
-		base := play(step{body: body, header: etag}, step{do: func(req *http.Request) (*http.Response, error) {
+		body, etag := wiretest.Noise(300_000), wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")
+		base := wiretest.Play(wiretest.Step{Body: body, Header: etag}, wiretest.Step{Do: func(req *http.Request) (*http.Response, error) {
 			for key := range store.m {
 				store.Delete(t.Context(), key)
 			}
 			time.Sleep(time.Second)
-			res := reply(304, strings.NewReader(""))
+			res := wiretest.Response(304, strings.NewReader(""))
 			res.Header = etag
 			return res, nil
-		}}, step{body: body, header: etag})
+		}}, wiretest.Step{Body: body, Header: etag})
 		rt := stored(base, store)
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		time.Sleep(2 * time.Minute)
-		bodies, errs := crowd(t, rt, 3, func(int) *http.Request { return get(t) })
+		bodies, errs := wiretest.FetchAll(t, rt, 3, func(int) *http.Request { return wiretest.GetPage(t) })
 		if bodies[body] != 3 || len(errs) > 0 {
 			t.Errorf("%d of 3 have the answer, errors %v", bodies[body], errs)
 		}
-		if got, how := served(t, rt, get(t)); got != body || how != "hit" {
+		if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how != "hit" {
 			t.Errorf("then a %s of %d bytes", how, len(got))
 		}
-		if base.all()[2].header["If-None-Match"] != nil {
+		if base.Attempts()[2].Header["If-None-Match"] != nil {
 			t.Error("it is asked for under a condition")
 		}
 	})
@@ -495,15 +484,15 @@ func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 	for name, refused := range map[string]bool{"the server fails": false, "the circuit is open": true} {
 		synctest.Test(t, func(t *testing.T) {
 			const circuit = "https://api.example.com m"
-			json := hdr("Content-Type", "application/json")
+			json := wiretest.Header("Content-Type", "application/json")
 			store := &lending{}
-			base := play(step{header: json, body: strings.Replace(completion, "hi", noise(300_000), 1)}, step{status: 503}, jsonStep)
+			base := wiretest.Play(wiretest.Step{Header: json, Body: strings.Replace(wiretest.Completion, "hi", wiretest.Noise(300_000), 1)}, wiretest.Step{Status: 503}, wiretest.JSON(200, wiretest.Completion))
 			if refused {
-				base.steps[1] = jsonStep
+				base.Steps[1] = wiretest.JSON(200, wiretest.Completion)
 			}
 			rt := stored(base, store)
 			rt.Cache.StaleIfError, rt.Breaker = 10*time.Hour, &snubber.Breaker{}
-			served(t, rt, chat(t))
+			served(t, rt, wiretest.Chat(t))
 			time.Sleep(2 * time.Hour)
 			gets, _ := store.count()
 			if refused {
@@ -516,14 +505,14 @@ func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 				rt.Breaker.Reset(circuit)
 				return fs.ErrNotExist
 			}
-			req := chat(t)
+			req := wiretest.Chat(t)
 			req.Body = &shut{Reader: req.Body}
-			if got, how := served(t, rt, req); got != completion || how != "miss" {
+			if got, how := served(t, rt, req); got != wiretest.Completion || how != "miss" {
 				t.Errorf("%s: a %s of %d bytes", name, how, len(got))
 			}
-			for i, asked := range base.all() {
-				if asked.body != chatBody {
-					t.Errorf("%s: request %d asks %q", name, i, asked.body)
+			for i, asked := range base.Attempts() {
+				if asked.Body != wiretest.ChatBody {
+					t.Errorf("%s: request %d asks %q", name, i, asked.Body)
 				}
 			}
 		})
@@ -535,8 +524,8 @@ func TestCacheSegmentedEntryGoneWhileServerFails(t *testing.T) {
 func TestCacheSegmentedEntryAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &lending{}
-		rt := stored(play(page(noise(300_000))), store)
-		served(t, rt, get(t))
+		rt := stored(wiretest.Play(wiretest.Page(wiretest.Noise(300_000))), store)
+		served(t, rt, wiretest.GetPage(t))
 		store.read = func(nth int, ctx context.Context, at int) error {
 			if nth%2 == 0 && at == 150_000 {
 				time.Sleep(5 * time.Second)
@@ -547,7 +536,7 @@ func TestCacheSegmentedEntryAbandoned(t *testing.T) {
 			http.ErrBodyReadAfterClose: func(res *http.Response) { time.Sleep(time.Second); res.Body.Close() },
 			context.DeadlineExceeded:   func(*http.Response) {},
 		} {
-			req := get(t)
+			req := wiretest.GetPage(t)
 			if want == context.DeadlineExceeded {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -576,9 +565,9 @@ func TestCacheSegmentedHitPanics(t *testing.T) {
 	for _, after := range []time.Duration{0, 2 * time.Minute} { // a hit, and a validated one
 		synctest.Test(t, func(t *testing.T) {
 			store := &lending{}
-			fresh := hdr("Etag", `"1"`, "Cache-Control", "max-age=60")
-			rt := stored(play(step{body: noise(300_000), header: fresh}, step{status: 304, header: fresh}), store)
-			served(t, rt, get(t))
+			fresh := wiretest.Header("Etag", `"1"`, "Cache-Control", "max-age=60")
+			rt := stored(wiretest.Play(wiretest.Step{Body: wiretest.Noise(300_000), Header: fresh}, wiretest.Step{Status: 304, Header: fresh}), store)
+			served(t, rt, wiretest.GetPage(t))
 			time.Sleep(after)
 			rt.Observe = func(e snubber.Event) {
 				if e.Kind == snubber.EventCache && e.Cache != "store" {
@@ -587,7 +576,7 @@ func TestCacheSegmentedHitPanics(t *testing.T) {
 			}
 			func() {
 				defer func() { recover() }()
-				rt.RoundTrip(get(t))
+				rt.RoundTrip(wiretest.GetPage(t))
 				t.Error("no panic")
 			}()
 			synctest.Wait()
@@ -601,10 +590,10 @@ func TestCacheSegmentedHitPanics(t *testing.T) {
 // Many callers that read large entries at different speeds get every byte.
 func TestCacheSegmentedHitsTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := noise(500_000)
-		rt := stored(play(page(body)), &snubber.DiskStore{Dir: t.TempDir()})
-		served(t, rt, get(t))
-		bodies, errs := crowd(t, rt, 40, func(int) *http.Request { return get(t) })
+		body := wiretest.Noise(500_000)
+		rt := stored(wiretest.Play(wiretest.Page(body)), &snubber.DiskStore{Dir: t.TempDir()})
+		served(t, rt, wiretest.GetPage(t))
+		bodies, errs := wiretest.FetchAll(t, rt, 40, func(int) *http.Request { return wiretest.GetPage(t) })
 		if bodies[body] != 40 || len(errs) > 0 {
 			t.Errorf("%d of 40 have the answer, errors %v", bodies[body], errs)
 		}
@@ -616,9 +605,9 @@ func TestCacheSegmentedEntrySlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("x", 20<<20)
 		store := &lending{}
-		rt := stored(play(page(body)), store)
+		rt := stored(wiretest.Play(wiretest.Page(body)), store)
 		rt.Cache.MaxEntryBytes, rt.Cache.MaxBytes = 64<<20, -1
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		store.read = func(nth int, ctx context.Context, at int) error {
 			if at%2_000_000 == 0 && at > 0 {
 				time.Sleep(30 * time.Millisecond)
@@ -626,7 +615,7 @@ func TestCacheSegmentedEntrySlowStore(t *testing.T) {
 			return ctx.Err()
 		}
 		start := time.Now()
-		if got, how := served(t, rt, get(t)); got != body || how != "hit" || time.Since(start) < 280*time.Millisecond {
+		if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how != "hit" || time.Since(start) < 280*time.Millisecond {
 			t.Errorf("a %s of %d bytes after %v", how, len(got), time.Since(start))
 		}
 	})
@@ -638,25 +627,25 @@ func TestCacheSegmentedPartSlowStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := strings.Repeat("0123456789abcdef", 20<<16)
 		rest := len(body) - 1000
-		part := func(first, last int) step {
-			return step{status: 206, body: body[first : last+1], header: hdr("Cache-Control", "max-age=60", "Etag", `"1"`,
+		part := func(first, last int) wiretest.Step {
+			return wiretest.Step{Status: 206, Body: body[first : last+1], Header: wiretest.Header("Cache-Control", "max-age=60", "Etag", `"1"`,
 				"Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, len(body)))}
 		}
 		for name, ask := range map[string][]string{"completed": nil, "joined": {"Range", fmt.Sprintf("bytes=%d-", rest)}} {
 			store := &lending{}
-			base := play(part(0, rest-1), part(rest, len(body)-1))
+			base := wiretest.Play(part(0, rest-1), part(rest, len(body)-1))
 			rt := stored(base, store)
 			rt.Cache.MaxEntryBytes, rt.Cache.MaxBytes = 64<<20, -1
-			served(t, rt, get(t, "Range", fmt.Sprintf("bytes=0-%d", rest-1)))
+			served(t, rt, wiretest.GetPage(t, "Range", fmt.Sprintf("bytes=0-%d", rest-1)))
 			store.read = func(nth int, ctx context.Context, at int) error {
 				if at%2_000_000 == 0 && at > 0 {
 					time.Sleep(30 * time.Millisecond)
 				}
 				return ctx.Err()
 			}
-			served(t, rt, get(t, ask...))
-			if got, how := served(t, rt, get(t)); got != body || how != "hit" || base.sent() != 2 {
-				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.sent())
+			served(t, rt, wiretest.GetPage(t, ask...))
+			if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how != "hit" || base.Sent() != 2 {
+				t.Errorf("%s: a %s of %d bytes after %d requests", name, how, len(got), base.Sent())
 			}
 			time.Sleep(time.Minute) // for abandoned calls
 		}
@@ -669,12 +658,12 @@ func TestCacheSegmentedTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, size := range []int{10_000, 300_000} {
 			store := &lending{}
-			served(t, stored(play(page(noise(size))), store), get(t))
-			rt := stored(play(page("new")), store)
+			served(t, stored(wiretest.Play(wiretest.Page(wiretest.Noise(size))), store), wiretest.GetPage(t))
+			rt := stored(wiretest.Play(wiretest.Page("new")), store)
 			rt.Cache.MaxEntryBytes = int64(size - 1)
 			most := 0
 			store.read = func(_ int, _ context.Context, at int) error { most = max(most, at); return nil }
-			if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+			if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" || how != "miss" {
 				t.Errorf("of %d bytes: a %s of %d", size, how, len(body))
 			}
 			if most > 100_000 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // reluctant is a store whose Delete and Commit call a function first.
@@ -65,34 +66,34 @@ func TestCacheStoreDeleteFails(t *testing.T) {
 				}
 				return nil
 			}
-			served(t, rt, newReq(t, "GET", pageURL+"/other", ""))
+			served(t, rt, wiretest.NewRequest(t, "GET", wiretest.PageURL+"/other", ""))
 		},
 	} {
-		for what, page := range map[string]func(string) step{
-			"a page":    func(body string) step { return page(body) },
-			"a variant": func(body string) step { return page(body, "Vary", "Accept") },
+		for what, page := range map[string]func(string) wiretest.Step{
+			"a page":    func(body string) wiretest.Step { return wiretest.Page(body) },
+			"a variant": func(body string) wiretest.Step { return wiretest.Page(body, "Vary", "Accept") },
 		} {
 			t.Run(name+"/"+what, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &reluctant{}
-					base := play(page("old"))
+					base := wiretest.Play(page("old"))
 					rt := stored(base, s)
-					served(t, rt, get(t))
-					base.steps = append(base.steps, step{})
+					served(t, rt, wiretest.GetPage(t))
+					base.Steps = append(base.Steps, wiretest.Step{})
 					if name == "the store is left alone" {
-						base.steps = []step{page("old"), page("other"), {}}
+						base.Steps = []wiretest.Step{page("old"), page("other"), {}}
 					}
 					s.ill.Store(true)
 					trouble(t, rt, s)
-					served(t, rt, newReq(t, "PUT", pageURL, "new"))
+					served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 					s.ill.Store(false)
 					time.Sleep(2 * time.Second)
-					base.steps = append(base.steps, page("new"))
+					base.Steps = append(base.Steps, page("new"))
 					before := len(s.m)
-					if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+					if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" || how != "miss" {
 						t.Errorf("after the change a %s of %q", how, body)
 					}
-					if body, how := served(t, rt, get(t)); body != "new" || how != "hit" {
+					if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" || how != "hit" {
 						t.Errorf("then a %s of %q", how, body)
 					}
 					if what == "a page" && len(s.m) != before {
@@ -109,12 +110,12 @@ func TestCacheStoreDeleteFails(t *testing.T) {
 func TestCacheStoreDeleteLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
-		rt := stored(play(page("old"), step{}, step{body: "new", header: hdr("Cache-Control", "no-store")}), s)
-		served(t, rt, get(t))
+		rt := stored(wiretest.Play(wiretest.Page("old"), wiretest.Step{}, wiretest.Step{Body: "new", Header: wiretest.Header("Cache-Control", "no-store")}), s)
+		served(t, rt, wiretest.GetPage(t))
 		s.ill.Store(true)
-		served(t, rt, newReq(t, "PUT", pageURL, "new"))
+		served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 		s.ill.Store(false)
-		if body, _ := served(t, rt, get(t)); body != "new" || len(s.m) > 0 {
+		if body, _ := served(t, rt, wiretest.GetPage(t)); body != "new" || len(s.m) > 0 {
 			t.Errorf("%q, and %d entries", body, len(s.m))
 		}
 	})
@@ -125,21 +126,21 @@ func TestCacheStoreDeleteLater(t *testing.T) {
 func TestCacheStoreDeleteKeepsFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reluctant{del: func() error { return errors.New("failed") }}
-		base := play(page("old"), step{}, page("new"))
+		base := wiretest.Play(wiretest.Page("old"), wiretest.Step{}, wiretest.Page("new"))
 		rt := stored(base, s)
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		s.ill.Store(true)
-		served(t, rt, newReq(t, "PUT", pageURL, "new"))
+		served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 		s.put = func(context.Context) error { return errors.New("failed") }
 		for range 3 {
-			if body, how := served(t, rt, get(t)); body != "new" || how != "miss" {
+			if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" || how != "miss" {
 				t.Errorf("a %s of %q", how, body)
 			}
 		}
 		s.put = nil
 		time.Sleep(time.Second)
-		served(t, rt, get(t))
-		if body, how := served(t, rt, get(t)); body != "new" || how != "hit" {
+		served(t, rt, wiretest.GetPage(t))
+		if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" || how != "hit" {
 			t.Errorf("when it is stored a %s of %q", how, body)
 		}
 	})
@@ -158,15 +159,15 @@ func TestCacheStoreCommitTooLate(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &reluctant{commit: func() error { time.Sleep(10 * time.Second); return nil }, del: del}
 				s.ill.Store(true)
-				base := play(page("old"), step{}, page("new"))
+				base := wiretest.Play(wiretest.Page("old"), wiretest.Step{}, wiretest.Page("new"))
 				rt := stored(base, s)
-				served(t, rt, get(t))
+				served(t, rt, wiretest.GetPage(t))
 				s.ill.Store(false)
 				time.Sleep(5 * time.Second)
-				served(t, rt, newReq(t, "PUT", pageURL, "new"))
+				served(t, rt, wiretest.NewRequest(t, "PUT", wiretest.PageURL, "new"))
 				s.ill.Store(true)
-				time.Sleep(6 * time.Second) // by then it is committed
-				if body, how := served(t, rt, get(t)); body != "new" {
+				time.Sleep(6 * time.Second) // since then it is committed
+				if body, how := served(t, rt, wiretest.GetPage(t)); body != "new" {
 					t.Errorf("a %s of %q", how, body)
 				}
 				time.Sleep(time.Hour) // for calls that hang
@@ -192,13 +193,13 @@ func TestCacheStorePutFails(t *testing.T) {
 			t.Run(name+"/"+vary, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := &reluctant{}
-					rt := stored(play(page("old", "Vary", vary), page("new", "Vary", vary), page("newer", "Vary", vary)), s)
-					served(t, rt, get(t))
+					rt := stored(wiretest.Play(wiretest.Page("old", "Vary", vary), wiretest.Page("new", "Vary", vary), wiretest.Page("newer", "Vary", vary)), s)
+					served(t, rt, wiretest.GetPage(t))
 					s.ill.Store(true)
 					trouble(s)
-					served(t, rt, get(t, "Cache-Control", "no-cache"))
-					time.Sleep(2 * time.Second) // the store is called again
-					if body, how := served(t, rt, get(t)); body != "newer" || how != "miss" {
+					served(t, rt, wiretest.GetPage(t, "Cache-Control", "no-cache"))
+					time.Sleep(2 * time.Second) // the store is no longer left alone
+					if body, how := served(t, rt, wiretest.GetPage(t)); body != "newer" || how != "miss" {
 						t.Errorf("a %s of %q", how, body)
 					}
 					time.Sleep(2 * time.Hour) // for calls that hang
@@ -212,14 +213,14 @@ func TestCacheStorePutFails(t *testing.T) {
 func TestCacheMaxBytesNoOlderResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		large := strings.Repeat("x", 3900)
-		rt := caching(play(page("old"), page(large), page("newer")))
+		rt := caching(wiretest.Play(wiretest.Page("old"), wiretest.Page(large), wiretest.Page("newer")))
 		rt.Cache.MaxBytes, rt.Cache.MaxEntryBytes = 4000, -1
-		served(t, rt, get(t))
-		if body, how := served(t, rt, get(t)); body != "old" || how != "hit" {
+		served(t, rt, wiretest.GetPage(t))
+		if body, how := served(t, rt, wiretest.GetPage(t)); body != "old" || how != "hit" {
 			t.Errorf("a %s of %q", how, body)
 		}
-		served(t, rt, get(t, "Cache-Control", "no-cache"))
-		if body, how := served(t, rt, get(t)); body != "newer" || how != "miss" {
+		served(t, rt, wiretest.GetPage(t, "Cache-Control", "no-cache"))
+		if body, how := served(t, rt, wiretest.GetPage(t)); body != "newer" || how != "miss" {
 			t.Errorf("then a %s of %q", how, body)
 		}
 	})
@@ -229,15 +230,15 @@ func TestCacheMaxBytesNoOlderResponse(t *testing.T) {
 // that it is not fetched again.
 func TestCacheStoreFullAfterValidation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := noise(300_000)
+		body := wiretest.Noise(300_000)
 		s := &recorder{}
-		base := play(page(body, "Etag", `"1"`), step{status: 304, header: hdr("Etag", `"1"`)})
+		base := wiretest.Play(wiretest.Page(body, "Etag", `"1"`), wiretest.Step{Status: 304, Header: wiretest.Header("Etag", `"1"`)})
 		rt := stored(base, s)
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		s.put = func(context.Context) error { return errors.New("full") }
 		for range 3 {
 			time.Sleep(2 * time.Minute)
-			if got, how := served(t, rt, get(t)); got != body || how != "revalidated" {
+			if got, how := served(t, rt, wiretest.GetPage(t)); got != body || how != "revalidated" {
 				t.Errorf("a %s of %d bytes", how, len(got))
 			}
 		}

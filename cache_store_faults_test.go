@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // chaotic is a server whose responses name the request that they answer: the path,
@@ -42,7 +43,7 @@ func (c *chaotic) RoundTrip(req *http.Request) (*http.Response, error) {
 		io.Copy(io.Discard, req.Body)
 		req.Body.Close()
 	}
-	if err := sleepIn(req.Context(), time.Duration(c.pick(300))*time.Millisecond); err != nil {
+	if err := wiretest.Sleep(req.Context(), time.Duration(c.pick(300))*time.Millisecond); err != nil {
 		return nil, err
 	}
 	kind := strings.TrimPrefix(req.URL.Path, "/")
@@ -62,37 +63,37 @@ func (c *chaotic) RoundTrip(req *http.Request) (*http.Response, error) {
 	case 0:
 		return nil, errReset
 	case 1:
-		return c.response(req, 503, newFlow(chunk{0, "no", nil})), nil
+		return c.response(req, 503, wiretest.NewBody(wiretest.Chunk{At: 0, Text: "no", Err: nil})), nil
 	case 2:
 		if c.pick(3) == 0 {
-			return hang(req)
+			return wiretest.Hang(req)
 		}
 	case 3:
 		if tag := req.Header.Get("If-None-Match"); tag != "" {
-			return c.response(req, 304, newFlow(), "Cache-Control", control, "Etag", tag, "Vary", "Foo"), nil
+			return c.response(req, 304, wiretest.NewBody(), "Cache-Control", control, "Etag", tag, "Vary", "Foo"), nil
 		}
 	}
 	name := fmt.Sprintf("%s %s %d", kind, req.Header.Get("Foo"), c.n.Add(1))
-	chunks := []chunk{{0, `{"id":"` + name, nil}}
+	chunks := []wiretest.Chunk{{At: 0, Text: `{"id":"` + name, Err: nil}}
 	at := time.Duration(0)
 	for range pieces {
 		at += time.Duration(c.pick(100)) * time.Millisecond
-		chunks = append(chunks, chunk{at, strings.Repeat("x", 1000), nil})
+		chunks = append(chunks, wiretest.Chunk{At: at, Text: strings.Repeat("x", 1000), Err: nil})
 	}
 	switch c.pick(10) {
 	case 0:
-		chunks = append(chunks, chunk{at, "", errReset})
+		chunks = append(chunks, wiretest.Chunk{At: at, Text: "", Err: errReset})
 	case 1:
-		chunks = append(chunks, chunk{-1, "", nil}) // never
+		chunks = append(chunks, wiretest.Chunk{At: -1, Text: "", Err: nil}) // never
 	}
-	chunks = append(chunks, chunk{at, " " + name + `"}`, nil})
-	return c.response(req, 200, newFlow(chunks...), "Cache-Control", control, "Content-Type", media, "Etag", `"`+name+`"`, "Vary", "Foo"), nil
+	chunks = append(chunks, wiretest.Chunk{At: at, Text: " " + name + `"}`, Err: nil})
+	return c.response(req, 200, wiretest.NewBody(chunks...), "Cache-Control", control, "Content-Type", media, "Etag", `"`+name+`"`, "Vary", "Foo"), nil
 }
 
-func (c *chaotic) response(req *http.Request, status int, f *flow, header ...string) *http.Response {
+func (c *chaotic) response(req *http.Request, status int, f *wiretest.Body, header ...string) *http.Response {
 	c.open.Add(1)
 	var once sync.Once
-	res := reply(status, &watched{under(req.Context(), f), func() { once.Do(func() { c.open.Add(-1) }) }}, header...)
+	res := wiretest.Response(status, &wiretest.WatchedBody{ReadCloser: f.WithContext(req.Context()), Closing: func() { once.Do(func() { c.open.Add(-1) }) }}, header...)
 	res.Request = req
 	return res
 }
@@ -131,7 +132,7 @@ func TestCacheStoreFaults(t *testing.T) {
 					if kind == "v1/chat/completions" {
 						method, body = "POST", `{"model":"m","messages":[],"foo":`+foo+`}`
 					}
-					req := newReq(t, method, "https://chaos.test/"+kind, body, "Foo", foo).WithContext(ctx)
+					req := wiretest.NewRequest(t, method, "https://chaos.test/"+kind, body, "Foo", foo).WithContext(ctx)
 					res, err := rt.RoundTrip(req)
 					var b []byte
 					if err == nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // An entry of one process is found by another with the same secret.
@@ -21,14 +22,14 @@ func TestCacheStoreShared(t *testing.T) {
 		open := func(base http.RoundTripper, secret []byte) *snubber.Transport {
 			return &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: &snubber.DiskStore{Dir: dir}, Secret: secret}}
 		}
-		french, english := page("bonjour", "Vary", "Accept-Language", "Content-Language", "fr", "X", "1"), page("hello", "Vary", "Accept-Language", "Content-Language", "en")
-		stream := step{stream: newFlow(chunk{text: deltaEvent}, chunk{text: finishedEvent + doneEvent}), header: hdr("Content-Type", "text/event-stream")}
-		base := play(french, english, jsonStep, stream, page("not to be asked"))
+		french, english := wiretest.Page("bonjour", "Vary", "Accept-Language", "Content-Language", "fr", "X", "1"), wiretest.Page("hello", "Vary", "Accept-Language", "Content-Language", "en")
+		stream := wiretest.Step{Stream: wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{Text: wiretest.FinishedEvent + wiretest.DoneEvent}), Header: wiretest.Header("Content-Type", "text/event-stream")}
+		base := wiretest.Play(french, english, wiretest.JSON(200, wiretest.Completion), stream, wiretest.Page("not to be asked"))
 		requests := []func() *http.Request{
-			func() *http.Request { return get(t, "Accept-Language", "fr") },
-			func() *http.Request { return get(t, "Accept-Language", "en") },
-			func() *http.Request { return chat(t) },
-			func() *http.Request { return streamed(t) },
+			func() *http.Request { return wiretest.GetPage(t, "Accept-Language", "fr") },
+			func() *http.Request { return wiretest.GetPage(t, "Accept-Language", "en") },
+			func() *http.Request { return wiretest.Chat(t) },
+			func() *http.Request { return wiretest.ChatStream(t) },
 		}
 		var bodies []string
 		first := open(base, cacheSecret)
@@ -44,16 +45,16 @@ func TestCacheStoreShared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			body := slurp(t, res)
+			body := wiretest.ReadAll(t, res)
 			if r := snubber.ReportOf(res); r.Load().Cache != "hit" || body != bodies[i] || i == 0 && res.Header.Get("X") != "1" {
 				t.Errorf("a %s of %q with %v, want a hit of %q", r.Load().Cache, body, res.Header, bodies[i])
 			}
 		}
-		if body, cache := served(t, second, get(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {
+		if body, cache := served(t, second, wiretest.GetPage(t, "Accept-Language", "en;q=0.5, fr;q=0.9")); cache != "hit" || body != "bonjour" {
 			t.Errorf("for who likes French best a %s of %q", cache, body)
 		}
-		other := open(play(page("other")), bytes.Repeat([]byte("t"), 32))
-		if body, cache := served(t, other, get(t, "Accept-Language", "fr")); cache != "miss" || body != "other" {
+		other := open(wiretest.Play(wiretest.Page("other")), bytes.Repeat([]byte("t"), 32))
+		if body, cache := served(t, other, wiretest.GetPage(t, "Accept-Language", "fr")); cache != "miss" || body != "other" {
 			t.Errorf("with another secret a %s of %q", cache, body)
 		}
 	})
@@ -67,14 +68,14 @@ func TestCacheStoreFuture(t *testing.T) {
 			s := &recorder{}
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(ahead)
-				served(t, stored(play(page("old", header...)), s), get(t))
+				served(t, stored(wiretest.Play(wiretest.Page("old", header...)), s), wiretest.GetPage(t))
 			})
 			synctest.Test(t, func(t *testing.T) { // where it is earlier
-				rt := stored(play(page("new", header...)), s)
-				if _, how := served(t, rt, get(t)); how != want {
+				rt := stored(wiretest.Play(wiretest.Page("new", header...)), s)
+				if _, how := served(t, rt, wiretest.GetPage(t)); how != want {
 					t.Errorf("received %v from now it is a %s, want a %s", ahead, how, want)
 				}
-				if _, how := served(t, rt, get(t)); how != "hit" {
+				if _, how := served(t, rt, wiretest.GetPage(t)); how != "hit" {
 					t.Errorf("then a %s", how)
 				}
 			})
@@ -98,14 +99,14 @@ func (s *strict) Put(ctx context.Context, key string, ttl time.Duration) (snubbe
 func TestCacheStoreExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &strict{}
-		slow := func(d time.Duration) step {
-			return step{stream: newFlow(chunk{0, deltaEvent, nil}, chunk{d, finishedEvent + doneEvent, nil}), header: hdr("Content-Type", "text/event-stream")}
+		slow := func(d time.Duration) wiretest.Step {
+			return wiretest.Step{Stream: wiretest.NewBody(wiretest.Chunk{At: 0, Text: wiretest.DeltaEvent, Err: nil}, wiretest.Chunk{At: d, Text: wiretest.FinishedEvent + wiretest.DoneEvent, Err: nil}), Header: wiretest.Header("Content-Type", "text/event-stream")}
 		}
-		base := play(slow(0), slow(2*time.Minute))
+		base := wiretest.Play(slow(0), slow(2*time.Minute))
 		rt := stored(base, s)
 		rt.Cache.PromptTTL = time.Minute
-		served(t, rt, streamed(t))
-		served(t, rt, streamed(t, "Cache-Control", "no-cache"))
+		served(t, rt, wiretest.ChatStream(t))
+		served(t, rt, wiretest.ChatStream(t, "Cache-Control", "no-cache"))
 		if len(s.ttls) != 1 || s.ttls[0] <= 0 || s.ttls[0] > time.Minute || len(s.m) != 0 {
 			t.Errorf("stored for %v, and %d entries are left", s.ttls, len(s.m))
 		}
@@ -116,16 +117,16 @@ func TestCacheStoreExpired(t *testing.T) {
 func TestCacheStoreSecret(t *testing.T) {
 	for _, secret := range [][]byte{nil, make([]byte, 31)} {
 		s := &recorder{}
-		base := play(page("hello"))
+		base := wiretest.Play(wiretest.Page("hello"))
 		rt := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour, Store: s, Secret: secret}}
 		var events []snubber.Event
 		rt.Observe = func(e snubber.Event) { events = append(events, e) }
 		for range 2 {
-			served(t, rt, get(t))
-			served(t, rt, chat(t))
+			served(t, rt, wiretest.GetPage(t))
+			served(t, rt, wiretest.Chat(t))
 		}
-		if base.sent() != 4 || s.seen.Len() > 0 {
-			t.Errorf("%d requests, and the store saw %q", base.sent(), s.seen.String())
+		if base.Sent() != 4 || s.seen.Len() > 0 {
+			t.Errorf("%d requests, and the store saw %q", base.Sent(), s.seen.String())
 		}
 		if e := events[0]; e.Kind != snubber.EventCache || e.Cache != "bypass" || e.Detail != "no secret" {
 			t.Errorf("event %+v", e)
@@ -141,7 +142,7 @@ func TestCacheStoreHangs(t *testing.T) {
 		release := make(chan struct{})
 		hang := func(context.Context) error { asked.Add(1); <-release; return nil }
 		s := &recorder{get: hang, put: hang}
-		rt := stored(play(page("hello")), s)
+		rt := stored(wiretest.Play(wiretest.Page("hello")), s)
 		var faults []string
 		rt.Observe = func(e snubber.Event) {
 			if e.Cache == "store" {
@@ -150,7 +151,7 @@ func TestCacheStoreHangs(t *testing.T) {
 		}
 		start := time.Now()
 		for range 100 {
-			if body, cache := served(t, rt, get(t)); body != "hello" || cache != "miss" {
+			if body, cache := served(t, rt, wiretest.GetPage(t)); body != "hello" || cache != "miss" {
 				t.Fatalf("a %s of %q", cache, body)
 			}
 		}
@@ -160,8 +161,8 @@ func TestCacheStoreHangs(t *testing.T) {
 		close(release)
 		s.get, s.put = nil, nil
 		time.Sleep(2 * time.Second)
-		served(t, rt, get(t))
-		if _, cache := served(t, rt, get(t)); cache != "hit" {
+		served(t, rt, wiretest.GetPage(t))
+		if _, cache := served(t, rt, wiretest.GetPage(t)); cache != "hit" {
 			t.Errorf("when it is well again, a %s", cache)
 		}
 	})
@@ -173,9 +174,9 @@ func TestCacheStoreHangsForever(t *testing.T) {
 		var asked atomic.Int32
 		release := make(chan struct{})
 		s := &recorder{get: func(context.Context) error { asked.Add(1); <-release; return nil }}
-		rt := stored(play(page("hello", "Cache-Control", "no-store")), s)
+		rt := stored(wiretest.Play(wiretest.Page("hello", "Cache-Control", "no-store")), s)
 		for range 400 {
-			served(t, rt, get(t))
+			served(t, rt, wiretest.GetPage(t))
 			time.Sleep(2 * time.Second)
 		}
 		if n := asked.Load(); n != 256 {
@@ -183,7 +184,7 @@ func TestCacheStoreHangsForever(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		served(t, rt, get(t))
+		served(t, rt, wiretest.GetPage(t))
 		if n := asked.Load(); n != 257 {
 			t.Errorf("%d calls of the store that is well again, want 257", n)
 		}
@@ -193,9 +194,9 @@ func TestCacheStoreHangsForever(t *testing.T) {
 // An entry with any byte changed is a miss, and the response is stored again.
 func TestCacheStoreDamaged(t *testing.T) {
 	s := &recorder{}
-	base := play(page("hello", "A", "1"))
+	base := wiretest.Play(wiretest.Page("hello", "A", "1"))
 	rt := stored(base, s)
-	served(t, rt, get(t))
+	served(t, rt, wiretest.GetPage(t))
 	if len(s.m) != 1 {
 		t.Fatalf("%d entries", len(s.m))
 	}
@@ -206,8 +207,8 @@ func TestCacheStoreDamaged(t *testing.T) {
 					continue
 				}
 				s.m[key] = damaged
-				sent := base.sent()
-				if body, cache := served(t, rt, get(t)); cache != "miss" || body != "hello" || base.sent() != sent+1 {
+				sent := base.Sent()
+				if body, cache := served(t, rt, wiretest.GetPage(t)); cache != "miss" || body != "hello" || base.Sent() != sent+1 {
 					t.Fatalf("damaged at %d: a %s of %q", i, cache, body)
 				}
 			}
@@ -226,10 +227,10 @@ func flipped(b []byte, i int) []byte {
 // The store sees neither requests nor responses nor credentials.
 func TestCacheStoreSeesNoSecrets(t *testing.T) {
 	s := &recorder{}
-	stream := step{stream: io.NopCloser(strings.NewReader(wholeSSE)), header: hdr("Content-Type", "text/event-stream", "X-Request-Id", "TELLTALE")}
-	rt := stored(play(page("TELLTALE", "Vary", "Authorization", "A", "TELLTALE"), stream), s)
-	served(t, rt, newReq(t, "GET", "https://TELLTALE.example.com/TELLTALE?key=TELLTALE", "", "Authorization", "TELLTALE", "Cookie", "TELLTALE"))
-	served(t, rt, newReq(t, "POST", chatURL, strings.ReplaceAll(streamPrompt, "hello", "TELLTALE"), "X-Api-Key", "TELLTALE"))
+	stream := wiretest.Step{Stream: io.NopCloser(strings.NewReader(wiretest.WholeStream)), Header: wiretest.Header("Content-Type", "text/event-stream", "X-Request-Id", "TELLTALE")}
+	rt := stored(wiretest.Play(wiretest.Page("TELLTALE", "Vary", "Authorization", "A", "TELLTALE"), stream), s)
+	served(t, rt, wiretest.NewRequest(t, "GET", "https://TELLTALE.example.com/TELLTALE?key=TELLTALE", "", "Authorization", "TELLTALE", "Cookie", "TELLTALE"))
+	served(t, rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, strings.ReplaceAll(wiretest.StreamBody, "hello", "TELLTALE"), "X-Api-Key", "TELLTALE"))
 	if len(s.m) != 3 {
 		t.Errorf("%d entries, want an index, a page and a stream", len(s.m))
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The caller gets the last response unchanged when the attempts run out. The
@@ -19,26 +19,26 @@ import (
 func TestErrorBodyOfLastResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 200<<10)
-		base := play(
-			step{status: 500, body: "one"},
-			step{status: 502, body: long},
-			step{status: 503, body: "three"},
-			step{status: 504, body: long, header: hdr("X-Request-Id", "r4", "Content-Type", "text/plain")})
+		base := wiretest.Play(
+			wiretest.Step{Status: 500, Body: "one"},
+			wiretest.Step{Status: 502, Body: long},
+			wiretest.Step{Status: 503, Body: "three"},
+			wiretest.Step{Status: 504, Body: long, Header: wiretest.Header("X-Request-Id", "r4", "Content-Type", "text/plain")})
 		start := time.Now()
-		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		ts := base.all()
+		ts := base.Attempts()
 		if len(ts) != 4 {
 			t.Fatalf("%d attempts, want 4", len(ts))
 		}
 		for i, tr := range ts[:3] {
-			if !tr.closed.Equal(tr.at) {
-				t.Errorf("body %d closed at %v, want %v", i, tr.closed.Sub(start), tr.at.Sub(start))
+			if !tr.Closed.Equal(tr.At) {
+				t.Errorf("body %d closed at %v, want %v", i, tr.Closed.Sub(start), tr.At.Sub(start))
 			}
 		}
-		if !ts[3].closed.IsZero() {
+		if !ts[3].Closed.IsZero() {
 			t.Error("the last body was closed before its reader did")
 		}
 		if res.StatusCode != 504 || res.Header.Get("X-Request-Id") != "r4" || res.ContentLength != int64(len(long)) {
@@ -47,10 +47,10 @@ func TestErrorBodyOfLastResponse(t *testing.T) {
 		if len(res.Header) != 2 {
 			t.Errorf("header %v, want as it came", res.Header)
 		}
-		if body := slurp(t, res); body != long {
+		if body := wiretest.ReadAll(t, res); body != long {
 			t.Errorf("%d bytes of the body, want %d", len(body), len(long))
 		}
-		if ts := base.all(); ts[3].closed.IsZero() {
+		if ts := base.Attempts(); ts[3].Closed.IsZero() {
 			t.Error("the last body was never closed")
 		}
 	})
@@ -77,11 +77,11 @@ func TestErrorBodyReturnedOnRefusal(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				body := "{" + strings.Repeat(" ", long) + "}"
-				header := hdr("X-Request-Id", "r1", "Content-Length", "204802")
+				header := wiretest.Header("X-Request-Id", "r1", "Content-Length", "204802")
 				if tt.status == 429 {
 					header.Set("Retry-After", "300")
 				}
-				base := play(step{status: tt.status, body: body, header: header}, step{})
+				base := wiretest.Play(wiretest.Step{Status: tt.status, Body: body, Header: header}, wiretest.Step{})
 				tt.tr.Base = base
 				ctx := context.Background()
 				if tt.deadline > 0 {
@@ -89,21 +89,21 @@ func TestErrorBodyReturnedOnRefusal(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
 					defer cancel()
 				}
-				res, err := tt.tr.RoundTrip(chat(t).WithContext(ctx))
+				res, err := tt.tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if res.StatusCode != tt.status || res.Header.Get("X-Request-Id") != "r1" {
 					t.Errorf("got %d %v, want the first response", res.StatusCode, res.Header)
 				}
-				got := slurp(t, res)
+				got := wiretest.ReadAll(t, res)
 				if !strings.HasPrefix(body, got) || len(got) < 64<<10 {
 					t.Errorf("%d bytes that are not the body's beginning", len(got))
 				}
 				if res.ContentLength != int64(len(got)) {
 					t.Errorf("ContentLength = %d, body has %d", res.ContentLength, len(got))
 				}
-				if n := base.sent(); n != tt.attempts {
+				if n := base.Sent(); n != tt.attempts {
 					t.Errorf("%d attempts, want %d", n, tt.attempts)
 				}
 				if err := ctx.Err(); err != nil {
@@ -114,46 +114,6 @@ func TestErrorBodyReturnedOnRefusal(t *testing.T) {
 	}
 }
 
-// trickle is a body that gives n bytes, one every gap, until it is closed.
-type trickle struct {
-	n      int
-	gap    time.Duration
-	closed chan struct{}
-}
-
-func newTrickle(n int, gap time.Duration) *trickle {
-	return &trickle{n: n, gap: gap, closed: make(chan struct{})}
-}
-
-func (b *trickle) Read(p []byte) (int, error) {
-	if b.n == 0 {
-		return 0, io.EOF
-	}
-	select {
-	case <-b.closed:
-		return 0, net.ErrClosed
-	case <-time.After(b.gap):
-	}
-	b.n--
-	p[0] = 'x'
-	return 1, nil
-}
-
-func (b *trickle) Close() error {
-	close(b.closed)
-	return nil
-}
-
-// boundless is a body that never ends.
-type boundless struct{}
-
-func (boundless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
-}
-
 // An error body delays the next attempt by at most a second, and at most 64 KiB
 // of it are read, whatever the server sends.
 func TestErrorBodyOfHostileServer(t *testing.T) {
@@ -162,44 +122,44 @@ func TestErrorBodyOfHostileServer(t *testing.T) {
 		stream func() io.ReadCloser
 		within time.Duration
 	}{
-		{"endless", func() io.ReadCloser { return io.NopCloser(boundless{}) }, 0},
-		{"trickling", func() io.ReadCloser { return newTrickle(-1, 100*time.Millisecond) }, time.Second},
-		{"hanging", func() io.ReadCloser { return newTrickle(1, 24*time.Hour) }, time.Second},
-		{"slow but short", func() io.ReadCloser { return newTrickle(3, 100*time.Millisecond) }, 300 * time.Millisecond},
+		{"endless", func() io.ReadCloser { return io.NopCloser(wiretest.Endless{}) }, 0},
+		{"trickling", func() io.ReadCloser { return wiretest.Trickle(-1, 100*time.Millisecond) }, time.Second},
+		{"hanging", func() io.ReadCloser { return wiretest.Trickle(1, 24*time.Hour) }, time.Second},
+		{"slow but short", func() io.ReadCloser { return wiretest.Trickle(3, 100*time.Millisecond) }, 300 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: 503, stream: tt.stream()}, step{status: 200, body: "ok"})
+				base := wiretest.Play(wiretest.Step{Status: 503, Stream: tt.stream()}, wiretest.Step{Status: 200, Body: "ok"})
 				rt := &snubber.Retry{MinBackoff: -1}
-				res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(chat(t))
+				res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(wiretest.Chat(t))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if body := slurp(t, res); body != "ok" {
+				if body := wiretest.ReadAll(t, res); body != "ok" {
 					t.Errorf("body %q", body)
 				}
-				ts := base.all()
-				if d := ts[1].at.Sub(ts[0].at); d != tt.within {
+				ts := base.Attempts()
+				if d := ts[1].At.Sub(ts[0].At); d != tt.within {
 					t.Errorf("the next attempt came after %v, want %v", d, tt.within)
 				}
-				if ts[0].closed.IsZero() || ts[0].closed.After(ts[1].at) {
-					t.Errorf("closed at %v, want before %v", ts[0].closed, ts[1].at)
+				if ts[0].Closed.IsZero() || ts[0].Closed.After(ts[1].At) {
+					t.Errorf("closed at %v, want before %v", ts[0].Closed, ts[1].At)
 				}
 			})
 		})
 	}
 	// Handed on, it is whole, at the server's own pace.
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 400, stream: newTrickle(50, 100*time.Millisecond)})
+		base := wiretest.Play(wiretest.Step{Status: 400, Stream: wiretest.Trickle(50, 100*time.Millisecond)})
 		start := time.Now()
-		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("the response came after %v, want 1s", d)
 		}
-		if body := slurp(t, res); body != strings.Repeat("x", 50) {
+		if body := wiretest.ReadAll(t, res); body != strings.Repeat("x", 50) {
 			t.Errorf("body %q, want 50 bytes", body)
 		}
 		if d := time.Since(start); d != 5*time.Second {
@@ -208,8 +168,8 @@ func TestErrorBodyOfHostileServer(t *testing.T) {
 	})
 	// A body cut short by its Content-Length gives its error to the reader, too.
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 400, stream: io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))})
-		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+		base := wiretest.Play(wiretest.Step{Status: 400, Stream: io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))})
+		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,8 +191,8 @@ func (panicsLate) Close() error             { return nil }
 // body, which may recover it.
 func TestErrorBodyPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: play(step{status: 400, stream: panicsLate{}})}
-		res, err := tr.RoundTrip(chat(t))
+		tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Play(wiretest.Step{Status: 400, Stream: panicsLate{}})}
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,9 +221,9 @@ func (r brokenReader) Read([]byte) (int, error) { return 0, r.err }
 func TestErrorBodyThatBreaksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))
-		base := play(step{status: 500, stream: stream, header: hdr("Content-Length", "1000")}, step{})
+		base := wiretest.Play(wiretest.Step{Status: 500, Stream: stream, Header: wiretest.Header("Content-Length", "1000")}, wiretest.Step{})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,8 +232,8 @@ func TestErrorBodyThatBreaksOff(t *testing.T) {
 		if string(b) != "half" || !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("body %q, %v, want half and the error", b, err)
 		}
-		if got := res.Header.Get("Content-Length"); got != "1000" || base.sent() != 1 {
-			t.Errorf("Content-Length %q after %d attempts, want the server's", got, base.sent())
+		if got := res.Header.Get("Content-Length"); got != "1000" || base.Sent() != 1 {
+			t.Errorf("Content-Length %q after %d attempts, want the server's", got, base.Sent())
 		}
 		if _, err := res.Body.Read(make([]byte, 1)); err != http.ErrBodyReadAfterClose {
 			t.Errorf("Read after Close = %v", err)

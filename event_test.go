@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // Every kind has a name for a metric's label. An unknown kind does not panic.
@@ -41,21 +42,21 @@ func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
 		start := time.Now()
-		base := play(
-			step{status: 500, delay: time.Second},
-			step{status: 429, header: hdr("Retry-After", "3")},
-			jsonAnswer)
+		base := wiretest.Play(
+			wiretest.Step{Status: 500, Delay: time.Second},
+			wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "3")},
+			wiretest.JSON(200, wiretest.Usage(11, 7)))
 		tr := &snubber.Transport{
 			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}, Breaker: &snubber.Breaker{},
 			Observe: func(e snubber.Event) { events = append(events, e) },
 		}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		ts := base.all()
-		retried, sentBack := ts[1].at, ts[2].at
+		wiretest.ReadAll(t, res)
+		ts := base.Attempts()
+		retried, sentBack := ts[1].At, ts[2].At
 		const key = "https://api.example.com m"
 		attempt := func(n int, at time.Time, took time.Duration, class snubber.Class) snubber.Event {
 			return snubber.Event{Kind: snubber.EventAttempt, Time: at, Key: key, Attempt: n, Took: took, Outcome: snubber.Outcome{Class: class}}
@@ -95,16 +96,16 @@ func TestEvents(t *testing.T) {
 func TestEventAttemptAtBodyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
-		base := play(step{stream: newTrickle(3, time.Second)})
+		base := wiretest.Play(wiretest.Step{Stream: wiretest.Trickle(3, time.Second)})
 		tr := &snubber.Transport{Base: base, Observe: func(e snubber.Event) { events = append(events, e) }}
-		res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/v1/models", ""))
+		res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/v1/models", ""))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(events) != 0 {
 			t.Fatalf("told before the body: %+v", events)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if len(events) != 1 || events[0].Took != 3*time.Second || events[0].Outcome.Class != snubber.Success || events[0].Key != "https://api.example.com" {
 			t.Errorf("events %+v, want one attempt of 3s", events)
 		}
@@ -115,7 +116,7 @@ func TestEventAttemptAtBodyEnd(t *testing.T) {
 func TestEventCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []snubber.Event
-		base := play(step{status: 500}, jsonAnswer)
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		tr := &snubber.Transport{
 			Base: base, Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
 			Observe: func(e snubber.Event) {
@@ -125,22 +126,22 @@ func TestEventCircuit(t *testing.T) {
 			},
 		}
 		start := time.Now()
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		if _, err := tr.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+		wiretest.ReadAll(t, res)
+		if _, err := tr.RoundTrip(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 			t.Fatalf("err = %v, want ErrOpen", err)
 		}
 		if len(events) == 0 {
 			t.Fatal("no events")
 		}
 		time.Sleep(time.Until(events[0].Until))
-		if res, err = tr.RoundTrip(chat(t)); err != nil {
+		if res, err = tr.RoundTrip(wiretest.Chat(t)); err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		const key = "https://api.example.com m"
 		until := events[0].Until
 		if d := until.Sub(start); d < 4*time.Second || d > 6*time.Second {
@@ -168,7 +169,7 @@ func TestEventCircuit(t *testing.T) {
 // Observe runs without a lock held, so it may read the layers and make calls.
 func TestObserveMayCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500}, step{status: 429, header: hdr("Retry-After", "1")}, jsonAnswer)
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "1")}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Breaker: &snubber.Breaker{Failures: 1}}
 		var once sync.Once
 		kinds := map[snubber.EventKind]int{}
@@ -177,23 +178,23 @@ func TestObserveMayCallBack(t *testing.T) {
 			tr.Limiter.Queues()
 			tr.Breaker.Circuits()
 			tr.Breaker.Reset("https://elsewhere.example.com")
-			if _, err := tr.ReadyAt(newReq(t, "GET", "https://api.example.com/v1/models", "")); err != nil {
+			if _, err := tr.ReadyAt(wiretest.NewRequest(t, "GET", "https://api.example.com/v1/models", "")); err != nil {
 				t.Errorf("Ready: %v", err)
 			}
 			once.Do(func() {
-				res, err := (&snubber.Transport{Base: play(), Limiter: tr.Limiter, Breaker: tr.Breaker}).RoundTrip(newReq(t, "GET", "https://other.example.com/", ""))
+				res, err := (&snubber.Transport{Base: wiretest.Play(), Limiter: tr.Limiter, Breaker: tr.Breaker}).RoundTrip(wiretest.NewRequest(t, "GET", "https://other.example.com/", ""))
 				if err != nil {
 					t.Errorf("a call from Observe: %v", err)
 					return
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 			})
 		}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		for _, k := range []snubber.EventKind{snubber.EventAttempt, snubber.EventGated, snubber.EventQueued, snubber.EventCircuit} {
 			if kinds[k] == 0 {
 				t.Errorf("no %v event: %v", k, kinds)
@@ -206,7 +207,7 @@ func TestObserveMayCallBack(t *testing.T) {
 // nothing, because no texts are made for it.
 func TestObserveNilAllocatesNothing(t *testing.T) {
 	var none http.RoundTripper = bareBase{}
-	req := newReq(t, "GET", "https://api.example.com/v1/models", "")
+	req := wiretest.NewRequest(t, "GET", "https://api.example.com/v1/models", "")
 	allocs := func(rt http.RoundTripper) float64 {
 		return testing.AllocsPerRun(200, func() {
 			res, err := rt.RoundTrip(req)

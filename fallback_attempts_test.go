@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The Retry's limit and one attempt for each route asked bound a call, however
@@ -61,17 +62,17 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sent := map[string]int{}
 				total := 0
-				base := wire(func(req *http.Request) (*http.Response, error) {
+				base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					sent[req.URL.Host]++
 					total++
-					return reply(500, strings.NewReader(req.URL.Host)), nil
+					return wiretest.Response(500, strings.NewReader(req.URL.Host)), nil
 				})
 				ctx, report := snubber.WithReport(context.Background())
-				res, err := tt.build(base).RoundTrip(chat(t).WithContext(ctx))
+				res, err := tt.build(base).RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if body := slurp(t, res); body != "api.example.com" {
+				if body := wiretest.ReadAll(t, res); body != "api.example.com" {
 					t.Errorf("got the failure of %s, want the first one's", body)
 				}
 				if total != tt.want || report.Load().Attempts != tt.want {
@@ -95,12 +96,12 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 	setup := func() (tr *snubber.Transport, hosts *[]string, b, c *snubber.Transport) {
 		hosts = new([]string)
-		base := wire(func(req *http.Request) (*http.Response, error) {
+		base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
 			*hosts = append(*hosts, req.URL.Host)
 			if req.URL.Host == "api.example.com" {
-				return reply(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
+				return wiretest.Response(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
 			}
-			return reply(200, strings.NewReader("{}")), nil
+			return wiretest.Response(200, strings.NewReader("{}")), nil
 		})
 		b, c = snubber.New(base), snubber.New(base)
 		tr = &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{
@@ -111,7 +112,7 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 	}
 	spend := func(t *testing.T, tr *snubber.Transport, host string) { // its one request a minute
 		tr.Limiter.RequestsPerMinute = 1
-		if status, err := fetch(tr, newReq(t, "POST", "https://"+host+"/v1/chat/completions", chatBody)); status != 200 {
+		if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", "https://"+host+"/v1/chat/completions", wiretest.ChatBody)); status != 200 {
 			t.Fatal(status, err)
 		}
 	}
@@ -152,7 +153,7 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				status, err := fetch(tr, chat(t).WithContext(ctx))
+				status, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx))
 				if d := time.Since(start); status != tt.status || err != nil || d < tt.took || d > tt.took+time.Millisecond {
 					t.Errorf("%d, %v after %v, want %d after %v", status, err, d, tt.status, tt.took)
 				}
@@ -169,18 +170,18 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 func TestFallbackSkipsUnreadyReroutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := ""
-		tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
+		tr := snubber.New(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 			hosts += req.URL.Host[:1]
 			if req.URL.Host == "api.example.com" {
-				return reply(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
+				return wiretest.Response(429, strings.NewReader(`{"error":{"code":"insufficient_quota"}}`)), nil
 			}
-			return reply(200, strings.NewReader("{}")), nil
+			return wiretest.Response(200, strings.NewReader("{}")), nil
 		}))
 		tr.Limiter.RequestsPerMinute = 1
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}}, {Transport: snubber.Reroute{URL: "https://c.example.com/v1"}}}}
 		start := time.Now()
 		for range 2 {
-			if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
 				t.Fatal(status, err)
 			}
 		}
@@ -194,10 +195,10 @@ func TestFallbackSkipsUnreadyReroutes(t *testing.T) {
 // the report lists the routes. A caller that cancels gets no response.
 func TestFallbackOutOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rt := &snubber.Transport{Base: play(step{status: 503, body: "first", header: hdr("Retry-After", "7")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: roundTrip(hang)}, {Transport: play()}}}}
+		rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 503, Body: "first", Header: wiretest.Header("Retry-After", "7")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.RawFunc(wiretest.Hang)}, {Transport: wiretest.Play()}}}}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		res, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +213,7 @@ func TestFallbackOutOfTime(t *testing.T) {
 		}
 		ctx, cancel = context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		if _, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Errorf("err = %v", err)
 		}
 	})
@@ -220,22 +221,22 @@ func TestFallbackOutOfTime(t *testing.T) {
 
 // The response for the SDK lists all routes if no route had a response.
 func TestFallbackRefusedByAll(t *testing.T) {
-	tr := snubber.New(play())
+	tr := snubber.New(wiretest.Play())
 	tr.Breaker.Trip("https://api.example.com m")
 	tr.Breaker.Trip("https://b.example.com m")
 	tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}}}}
-	res, err := tr.RoundTrip(chat(t, stainless, "go"))
+	res, err := tr.RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body := slurp(t, res); res.StatusCode != 503 || !strings.Contains(body, "api.example.com") {
+	if body := wiretest.ReadAll(t, res); res.StatusCode != 503 || !strings.Contains(body, "api.example.com") {
 		t.Errorf("%d %s, want the first refusal", res.StatusCode, body)
 	}
 	const want = "0;class=rejected;calls=0;reason=snubber_circuit_open;answered, 1;class=rejected;calls=0;reason=snubber_circuit_open"
 	if h := res.Header.Get("Snubber-Route"); h != want {
 		t.Errorf("Snubber-Route: %s", h)
 	}
-	if _, err := tr.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+	if _, err := tr.RoundTrip(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 		t.Errorf("others get %v", err)
 	}
 }
@@ -245,21 +246,21 @@ func TestFallbackRefusedByAll(t *testing.T) {
 func TestFallbackByClass(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		first  step
-		second step
+		first  wiretest.Step
+		second wiretest.Step
 		status int
 		sent   int // to the second
 	}{
-		{"too long", step{status: 400, body: `{"error":{"code":"context_length_exceeded"}}`}, step{}, 200, 1},
-		{"filtered", step{status: 400, body: `{"error":{"code":"content_filter"}}`}, step{}, 400, 0},
-		{"invalid", step{status: 404}, step{}, 404, 0},
-		{"the route's key is wrong", step{status: 503, header: hdr("Retry-After", "7")}, step{status: 401}, 503, 1},
+		{"too long", wiretest.Step{Status: 400, Body: `{"error":{"code":"context_length_exceeded"}}`}, wiretest.Step{}, 200, 1},
+		{"filtered", wiretest.Step{Status: 400, Body: `{"error":{"code":"content_filter"}}`}, wiretest.Step{}, 400, 0},
+		{"invalid", wiretest.Step{Status: 404}, wiretest.Step{}, 404, 0},
+		{"the route's key is wrong", wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "7")}, wiretest.Step{Status: 401}, 503, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			second := play(tt.second)
-			rt := &snubber.Transport{Base: play(tt.first), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}}
-			if status, err := fetch(rt, chat(t)); status != tt.status || err != nil || second.sent() != tt.sent {
-				t.Errorf("%d, %v, %d sent, want %d and %d", status, err, second.sent(), tt.status, tt.sent)
+			second := wiretest.Play(tt.second)
+			rt := &snubber.Transport{Base: wiretest.Play(tt.first), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second}}}}
+			if status, err := wiretest.Fetch(rt, wiretest.Chat(t)); status != tt.status || err != nil || second.Sent() != tt.sent {
+				t.Errorf("%d, %v, %d sent, want %d and %d", status, err, second.Sent(), tt.status, tt.sent)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
@@ -114,21 +115,21 @@ func TestFallbackOrder(t *testing.T) {
 	always := func(*http.Request, snubber.Outcome) bool { return true }
 	limits := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.RateLimited }
 	synctest.Test(t, func(t *testing.T) {
-		first, second, third := play(step{status: 429, body: strings.Repeat("x", 100<<10)}), play(step{}), play(step{})
-		second.steps[0].do = func(*http.Request) (*http.Response, error) {
-			if first.all()[0].closed.IsZero() {
+		first, second, third := wiretest.Play(wiretest.Step{Status: 429, Body: strings.Repeat("x", 100<<10)}), wiretest.Play(wiretest.Step{}), wiretest.Play(wiretest.Step{})
+		second.Steps[0].Do = func(*http.Request) (*http.Response, error) {
+			if first.Attempts()[0].Closed.IsZero() {
 				t.Error("the first response is open")
 			}
-			return reply(200, strings.NewReader("{}")), nil
+			return wiretest.Response(200, strings.NewReader("{}")), nil
 		}
 		rt := &snubber.Transport{Base: first, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: second, If: always}, {Transport: third, If: always}}}}
-		if status, err := fetch(rt, chat(t)); status != 200 || err != nil || third.sent() != 0 {
-			t.Errorf("%d, %v, and %d calls to the next", status, err, third.sent())
+		if status, err := wiretest.Fetch(rt, wiretest.Chat(t)); status != 200 || err != nil || third.Sent() != 0 {
+			t.Errorf("%d, %v, and %d calls to the next", status, err, third.Sent())
 		}
-		later := &teller{oracle: oracle{at: time.Now().Add(time.Minute)}}
-		rt.Fallback.Routes = []snubber.Route{{Transport: later, If: limits}, {Transport: play(step{status: 500}), If: limits}}
-		if status, err := fetch(rt, chat(t)); status != 429 || err != nil || later.calls != 0 {
-			t.Errorf("%d, %v, and %d calls after a failure of another class", status, err, later.calls)
+		later := &wiretest.CountedBase{ReadyBase: wiretest.ReadyBase{At: time.Now().Add(time.Minute)}}
+		rt.Fallback.Routes = []snubber.Route{{Transport: later, If: limits}, {Transport: wiretest.Play(wiretest.Step{Status: 500}), If: limits}}
+		if status, err := wiretest.Fetch(rt, wiretest.Chat(t)); status != 429 || err != nil || later.Calls != 0 {
+			t.Errorf("%d, %v, and %d calls after a failure of another class", status, err, later.Calls)
 		}
 	})
 }
@@ -140,13 +141,13 @@ func TestFallbackEvents(t *testing.T) { synctest.Test(t, fallbackEvents) }
 func fallbackEvents(t *testing.T) {
 	var got []string
 	tr := &snubber.Transport{
-		Base: play(step{status: 500}),
+		Base: wiretest.Play(wiretest.Step{Status: 500}),
 		Fallback: &snubber.Fallback{Routes: []snubber.Route{
-			{Transport: play(step{status: 401, delay: 3 * time.Second})},
+			{Transport: wiretest.Play(wiretest.Step{Status: 401, Delay: 3 * time.Second})},
 			{Transport: &snubber.Balancer{Routes: []snubber.Route{
-				{Transport: play(step{status: 502})},
-				{Transport: play(step{status: 503}), Weight: 1},
-				{Transport: play(step{status: 429})},
+				{Transport: wiretest.Play(wiretest.Step{Status: 502})},
+				{Transport: wiretest.Play(wiretest.Step{Status: 503}), Weight: 1},
+				{Transport: wiretest.Play(wiretest.Step{Status: 429})},
 			}}},
 		}},
 		Observe: func(e snubber.Event) {
@@ -158,7 +159,7 @@ func fallbackEvents(t *testing.T) {
 			}
 		},
 	}
-	if status, err := fetch(tr, chat(t)); status != 500 || err != nil {
+	if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 500 || err != nil {
 		t.Fatal(status, err)
 	}
 	const key = " https://api.example.com m"
@@ -173,11 +174,11 @@ func fallbackEvents(t *testing.T) {
 func TestFallbackAttemptEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
-		tr := snubber.New(roundTrip(func(req *http.Request) (*http.Response, error) {
+		tr := snubber.New(wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Host == "c.example.com" {
-				return reply(200, strings.NewReader("{}")), nil
+				return wiretest.Response(200, strings.NewReader("{}")), nil
 			}
-			return reply(401+len(got)%2*99, strings.NewReader("{}")), nil // 401, 500
+			return wiretest.Response(401+len(got)%2*99, strings.NewReader("{}")), nil // 401, 500
 		}))
 		tr.Retry.MaxAttempts = 1
 		always := func(*http.Request, snubber.Outcome) bool { return true }
@@ -190,10 +191,10 @@ func TestFallbackAttemptEvents(t *testing.T) {
 			}
 		}
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
-			to("b", nil), {Transport: play(step{status: 400}), If: always}, to("b", tr),
-			{Transport: &snubber.Balancer{Routes: []snubber.Route{{Transport: play(step{status: 500})}, to("c", nil)}}, If: always},
+			to("b", nil), {Transport: wiretest.Play(wiretest.Step{Status: 400}), If: always}, to("b", tr),
+			{Transport: &snubber.Balancer{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Status: 500})}, to("c", nil)}}, If: always},
 		}}
-		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
 			t.Fatal(status, err)
 		}
 		const a, b, c = "https://api.example.com m ", "https://b.example.com m ", "https://c.example.com m "
@@ -214,14 +215,14 @@ func TestStaleWithoutURL(t *testing.T) {
 // A Route without a Transport does not panic when it is tried.
 func TestRouteWithoutTransport(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	tr := &snubber.Transport{Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{If: func(*http.Request, snubber.Outcome) bool {
+	tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{If: func(*http.Request, snubber.Outcome) bool {
 		return true
 	}}}}, Observe: func(e snubber.Event) {
 		if e.Kind == snubber.EventFallback {
 			cancel() // nothing shall be sent on the network
 		}
 	}}
-	if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+	if _, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }
@@ -257,14 +258,14 @@ func ExampleFallback() {
 // caller's own wrong key does, and so does an invalid request.
 func TestFallbackMisconfiguredRoute(t *testing.T) {
 	const longer, denied, missing, bad = "longer", "denied", "missing", "bad"
-	steps := map[string]step{
-		"500":   {status: 500},
-		"ok":    {body: `{}`},
-		denied:  {status: 401, body: denied},
-		"open":  {err: &snubber.RejectedError{Err: snubber.ErrOpen}},
-		missing: {status: 404, body: `{"error":{"code":"model_not_found"}}`},
-		bad:     {status: 400, body: bad},
-		longer:  {status: 400, body: `{"error":{"code":"context_length_exceeded"}}`},
+	steps := map[string]wiretest.Step{
+		"500":   {Status: 500},
+		"ok":    {Body: `{}`},
+		denied:  {Status: 401, Body: denied},
+		"open":  {Err: &snubber.RejectedError{Err: snubber.ErrOpen}},
+		missing: {Status: 404, Body: `{"error":{"code":"model_not_found"}}`},
+		bad:     {Status: 400, Body: bad},
+		longer:  {Status: 400, Body: `{"error":{"code":"context_length_exceeded"}}`},
 	}
 	onlyLonger := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.TooLong }
 	for _, tt := range []struct {
@@ -285,23 +286,23 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 		{[4]string{longer, "open", denied, "ok"}, onlyLonger, 200, [4]int{1, 1, 1, 1}},
 		{[4]string{longer, denied, "500", "ok"}, onlyLonger, 400, [4]int{1, 1, 1, 0}},
 	} {
-		var bases [4]*script
+		var bases [4]*wiretest.Script
 		tr := &snubber.Transport{Fallback: &snubber.Fallback{}}
 		for i, what := range tt.routes {
-			if bases[i] = play(steps[what]); i == 0 {
+			if bases[i] = wiretest.Play(steps[what]); i == 0 {
 				tr.Base = bases[i]
 			} else if what != "" {
 				tr.Fallback.Routes = append(tr.Fallback.Routes, snubber.Route{Transport: bases[i], If: tt.when})
 			}
 		}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		var sent [4]int
 		for i := range bases {
-			sent[i] = bases[i].sent()
+			sent[i] = bases[i].Sent()
 		}
 		if res.StatusCode != tt.want || sent != tt.sent {
 			t.Errorf("%v: %d after %v, want %d after %v", tt.routes, res.StatusCode, sent, tt.want, tt.sent)
@@ -314,7 +315,7 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []string{"Fallback", "under a Cache", "Balancer"} {
-			own, other := play(step{status: 500}, step{}), play(step{status: 500})
+			own, other := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{}), wiretest.Play(wiretest.Step{Status: 500})
 			fallback := &snubber.Transport{Base: own, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: other}}}}
 			var inner http.RoundTripper = fallback
 			route := 0
@@ -324,11 +325,11 @@ func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 			case "Balancer":
 				inner, route = &snubber.Balancer{Routes: []snubber.Route{{Transport: own}, {Transport: other}}}, 1
 			}
-			res, err := (&snubber.Transport{Base: inner, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+			res, err := (&snubber.Transport{Base: inner, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 			if r := snubber.ReportOf(res); res.StatusCode != 200 || r.Load().Attempts != 3 || r.Load().AnsweredBy != route || len(r.Load().Routes) != 0 || len(res.Header["Snubber-Route"]) > 0 && kind != "Balancer" {
 				t.Errorf("%s: %d %v, report %+v", kind, res.StatusCode, res.Header, r)
 			}
@@ -339,40 +340,43 @@ func TestFallbackRoutesOfLastAttempt(t *testing.T) {
 // Fallback sends nothing for a caller that has left, even before anything has
 // noticed that.
 func TestFallbackAfterCallerLeft(t *testing.T) {
-	ctx, other := &tardy{t.Context(), make(chan struct{})}, play(step{})
+	ctx, other := &wiretest.LateContext{Context: t.Context(), Ended: make(chan struct{})}, wiretest.Play(wiretest.Step{})
 	tr := &snubber.Transport{
-		Base:     wire(func(*http.Request) (*http.Response, error) { close(ctx.ended); return reply(503, http.NoBody), nil }),
+		Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			close(ctx.Ended)
+			return wiretest.Response(503, http.NoBody), nil
+		}),
 		Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: other}}},
 	}
-	if res, err := tr.RoundTrip(chat(t).WithContext(ctx)); err != nil || res.StatusCode != 503 || other.sent() != 0 {
-		t.Errorf("%v, %v, %d sent to the route, want the 503 and none", res, err, other.sent())
+	if res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); err != nil || res.StatusCode != 503 || other.Sent() != 0 {
+		t.Errorf("%v, %v, %d sent to the route, want the 503 and none", res, err, other.Sent())
 	}
 }
 
 // Fallback closes a failed response, even one whose body never ends.
 func TestFallbackClosesFailedResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var flows []*flow
+		var flows []*wiretest.Body
 		endless := func(status int, kind, text string) http.RoundTripper {
-			return wire(func(*http.Request) (*http.Response, error) {
-				f := newFlow(chunk{text: text}, chunk{at: -1})
+			return wiretest.Func(func(*http.Request) (*http.Response, error) {
+				f := wiretest.NewBody(wiretest.Chunk{Text: text}, wiretest.Chunk{At: -1})
 				flows = append(flows, f)
-				return reply(status, f, "Content-Type", kind), nil
+				return wiretest.Response(status, f, "Content-Type", kind), nil
 			})
 		}
 		tr := &snubber.Transport{
 			Base: endless(503, "text/plain", "x"),
 			Fallback: &snubber.Fallback{Routes: []snubber.Route{
 				{Transport: endless(500, "text/plain", "x")},
-				{Transport: endless(200, "text/event-stream", overloadedEvent)},
-				{Transport: play(step{body: "{}"})},
+				{Transport: endless(200, "text/event-stream", wiretest.OverloadedEvent)},
+				{Transport: wiretest.Play(wiretest.Step{Body: "{}"})},
 			}},
 		}
-		if status, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody)); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody)); status != 200 || err != nil {
 			t.Fatal(status, err)
 		}
 		for i, f := range flows {
-			if f.closes() == 0 {
+			if f.Closes() == 0 {
 				t.Errorf("the answer of route %d is open", i)
 			}
 		}
@@ -388,13 +392,13 @@ func TestFallbackReleasesPermitOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{MaxConcurrent: 1}
 		tr := &snubber.Transport{
-			Base: play(step{status: 500, delay: time.Second}), Limiter: l, Breaker: &snubber.Breaker{Failures: 1},
-			Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{body: "{}"})}}},
+			Base: wiretest.Play(wiretest.Step{Status: 500, Delay: time.Second}), Limiter: l, Breaker: &snubber.Breaker{Failures: 1},
+			Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Body: "{}"})}}},
 		}
-		a := launch(tr, newReq(t, "GET", "http://x.test/", ""))
+		a := wiretest.Launch(tr, wiretest.NewRequest(t, "GET", "http://x.test/", ""))
 		synctest.Wait()
-		b := launch(tr, newReq(t, "GET", "http://x.test/", ""))
-		if x, y := <-a, <-b; x.status != 200 || y.status != 200 {
+		b := wiretest.Launch(tr, wiretest.NewRequest(t, "GET", "http://x.test/", ""))
+		if x, y := <-a, <-b; x.Status != 200 || y.Status != 200 {
 			t.Errorf("%+v and %+v, want the route's answer", x, y)
 		}
 		if n := inFlight(t, l); n != 0 {
@@ -406,9 +410,9 @@ func TestFallbackReleasesPermitOnce(t *testing.T) {
 // The caller gets a route's response even if Classify returns the zero Outcome
 // for it.
 func TestFallbackUnclassifiedResponse(t *testing.T) {
-	alt := play(step{body: "hello"})
+	alt := wiretest.Play(wiretest.Step{Body: "hello"})
 	tr := &snubber.Transport{
-		Base: play(step{status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}},
+		Base: wiretest.Play(wiretest.Step{Status: 500}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}},
 		Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
 			if res != nil && res.StatusCode == 200 {
 				return snubber.Outcome{}
@@ -416,11 +420,11 @@ func TestFallbackUnclassifiedResponse(t *testing.T) {
 			return snubber.Classify(r, res, err)
 		},
 	}
-	res, err := tr.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+	res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "http://x.test/", ""))
 	if err != nil || res.StatusCode != 200 {
 		t.Fatalf("%v, %v, want the route's 200", res, err)
 	}
-	if got := slurp(t, res); got != "hello" {
+	if got := wiretest.ReadAll(t, res); got != "hello" {
 		t.Errorf("read %q", got)
 	}
 }
@@ -428,12 +432,12 @@ func TestFallbackUnclassifiedResponse(t *testing.T) {
 // A Fallback can send the body again without a Retry.
 func TestFallbackWithoutRetry(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
-		alt := play(step{body: "hello"})
-		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: retry, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}}}
-		res, err := tr.RoundTrip(once(t, "PUT", filesURL, &tracked{r: strings.NewReader("abc")}, 3))
-		if err != nil || res.StatusCode != 200 || string(alt.all()[0].body) != "abc" {
+		alt := wiretest.Play(wiretest.Step{Body: "hello"})
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Retry: retry, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: alt}}}}
+		res, err := tr.RoundTrip(wiretest.WithoutGetBody(t, "PUT", wiretest.FilesURL, &wiretest.TrackedBody{R: strings.NewReader("abc")}, 3))
+		if err != nil || res.StatusCode != 200 || string(alt.Attempts()[0].Body) != "abc" {
 			t.Errorf("Retry %v: %v, %v, want the route's 200", retry, res, err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The outcome of a Transport inside the losing attempt does not reach the
@@ -18,25 +19,25 @@ func TestHedgeLoserIsNotReported(t *testing.T) {
 	const answer = `{"usage":{"prompt_tokens":1,"completion_tokens":1}}`
 	for _, tt := range []*struct {
 		name  string
-		loser wire // the first attempt of the race
+		loser wiretest.Func // the first attempt of the race
 		inner snubber.Transport
 	}{
 		{"its routes fail",
-			func(*http.Request) (*http.Response, error) { return reply(503, http.NoBody), nil },
-			snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wire(slowToEnd)}}}}},
+			func(*http.Request) (*http.Response, error) { return wiretest.Response(503, http.NoBody), nil },
+			snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Func(slowToEnd)}}}}},
 		{"its cache", slowToEnd, snubber.Transport{Cache: &snubber.Cache{}}},
 		{"its flight is the winner's too",
 			func(*http.Request) (*http.Response, error) {
 				time.Sleep(3 * time.Second)
-				return reply(200, strings.NewReader(answer), "Content-Type", "application/json"), nil
+				return wiretest.Response(200, strings.NewReader(answer), "Content-Type", "application/json"), nil
 			},
 			snubber.Transport{Cache: &snubber.Cache{PromptTTL: time.Nanosecond}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(time.Second)}
+				base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Second)}
 				var n atomic.Int32
-				tt.inner.Base = wire(func(req *http.Request) (*http.Response, error) {
+				tt.inner.Base = wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					if n.Add(1) == 111 {
 						return tt.loser(req)
 					}
@@ -44,13 +45,13 @@ func TestHedgeLoserIsNotReported(t *testing.T) {
 					return base.RoundTrip(req)
 				})
 				outer := &snubber.Transport{Retry: &snubber.Retry{Hedge: true}, Base: &tt.inner}
-				warm(t, outer)
+				wiretest.WarmUp(t, outer)
 				ctx, report := snubber.WithReport(context.Background())
-				res, err := outer.RoundTrip(chat(t).WithContext(ctx))
+				res, err := outer.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil || res.StatusCode != 200 {
 					t.Fatal(res, err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				said := report.Load()
 				if said.Attempts < 1 || said.Outcome.Class != snubber.Success || said.Outcome.Usage.Output != 1 || said.Routes != nil {
 					t.Errorf("report %+v", said)
@@ -85,19 +86,19 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				body := strings.Repeat("x", 100_000) // which nobody reads ahead as a whole
-				var steps []step
-				for _, d := range warmed() {
-					steps = append(steps, step{delay: d})
+				var steps []wiretest.Step
+				for _, d := range wiretest.WarmTimes() {
+					steps = append(steps, wiretest.Step{Delay: d})
 				}
-				base := play(append(steps,
-					step{status: tt.status, body: body, delay: 3 * time.Second}, step{status: tt.status, body: body, delay: time.Second})...)
-				deaf := roundTrip(func(req *http.Request) (*http.Response, error) {
+				base := wiretest.Play(append(steps,
+					wiretest.Step{Status: tt.status, Body: body, Delay: 3 * time.Second}, wiretest.Step{Status: tt.status, Body: body, Delay: time.Second})...)
+				deaf := wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 					return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 				})
 				tr := snubber.New(deaf)
 				tr.Retry.MaxAttempts = 2
 				tr.Retry.Hedge = true
-				warm(t, tr)
+				wiretest.WarmUp(t, tr)
 				var overtaken atomic.Int32
 				tr.Observe = func(e snubber.Event) {
 					switch {
@@ -107,11 +108,11 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 						overtaken.Add(1)
 					}
 				}
-				if status, err := fetch(tr, chat(t)); status != tt.status || err != nil {
+				if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != tt.status || err != nil {
 					t.Fatal(status, err)
 				}
 				time.Sleep(time.Minute)
-				tries := base.all()
+				tries := base.Attempts()
 				if len(tries) != 112 {
 					t.Fatalf("%d requests, want 112", len(tries))
 				}
@@ -119,7 +120,7 @@ func TestHedgeLoserIsClosed(t *testing.T) {
 					t.Errorf("%d were overtaken", n)
 				}
 				for i, try := range tries[110:] {
-					if try.closed.IsZero() {
+					if try.Closed.IsZero() {
 						t.Errorf("the answer of attempt %d is open", i+1)
 					}
 				}

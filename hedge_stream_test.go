@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A stream that has sent a header and no content is hedged. A stream that has
@@ -27,7 +28,7 @@ func TestHedgeStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
 				sent := 0
-				tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
+				tr := snubber.New(wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					mu.Lock()
 					sent++
 					begins, ends := time.Second/2, time.Second/2
@@ -38,18 +39,18 @@ func TestHedgeStream(t *testing.T) {
 						begins, ends = tt.at, time.Minute
 					}
 					mu.Unlock()
-					return reply(200, newFlow(chunk{at: begins, text: deltaEvent}, chunk{at: ends, text: doneEvent}), "Content-Type", "text/event-stream"), nil
+					return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{At: begins, Text: wiretest.DeltaEvent}, wiretest.Chunk{At: ends, Text: wiretest.DoneEvent}), "Content-Type", "text/event-stream"), nil
 				}))
 				tr.Retry.Hedge = true
 				body := `{"model":"m","stream":true,"messages":[]}`
 				ask := func() {
-					res, err := tr.RoundTrip(newReq(t, "POST", chatURL, body))
+					res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.ChatURL, body))
 					if err != nil {
 						t.Fatal(err)
 					}
 					b, err := io.ReadAll(res.Body)
 					res.Body.Close()
-					if string(b) != deltaEvent+doneEvent || err != nil {
+					if string(b) != wiretest.DeltaEvent+wiretest.DoneEvent || err != nil {
 						t.Fatalf("%q, %v", b, err)
 					}
 				}

@@ -18,71 +18,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// backgroundBody asks for an answer to be made and stored, which is not to be done
-// twice.
-const backgroundBody = `{"model":"m","background":true,"input":"hello"}`
-
-// paced is a base that answers after the times, one a request, the last for
-// ever, and counts.
-type paced struct {
-	times []time.Duration
-	fails map[int]int                    // status by number, from 0
-	hook  func(n int, req *http.Request) // before anything
-	mu    sync.Mutex
-	sent  int
-	ended int // by their context
-}
-
-func (p *paced) RoundTrip(req *http.Request) (*http.Response, error) {
-	p.mu.Lock()
-	n := p.sent
-	p.sent++
-	p.mu.Unlock()
-	if p.hook != nil {
-		p.hook(n, req)
-	}
-	if req.Body != nil {
-		if b, err := io.ReadAll(req.Body); err != nil || string(b) != chatBody && string(b) != backgroundBody {
-			return nil, errors.New("a broken body")
-		}
-		req.Body.Close()
-	}
-	d := p.times[min(n, len(p.times)-1)]
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-req.Context().Done():
-		p.mu.Lock()
-		p.ended++
-		p.mu.Unlock()
-		return nil, req.Context().Err()
-	}
-	status := 200
-	if s := p.fails[n]; s != 0 {
-		status = s
-	}
-	return reply(status, strings.NewReader(`{"usage":{"prompt_tokens":1,"completion_tokens":1}}`)), nil
-}
-
-// warm makes the calls after which the pace of a key is known: a second for
-// each, and enough credit for hedges.
-func warm(t *testing.T, rt http.RoundTripper) {
-	t.Helper()
-	for range 110 {
-		if _, err := fetch(rt, chat(t)); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// warmed are the times of warm's calls, so that the 95th percentile is a second
-// and none of them is hedged, and those after.
-func warmed(then ...time.Duration) []time.Duration {
-	return slices.Concat(slices.Repeat([]time.Duration{time.Second}, 49), slices.Repeat([]time.Duration{time.Second / 2}, 61), then)
-}
 
 // A slow first attempt gets another one beside it, and the first successful
 // response wins.
@@ -107,9 +44,9 @@ func TestHedge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(tt.then...), fails: map[int]int{}}
+				base := &wiretest.Latencies{Times: wiretest.WarmTimes(tt.then...), Status: map[int]int{}}
 				for n, s := range tt.fails {
-					base.fails[110+n] = s
+					base.Status[110+n] = s
 				}
 				var events []snubber.Event
 				var mu sync.Mutex
@@ -122,20 +59,20 @@ func TestHedge(t *testing.T) {
 					events = append(events, e)
 					mu.Unlock()
 				}
-				warm(t, tr)
+				wiretest.WarmUp(t, tr)
 				events = nil
 				start := time.Now()
-				res, err := tr.RoundTrip(chat(t))
+				res, err := tr.RoundTrip(wiretest.Chat(t))
 				if err != nil || res.StatusCode != tt.status {
 					t.Fatal(res, err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				if d := time.Since(start); d != tt.took {
 					t.Errorf("took %v, want %v", d, tt.took)
 				}
 				synctest.Wait()
-				if n := base.sent - 110; n != tt.sent || base.ended != tt.ended {
-					t.Errorf("%d sent, %d cancelled, want %d and %d", n, base.ended, tt.sent, tt.ended)
+				if n := base.Sent - 110; n != tt.sent || base.Canceled != tt.ended {
+					t.Errorf("%d sent, %d cancelled, want %d and %d", n, base.Canceled, tt.sent, tt.ended)
 				}
 				want := snubber.Success
 				if tt.status != 200 {
@@ -174,31 +111,31 @@ func TestHedge(t *testing.T) {
 // other attempt's outcome comes later.
 func TestHedgeReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(1500*time.Millisecond, 2*time.Second)}
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(1500*time.Millisecond, 2*time.Second)}
 		n := 0
-		tr := snubber.New(wire(func(req *http.Request) (*http.Response, error) {
-			base.mu.Lock()
+		tr := snubber.New(wiretest.Func(func(req *http.Request) (*http.Response, error) {
+			base.Mu.Lock()
 			n++
 			n := n
-			base.mu.Unlock()
+			base.Mu.Unlock()
 			req.Body, _ = req.GetBody()
 			res, err := base.RoundTrip(req)
 			switch n {
 			case 111:
-				return reply(500, strings.NewReader(strings.Repeat("x", 1<<20))), nil // not read to its end by us
+				return wiretest.Response(500, strings.NewReader(strings.Repeat("x", 1<<20))), nil // not read to its end by us
 			case 112:
-				return reply(204, http.NoBody), nil // whole at once
+				return wiretest.Response(204, http.NoBody), nil // whole at once
 			}
 			return res, err
 		}))
 		tr.Retry.Hedge = true
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		ctx, report := snubber.WithReport(t.Context())
-		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil || res.StatusCode != 204 {
 			t.Fatal(res, err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if report.Load().Outcome.Class != snubber.Success || report.Load().Attempts != 2 {
 			t.Errorf("%+v", report)
 		}
@@ -209,11 +146,11 @@ func TestHedgeReport(t *testing.T) {
 // Otherwise the loop would not let time pass.
 func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(&paced{times: append(make([]time.Duration, 110), time.Second)})
+		tr := snubber.New(&wiretest.Latencies{Times: append(make([]time.Duration, 110), time.Second)})
 		tr.Retry.Hedge = true
 		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
 		tr.Limiter.TokensPerMinute = 1e9
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		var asked atomic.Int32
 		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int {
 			if asked.Add(1) > 1000 {
@@ -221,7 +158,7 @@ func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 			}
 			return 1
 		}
-		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
 			t.Error(status, err)
 		}
 	})
@@ -230,22 +167,22 @@ func TestHedgeDeniedWithInstantResponses(t *testing.T) {
 // A hedge that cannot get a request body costs the first attempt nothing.
 func TestHedgeWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(3 * time.Second)}
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(3 * time.Second)}
 		tr := snubber.New(base)
 		tr.Retry.Hedge = true
-		warm(t, tr)
-		req := chat(t)
+		wiretest.WarmUp(t, tr)
+		req := wiretest.Chat(t)
 		again, asked := req.GetBody, 0
 		req.GetBody = func() (io.ReadCloser, error) {
-			base.mu.Lock()
-			defer base.mu.Unlock()
-			if asked++; base.sent > 110 {
+			base.Mu.Lock()
+			defer base.Mu.Unlock()
+			if asked++; base.Sent > 110 {
 				return nil, errors.New("gone")
 			}
 			return again()
 		}
-		if status, err := fetch(tr, req); status != 200 || err != nil || base.sent != 111 || asked < 2 {
-			t.Error(status, err, base.sent, asked)
+		if status, err := wiretest.Fetch(tr, req); status != 200 || err != nil || base.Sent != 111 || asked < 2 {
+			t.Error(status, err, base.Sent, asked)
 		}
 		if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 			t.Errorf("%+v", q)
@@ -257,19 +194,19 @@ func TestHedgeWithoutBody(t *testing.T) {
 func TestHedgeGetBodyPanics(t *testing.T) {
 	for _, hedging := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			base := &paced{times: warmed(time.Minute), fails: map[int]int{}}
+			base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute), Status: map[int]int{}}
 			if !hedging {
-				base.fails[110] = 503
+				base.Status[110] = 503
 			}
 			tr := snubber.New(base)
 			tr.Retry.Hedge = hedging
-			warm(t, tr)
-			req := chat(t)
+			wiretest.WarmUp(t, tr)
+			req := wiretest.Chat(t)
 			again := req.GetBody
 			req.GetBody = func() (io.ReadCloser, error) {
-				base.mu.Lock()
-				defer base.mu.Unlock()
-				if base.sent > 110 {
+				base.Mu.Lock()
+				defer base.Mu.Unlock()
+				if base.Sent > 110 {
 					panic("mine")
 				}
 				return again()
@@ -307,16 +244,16 @@ func TestHedgeNotSent(t *testing.T) {
 			tr.Breaker.OpenFor = time.Second
 			tr.Retry.If = func(*http.Request, snubber.Outcome) bool { return false }
 			tr.Breaker.Failures = 1
-			tr.Base.(*paced).fails = map[int]int{109: 500}
+			tr.Base.(*wiretest.Latencies).Status = map[int]int{109: 500}
 		}, nil},
 		{"an SDK's retry", nil, func(r *http.Request) *http.Request { r.Header.Set("X-Stainless-Retry-Count", "1"); return r }},
 		{"not inference", nil, func(r *http.Request) *http.Request { r.URL.Path = "/v1/files"; return r }},
 		{"background", nil, func(r *http.Request) *http.Request {
-			return newReq(t, "POST", "https://api.example.com/v1/responses", backgroundBody)
+			return wiretest.NewRequest(t, "POST", "https://api.example.com/v1/responses", wiretest.BackgroundBody)
 		}},
 		{"a caller who has left", func(tr *snubber.Transport) {
 			base := tr.Base
-			tr.Base = roundTrip(func(req *http.Request) (*http.Response, error) { // which does not notice
+			tr.Base = wiretest.RawFunc(func(req *http.Request) (*http.Response, error) { // which does not notice
 				return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})
 		}, func(r *http.Request) *http.Request {
@@ -333,20 +270,20 @@ func TestHedgeNotSent(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(slow...)}
+				base := &wiretest.Latencies{Times: wiretest.WarmTimes(slow...)}
 				tr := snubber.New(base)
 				tr.Retry.Hedge = true
 				if tt.set != nil {
 					tt.set(tr)
 				}
-				warm(t, tr)
+				wiretest.WarmUp(t, tr)
 				time.Sleep(2 * time.Second) // an open circuit is half-open then
-				req := chat(t)
+				req := wiretest.Chat(t)
 				if tt.req != nil {
 					req = tt.req(req)
 				}
-				fetch(tr, req)
-				if n := base.sent - 110; n != 1 {
+				wiretest.Fetch(tr, req)
+				if n := base.Sent - 110; n != 1 {
 					t.Errorf("%d sent, want 1", n)
 				}
 				if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
@@ -357,27 +294,27 @@ func TestHedgeNotSent(t *testing.T) {
 	}
 	t.Run("not inference, but safe", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			base := &paced{times: warmed(slow...)}
+			base := &wiretest.Latencies{Times: wiretest.WarmTimes(slow...)}
 			tr := snubber.New(base)
 			tr.Retry.Hedge = true
 			for range 111 {
-				fetch(tr, newReq(t, "GET", "https://api.example.com/v1/files", ""))
+				wiretest.Fetch(tr, wiretest.NewRequest(t, "GET", "https://api.example.com/v1/files", ""))
 			}
-			if base.sent != 111 {
-				t.Errorf("%d sent, want 111", base.sent)
+			if base.Sent != 111 {
+				t.Errorf("%d sent, want 111", base.Sent)
 			}
 		})
 	})
 	t.Run("too few samples", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			base := &paced{times: append(slices.Repeat([]time.Duration{time.Second}, 49), slow...)}
+			base := &wiretest.Latencies{Times: append(slices.Repeat([]time.Duration{time.Second}, 49), slow...)}
 			tr := snubber.New(base)
 			tr.Retry.Hedge = true
 			for range 50 {
-				fetch(tr, chat(t))
+				wiretest.Fetch(tr, wiretest.Chat(t))
 			}
-			if base.sent != 50 {
-				t.Errorf("%d sent, want 50", base.sent)
+			if base.Sent != 50 {
+				t.Errorf("%d sent, want 50", base.Sent)
 			}
 		})
 	})
@@ -394,7 +331,7 @@ func TestHedgeSentLater(t *testing.T) {
 		{"a place", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
 			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Second)
 			context.AfterFunc(ctx, cancel)
-			launch(tr, chat(t).WithContext(ctx))
+			wiretest.Launch(tr, wiretest.Chat(t).WithContext(ctx))
 		}},
 		{"a circuit that opens meanwhile", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
 			asked := 0
@@ -418,22 +355,22 @@ func TestHedgeSentLater(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(time.Minute)}
+				base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
 				tr := snubber.New(base)
 				tr.Retry.Hedge = true
 				tr.Retry.Budget = &snubber.Budget{Capacity: 1, PerSecond: -1}
 				tr.Limiter.MaxConcurrent, tr.Limiter.TokensPerMinute = 2, 1e9
-				warm(t, tr)
-				req := chat(t)
+				wiretest.WarmUp(t, tr)
+				req := wiretest.Chat(t)
 				tt.set(t, tr, req)
-				before := base.sent
-				call := launch(tr, req)
+				before := base.Sent
+				call := wiretest.Launch(tr, req)
 				time.Sleep(20 * time.Second)
 				synctest.Wait()
-				if n := base.sent - before; n != 2 {
+				if n := base.Sent - before; n != 2 {
 					t.Errorf("%d sent, want 2", n)
 				}
-				if e := <-call; e.status != 200 {
+				if e := <-call; e.Status != 200 {
 					t.Errorf("%+v", e)
 				}
 				synctest.Wait()
@@ -450,11 +387,11 @@ func TestHedgeSentLater(t *testing.T) {
 func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 	for _, err := range []error{&snubber.RejectedError{Err: snubber.ErrLimited}, context.Canceled} {
 		synctest.Test(t, func(t *testing.T) {
-			base := &paced{times: warmed(5 * time.Second)}
-			tr := &snubber.Transport{Retry: &snubber.Retry{Hedge: true}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
-				base.mu.Lock()
-				second := base.sent == 111
-				base.mu.Unlock()
+			base := &wiretest.Latencies{Times: wiretest.WarmTimes(5 * time.Second)}
+			tr := &snubber.Transport{Retry: &snubber.Retry{Hedge: true}, Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
+				base.Mu.Lock()
+				second := base.Sent == 111
+				base.Mu.Unlock()
 				if second {
 					req.Body.Close()
 					return nil, err
@@ -467,9 +404,9 @@ func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 				}
 				return snubber.Classify(req, res, err)
 			}
-			warm(t, tr)
+			wiretest.WarmUp(t, tr)
 			start := time.Now()
-			if status, got := fetch(tr, chat(t)); status != 200 || time.Since(start) != 5*time.Second {
+			if status, got := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || time.Since(start) != 5*time.Second {
 				t.Errorf("%v: %d, %v after %v", err, status, got, time.Since(start))
 			}
 		})
@@ -479,14 +416,14 @@ func TestHedgeWaitsForOtherAttempt(t *testing.T) {
 // A request without a body can be hedged.
 func TestHedgeOfRequestWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(time.Minute, time.Second)}
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute, time.Second)}
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Hedge: true}}
 		for range 111 {
-			if status, err := fetch(tr, newReq(t, "POST", chatURL, "")); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", wiretest.ChatURL, "")); status != 200 {
 				t.Fatal(err)
 			}
 		}
-		if n := base.sent - 110; n != 2 {
+		if n := base.Sent - 110; n != 2 {
 			t.Errorf("%d sent, want 2", n)
 		}
 	})
@@ -497,49 +434,49 @@ func TestHedgeOfRequestWithoutBody(t *testing.T) {
 func TestHedgeLearnsLatency(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		before func(t *testing.T, tr *snubber.Transport, base *paced)
+		before func(t *testing.T, tr *snubber.Transport, base *wiretest.Latencies)
 		sent   int
 	}{
-		{"of answers", func(*testing.T, *snubber.Transport, *paced) {}, 2},
-		{"of failures", func(_ *testing.T, tr *snubber.Transport, base *paced) {
-			base.fails = map[int]int{}
+		{"of answers", func(*testing.T, *snubber.Transport, *wiretest.Latencies) {}, 2},
+		{"of failures", func(_ *testing.T, tr *snubber.Transport, base *wiretest.Latencies) {
+			base.Status = map[int]int{}
 			for i := range 100 {
-				base.fails[i] = 400
+				base.Status[i] = 400
 			}
 		}, 1},
-		{"of streams", func(t *testing.T, tr *snubber.Transport, base *paced) {
+		{"of streams", func(t *testing.T, tr *snubber.Transport, base *wiretest.Latencies) {
 			next := tr.Base
-			tr.Base = roundTrip(func(req *http.Request) (*http.Response, error) {
-				req.Body, _ = chat(t).GetBody()
+			tr.Base = wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
+				req.Body, _ = wiretest.Chat(t).GetBody()
 				res, err := next.RoundTrip(req)
-				if base.sent <= 110 {
-					res = reply(200, strings.NewReader(deltaEvent+doneEvent), "Content-Type", "text/event-stream")
+				if base.Sent <= 110 {
+					res = wiretest.Response(200, strings.NewReader(wiretest.DeltaEvent+wiretest.DoneEvent), "Content-Type", "text/event-stream")
 				}
 				return res, err
 			})
 			for range 110 {
-				fetch(tr, streamReq(t))
+				wiretest.Fetch(tr, wiretest.ChatStream(t))
 			}
 		}, 1},
-		{"of a retry", func(_ *testing.T, tr *snubber.Transport, base *paced) {
-			base.times = warmed(time.Second/2, time.Minute, time.Second)
-			base.fails = map[int]int{110: 500}
+		{"of a retry", func(_ *testing.T, tr *snubber.Transport, base *wiretest.Latencies) {
+			base.Times = wiretest.WarmTimes(time.Second/2, time.Minute, time.Second)
+			base.Status = map[int]int{110: 500}
 		}, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := &paced{times: warmed(time.Minute, time.Second)}
+				base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute, time.Second)}
 				tr := snubber.New(base)
 				tr.Breaker = nil
 				tr.Retry.Hedge = true
 				tt.before(t, tr, base)
-				if base.sent == 0 {
+				if base.Sent == 0 {
 					for range 110 {
-						fetch(tr, chat(t))
+						wiretest.Fetch(tr, wiretest.Chat(t))
 					}
 				}
-				fetch(tr, chat(t))
-				if n := base.sent - 110; n != tt.sent {
+				wiretest.Fetch(tr, wiretest.Chat(t))
+				if n := base.Sent - 110; n != tt.sent {
 					t.Errorf("%d sent, want %d", n, tt.sent)
 				}
 			})
@@ -550,16 +487,16 @@ func TestHedgeLearnsLatency(t *testing.T) {
 // Calls without a hedge save budget for ten hedges, and for no more.
 func TestHedgeBudgetIsCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
+		base := &wiretest.Latencies{Times: slices.Concat(wiretest.WarmTimes(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
 		tr := snubber.New(base)
 		tr.Retry.Hedge = true
 		tr.Limiter = nil
 		tr.Retry.Budget = &snubber.Budget{Capacity: -1}
 		for range 400 {
-			fetch(tr, chat(t))
+			wiretest.Fetch(tr, wiretest.Chat(t))
 		}
-		crowd(t, tr, 30, func(int) *http.Request { return chat(t) })
-		if n := base.sent - 430; n != 10 {
+		wiretest.FetchAll(t, tr, 30, func(int) *http.Request { return wiretest.Chat(t) })
+		if n := base.Sent - 430; n != 10 {
 			t.Errorf("%d hedges, want 10", n)
 		}
 	})
@@ -568,19 +505,19 @@ func TestHedgeBudgetIsCapped(t *testing.T) {
 // A call earns its part of a hedge once, however many attempts it makes.
 func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: slices.Concat(warmed(), slices.Repeat([]time.Duration{time.Second / 2}, 100), []time.Duration{time.Minute}), fails: map[int]int{}}
+		base := &wiretest.Latencies{Times: slices.Concat(wiretest.WarmTimes(), slices.Repeat([]time.Duration{time.Second / 2}, 100), []time.Duration{time.Minute}), Status: map[int]int{}}
 		for i := range 100 { // 25 calls with three failures each
 			if i%4 != 3 {
-				base.fails[110+i] = 500
+				base.Status[110+i] = 500
 			}
 		}
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Hedge: true, MinBackoff: -1, Budget: &snubber.Budget{Capacity: -1}}}
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		for range 25 {
-			fetch(tr, chat(t))
+			wiretest.Fetch(tr, wiretest.Chat(t))
 		}
-		crowd(t, tr, 30, func(int) *http.Request { return chat(t) })
-		if n := base.sent - 240; n != 8 { // a twentieth of 165
+		wiretest.FetchAll(t, tr, 30, func(int) *http.Request { return wiretest.Chat(t) })
+		if n := base.Sent - 240; n != 8 { // a twentieth of 165
 			t.Errorf("%d hedges, want 8", n)
 		}
 	})
@@ -590,16 +527,16 @@ func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
 // an outage every call would do so.
 func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(9 * time.Minute)}
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(9 * time.Minute)}
 		tr := snubber.New(base)
 		tr.Retry.Hedge = true
 		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
 		asked := 0
 		tr.Limiter.TokensPerMinute = 1e9
 		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int { asked++; return 1 }
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		asked = 0
-		if status, err := fetch(tr, chat(t)); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
 			t.Fatal(status, err)
 		}
 		if asked < 10 || asked > 100 {
@@ -613,8 +550,8 @@ func TestHedgeDeniedIsNotRepeated(t *testing.T) {
 func TestHedgePanic(t *testing.T) {
 	for _, which := range []int{110, 111} {
 		synctest.Test(t, func(t *testing.T) {
-			base := &paced{times: warmed(time.Minute)}
-			base.hook = func(n int, req *http.Request) {
+			base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
+			base.Before = func(n int, req *http.Request) {
 				if n == which {
 					time.Sleep(3 * time.Second)
 					panic("mine")
@@ -622,7 +559,7 @@ func TestHedgePanic(t *testing.T) {
 			}
 			tr := snubber.New(base)
 			tr.Retry.Hedge = true
-			warm(t, tr)
+			wiretest.WarmUp(t, tr)
 			var mu sync.Mutex
 			verdicts := map[string]int{}
 			tr.Observe = func(e snubber.Event) {
@@ -639,7 +576,7 @@ func TestHedgePanic(t *testing.T) {
 						t.Errorf("recovered %v", p)
 					}
 				}()
-				tr.RoundTrip(chat(t).WithContext(ctx))
+				tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				t.Error("no panic")
 			}()
 			if report.Load().Outcome.Class != snubber.Canceled || report.Load().Outcome.Reason != "panic" {
@@ -660,19 +597,19 @@ func TestHedgePanic(t *testing.T) {
 // goroutine, and nothing is leaked.
 func TestHedgeGoexit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(time.Minute)}
-		base.hook = func(n int, req *http.Request) {
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
+		base.Before = func(n int, req *http.Request) {
 			if n == 111 {
 				runtime.Goexit()
 			}
 		}
 		tr := snubber.New(base)
 		tr.Retry.Hedge = true
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		ended := make(chan any)
 		go func() {
 			defer func() { ended <- recover() }()
-			tr.RoundTrip(chat(t))
+			tr.RoundTrip(wiretest.Chat(t))
 			t.Error("it returned")
 		}()
 		if p := <-ended; p != nil {
@@ -688,18 +625,18 @@ func TestHedgeGoexit(t *testing.T) {
 // A caller that cancels ends both attempts.
 func TestHedgeCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &paced{times: warmed(time.Minute)}
+		base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
 		tr := snubber.New(base)
 		tr.Retry.Hedge = true
-		warm(t, tr)
+		wiretest.WarmUp(t, tr)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, cancel)
-		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		if _, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Errorf("err = %v", err)
 		}
 		synctest.Wait()
-		if base.ended != 2 {
-			t.Errorf("%d ended, want both", base.ended)
+		if base.Canceled != 2 {
+			t.Errorf("%d ended, want both", base.Canceled)
 		}
 	})
 }
@@ -725,7 +662,7 @@ func TestHedgePercentile(t *testing.T) {
 			firsts[i], seconds[i] = draw(), draw()
 		}
 		sent := 0
-		tr := snubber.New(roundTrip(func(req *http.Request) (*http.Response, error) {
+		tr := snubber.New(wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 			io.Copy(io.Discard, req.Body)
 			req.Body.Close()
 			mu.Lock()
@@ -739,7 +676,7 @@ func TestHedgePercentile(t *testing.T) {
 			mu.Unlock()
 			select {
 			case <-time.After(d):
-				return reply(200, strings.NewReader("{}")), nil
+				return wiretest.Response(200, strings.NewReader("{}")), nil
 			case <-req.Context().Done():
 				return nil, req.Context().Err()
 			}
@@ -751,7 +688,7 @@ func TestHedgePercentile(t *testing.T) {
 			wg.Go(func() {
 				start := time.Now()
 				ctx := context.WithValue(t.Context(), numberKey{}, &numbered{i: i})
-				if status, err := fetch(tr, chat(t).WithContext(ctx)); status != 200 || err != nil {
+				if status, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); status != 200 || err != nil {
 					t.Error(status, err)
 				}
 				took[i] = time.Since(start)
@@ -810,10 +747,12 @@ type numbered struct{ i, tries int }
 func TestHedgeBetweenTransports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := &snubber.Transport{
-			Base:  roundTrip(func(*http.Request) (*http.Response, error) { return reply(503, strings.NewReader("{}")), nil }),
+			Base: wiretest.RawFunc(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(503, strings.NewReader("{}")), nil
+			}),
 			Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{},
 		}
-		hedge := roundTrip(func(r *http.Request) (*http.Response, error) {
+		hedge := wiretest.RawFunc(func(r *http.Request) (*http.Response, error) {
 			c := make(chan *http.Response, 2)
 			for range 2 {
 				go func() {
@@ -831,11 +770,11 @@ func TestHedgeBetweenTransports(t *testing.T) {
 		})
 		outer := &snubber.Transport{Base: hedge, Retry: &snubber.Retry{MaxAttempts: 50}}
 		for range 5 {
-			res, err := outer.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+			res, err := outer.RoundTrip(wiretest.NewRequest(t, "GET", "http://x.test/", ""))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		}
 	})
 }

@@ -11,18 +11,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-const limited = `{"error":{"message":"Rate limit reached for requests","type":"requests","param":null,"code":"rate_limit_exceeded"}}`
-
-// tooMany is a 429 that says to come back after some time, or not when.
-func tooMany(after string) step {
-	st := step{status: 429, header: hdr("Content-Type", "application/json"), body: limited}
-	if after != "" {
-		st.header.Set("Retry-After", after)
-	}
-	return st
-}
 
 // A 429 holds all requests of its key until the server's time. Jitter comes
 // after that time, never before. Without a time the hold is one step of the
@@ -41,24 +31,24 @@ func TestLimiter429HoldsKey(t *testing.T) {
 	} {
 		for seed := range 5 {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(tooMany(tt.after), step{})
+				base := wiretest.Play(wiretest.TooMany(tt.after), wiretest.Step{})
 				l := &snubber.Limiter{}
 				rt := &snubber.Transport{Base: base, Limiter: l}
-				if e := <-launch(rt, chat(t)); e.status != 429 || e.body != limited || e.took != 0 {
+				if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Status != 429 || e.Body != wiretest.LimitedBody || e.Took != 0 {
 					t.Fatalf("%+v, want the 429 at once: without Retry it is the caller's", e)
 				}
 				until := time.Until(only(t, l).GatedUntil)
 				if until < tt.from || until > tt.to {
 					t.Errorf("gated for %v, want %v to %v", until, tt.from, tt.to)
 				}
-				one := launch(rt, chat(t))
+				one := wiretest.Launch(rt, wiretest.Chat(t))
 				time.Sleep(tt.from / 2)
-				two := launch(rt, chat(t))
+				two := wiretest.Launch(rt, wiretest.Chat(t))
 				e, f := <-one, <-two
-				if e.status != 200 || e.took < tt.from || e.took > tt.to {
-					t.Errorf("Retry-After %q (%d): went after %v (%d, %v), want %v to %v", tt.after, seed, e.took, e.status, e.err, tt.from, tt.to)
+				if e.Status != 200 || e.Took < tt.from || e.Took > tt.to {
+					t.Errorf("Retry-After %q (%d): went after %v (%d, %v), want %v to %v", tt.after, seed, e.Took, e.Status, e.Err, tt.from, tt.to)
 				}
-				if d := f.took - (e.took - tt.from/2); f.status != 200 || d <= 0 || d > 2*time.Second {
+				if d := f.Took - (e.Took - tt.from/2); f.Status != 200 || d <= 0 || d > 2*time.Second {
 					t.Errorf("the second went %v after the first, want not at once: nobody knows how much the server will take", d)
 				}
 			})
@@ -69,17 +59,17 @@ func TestLimiter429HoldsKey(t *testing.T) {
 // A 429 holds neither other keys nor requests that are already in flight.
 func TestLimiter429SparesOtherKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{delay: time.Second}, tooMany("30"), step{})
+		base := wiretest.Play(wiretest.Step{Delay: time.Second}, wiretest.TooMany("30"), wiretest.Step{})
 		rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
-		inFlight := launch(rt, chat(t))
-		<-launch(rt, chat(t))
-		if e := <-launch(rt, chat(t, "Authorization", "Bearer another")); e.status != 200 || e.took != 0 {
+		inFlight := wiretest.Launch(rt, wiretest.Chat(t))
+		<-wiretest.Launch(rt, wiretest.Chat(t))
+		if e := <-wiretest.Launch(rt, wiretest.Chat(t, "Authorization", "Bearer another")); e.Status != 200 || e.Took != 0 {
 			t.Errorf("another credential: %+v, want 200 at once", e)
 		}
-		if e := <-launch(rt, newReq(t, "POST", chatURL, strings.Replace(chatBody, `"m"`, `"n"`, 1))); e.status != 200 || e.took != 0 {
+		if e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, strings.Replace(wiretest.ChatBody, `"m"`, `"n"`, 1))); e.Status != 200 || e.Took != 0 {
 			t.Errorf("another model: %+v, want 200 at once", e)
 		}
-		if e := <-inFlight; e.status != 200 || e.took != time.Second {
+		if e := <-inFlight; e.Status != 200 || e.Took != time.Second {
 			t.Errorf("the call in flight: %+v, want 200 after 1s", e)
 		}
 	})
@@ -89,30 +79,30 @@ func TestLimiter429SparesOtherKeys(t *testing.T) {
 // their deadlines. The other requests keep their places.
 func TestLimiter429RefusesLateWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(tooMany("20"), step{})
-		base.steps[0].delay = time.Second
+		base := wiretest.Play(wiretest.TooMany("20"), wiretest.Step{})
+		base.Steps[0].Delay = time.Second
 		l := &snubber.Limiter{MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		first := launch(rt, named(t, t.Context(), "a"))
+		first := wiretest.Launch(rt, wiretest.Named(t, t.Context(), "a"))
 		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		long, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		one, two, three := launch(rt, named(t, short, "b")), launch(rt, named(t, long, "c")), launch(rt, named(t, t.Context(), "d"))
-		if e := <-first; e.status != 429 {
+		one, two, three := wiretest.Launch(rt, wiretest.Named(t, short, "b")), wiretest.Launch(rt, wiretest.Named(t, long, "c")), wiretest.Launch(rt, wiretest.Named(t, t.Context(), "d"))
+		if e := <-first; e.Status != 429 {
 			t.Fatalf("%+v, want the 429", e)
 		}
 		e := <-one
-		if !errors.Is(e.err, snubber.ErrLimited) || !errors.Is(e.err, context.DeadlineExceeded) || e.took != time.Second {
-			t.Errorf("deadline of 10s: %v after %v, want ErrLimited and DeadlineExceeded after 1s, with the 429", e.err, e.took)
+		if !errors.Is(e.Err, snubber.ErrLimited) || !errors.Is(e.Err, context.DeadlineExceeded) || e.Took != time.Second {
+			t.Errorf("deadline of 10s: %v after %v, want ErrLimited and DeadlineExceeded after 1s, with the 429", e.Err, e.Took)
 		}
-		if e := <-two; e.status != 200 || e.took < 21*time.Second || e.took > 22*time.Second {
+		if e := <-two; e.Status != 200 || e.Took < 21*time.Second || e.Took > 22*time.Second {
 			t.Errorf("deadline of 30s: %+v, want 200 after 21s to 22s", e)
 		}
-		if e := <-three; e.status != 200 {
+		if e := <-three; e.Status != 200 {
 			t.Errorf("no deadline: %+v", e)
 		}
-		if got := order(base); got != "a c d" {
+		if got := base.Names(); got != "a c d" {
 			t.Errorf("sent %s, want a c d", got)
 		}
 		idle(t, l)
@@ -135,15 +125,15 @@ func TestLimiter429AndMaxWait(t *testing.T) {
 		{"50", 30 * time.Second, true, 51 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(tooMany(tt.after), step{})
+			base := wiretest.Play(wiretest.TooMany(tt.after), wiretest.Step{})
 			rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{MaxWait: tt.maxWait}}
-			<-launch(rt, chat(t))
-			e := <-launch(rt, chat(t))
+			<-wiretest.Launch(rt, wiretest.Chat(t))
+			e := <-wiretest.Launch(rt, wiretest.Chat(t))
 			var r *snubber.RejectedError
 			switch {
-			case tt.refused && (!errors.As(e.err, &r) || r.Err != snubber.ErrLimited || e.took != 0 || r.RetryAfter > tt.to || r.RetryAfter < tt.to-time.Second):
+			case tt.refused && (!errors.As(e.Err, &r) || r.Err != snubber.ErrLimited || e.Took != 0 || r.RetryAfter > tt.to || r.RetryAfter < tt.to-time.Second):
 				t.Errorf("%s with MaxWait %v: %+v, want ErrLimited at once", tt.after, tt.maxWait, e)
-			case !tt.refused && (e.status != 200 || e.took > tt.to || e.took < tt.to-time.Second):
+			case !tt.refused && (e.Status != 200 || e.Took > tt.to || e.Took < tt.to-time.Second):
 				t.Errorf("%s with MaxWait %v: %+v, want 200 after at most %v", tt.after, tt.maxWait, e, tt.to)
 			}
 		})
@@ -156,7 +146,7 @@ func TestLimiter429IsBounded(t *testing.T) {
 	for _, after := range []string{"901", "3599", "86400", "1e10", "9999999999999999999", "Fri, 31 Dec 2100 23:59:59 GMT"} {
 		synctest.Test(t, func(t *testing.T) {
 			l := &snubber.Limiter{}
-			<-launch(&snubber.Transport{Base: play(tooMany(after)), Limiter: l}, chat(t))
+			<-wiretest.Launch(&snubber.Transport{Base: wiretest.Play(wiretest.TooMany(after)), Limiter: l}, wiretest.Chat(t))
 			if d := time.Until(only(t, l).GatedUntil); d > 15*time.Minute {
 				t.Errorf("Retry-After %s gates for %v", after, d)
 			}
@@ -164,28 +154,28 @@ func TestLimiter429IsBounded(t *testing.T) {
 	}
 	for _, wait := range []time.Duration{16 * time.Minute, 24 * time.Hour, 1<<63 - 1} {
 		synctest.Test(t, func(t *testing.T) {
-			rt := &snubber.Transport{Base: play(tooMany(""), step{}), Limiter: &snubber.Limiter{MaxWait: -1}}
+			rt := &snubber.Transport{Base: wiretest.Play(wiretest.TooMany(""), wiretest.Step{}), Limiter: &snubber.Limiter{MaxWait: -1}}
 			rt.Classify = func(_ *http.Request, res *http.Response, _ error) snubber.Outcome {
 				if res.StatusCode == 200 {
 					return snubber.Outcome{Class: snubber.Success}
 				}
 				return snubber.Outcome{Class: snubber.RateLimited, NotBefore: time.Now().Add(wait)}
 			}
-			<-launch(rt, chat(t))
-			if e := <-launch(rt, chat(t)); e.status != 200 || !about(e.took, 15*time.Minute) {
+			<-wiretest.Launch(rt, wiretest.Chat(t))
+			if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Status != 200 || !wiretest.About(e.Took, 15*time.Minute) {
 				t.Errorf("a wait of %v: %+v, want 200 after 15m", wait, e)
 			}
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		base := play(tooMany("20"), tooMany("3"), step{})
-		base.steps[0].delay, base.steps[1].delay = time.Second, 2*time.Second
+		base := wiretest.Play(wiretest.TooMany("20"), wiretest.TooMany("3"), wiretest.Step{})
+		base.Steps[0].Delay, base.Steps[1].Delay = time.Second, 2*time.Second
 		rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
-		one, two := launch(rt, chat(t)), launch(rt, chat(t))
+		one, two := wiretest.Launch(rt, wiretest.Chat(t)), wiretest.Launch(rt, wiretest.Chat(t))
 		<-one
 		<-two
-		if e := <-launch(rt, chat(t)); e.took < 19*time.Second || e.took > 20*time.Second {
-			t.Errorf("went after %v, want what is left of the longer gate", e.took)
+		if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Took < 19*time.Second || e.Took > 20*time.Second {
+			t.Errorf("went after %v, want what is left of the longer gate", e.Took)
 		}
 	})
 }
@@ -194,26 +184,26 @@ func TestLimiter429IsBounded(t *testing.T) {
 // before all waiting requests.
 func TestLimiter429RequeuesAtFront(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(tooMany("5"), step{})
-		base.steps[0].delay = time.Second
+		base := wiretest.Play(wiretest.TooMany("5"), wiretest.Step{})
+		base.Steps[0].Delay = time.Second
 		l := &snubber.Limiter{RequestsPerMinute: 60, MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
-		all := []<-chan ended{launch(rt, named(t, t.Context(), "a"))}
+		all := []<-chan wiretest.Result{wiretest.Launch(rt, wiretest.Named(t, t.Context(), "a"))}
 		for _, name := range []string{"b", "c", "d"} {
-			all = append(all, launch(rt, named(t, t.Context(), name)))
+			all = append(all, wiretest.Launch(rt, wiretest.Named(t, t.Context(), name)))
 		}
 		for i, c := range all {
-			if e := <-c; e.status != 200 {
+			if e := <-c; e.Status != 200 {
 				t.Errorf("call %d: %+v", i, e)
 			}
 		}
-		if got := order(base); got != "a a b c d" {
+		if got := base.Names(); got != "a a b c d" {
 			t.Errorf("sent %s, want a a b c d", got)
 		}
-		if d := base.all()[1].at.Sub(base.all()[0].at); d < 6*time.Second || d > 6500*time.Millisecond {
+		if d := base.Attempts()[1].At.Sub(base.Attempts()[0].At); d < 6*time.Second || d > 6500*time.Millisecond {
 			t.Errorf("sent again after %v, want 6s to 6.5s", d)
 		}
-		within(t, base.all()[1:], base.all()[0].at, 60, 1)
+		wiretest.CheckRate(t, base.Attempts()[1:], base.Attempts()[0].At, 60, 1)
 		idle(t, l)
 	})
 }
@@ -229,23 +219,23 @@ func TestLimiterKeepsSecrets(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var said strings.Builder
-			base := play(noQuota(""))
+			base := wiretest.Play(wiretest.NoQuota(""))
 			l := &snubber.Limiter{}
 			rt := &snubber.Transport{Base: base, Limiter: l, Observe: func(e snubber.Event) { fmt.Fprintf(&said, "%+v\n", e) }}
-			url := chatURL
+			url := wiretest.ChatURL
 			if header[0] == "X-None" {
 				url += "?key=" + secret
 			}
-			<-launch(rt, newReq(t, "POST", url, chatBody, header...))
-			e := <-launch(rt, newReq(t, "POST", url, chatBody, header...))
-			if !errors.Is(e.err, snubber.ErrQuota) {
+			<-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", url, wiretest.ChatBody, header...))
+			e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", url, wiretest.ChatBody, header...))
+			if !errors.Is(e.Err, snubber.ErrQuota) {
 				t.Fatalf("%+v, want ErrQuota", e)
 			}
-			fmt.Fprintf(&said, "%v %+v\n", e.err, e.err)
-			if e = <-launch(rt, newReq(t, "POST", url, chatBody, append(header, "X-Stainless-Lang", "go")...)); e.status != 429 {
+			fmt.Fprintf(&said, "%v %+v\n", e.Err, e.Err)
+			if e = <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", url, wiretest.ChatBody, append(header, "X-Stainless-Lang", "go")...)); e.Status != 429 {
 				t.Fatalf("%+v, want a refusal as a response", e)
 			}
-			fmt.Fprintln(&said, e.body)
+			fmt.Fprintln(&said, e.Body)
 			fmt.Fprintf(&said, "%+v", l.Queues())
 			if strings.Contains(said.String(), secret) {
 				t.Errorf("%v: the credential is in\n%s", header, said.String())

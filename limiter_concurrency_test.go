@@ -5,67 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// upload counts how often a request's body is closed.
-type upload struct {
-	io.Reader
-	closed int
-}
-
-func (u *upload) Close() error { u.closed++; return nil }
-
-// stuck is a body that brings a text and then an error, or without one hangs
-// until it is closed.
-func stuck(text string, err error) io.ReadCloser {
-	return &hanging{text: strings.NewReader(text), err: err}
-}
-
-type hanging struct {
-	text *strings.Reader
-	err  error
-	mu   sync.Mutex
-	end  chan struct{} // made by who comes first, inside its bubble
-	shut bool
-}
-
-func (h *hanging) wait() chan struct{} {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.end == nil {
-		h.end = make(chan struct{})
-	}
-	return h.end
-}
-
-func (h *hanging) Read(p []byte) (int, error) {
-	if n, err := h.text.Read(p); err == nil {
-		return n, nil
-	}
-	if h.err != nil {
-		return 0, h.err
-	}
-	<-h.wait()
-	return 0, io.ErrClosedPipe
-}
-
-func (h *hanging) Close() error {
-	end := h.wait()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !h.shut {
-		h.shut = true
-		close(end)
-	}
-	return nil
-}
 
 // half is a body that is read in part.
 type half struct{ io.ReadCloser }
@@ -80,41 +26,41 @@ func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 	event := `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n"
 	for _, tt := range []struct {
 		name    string
-		step    step
+		step    wiretest.Step
 		timeout *snubber.Timeout
 		end     func(t *testing.T, body *half, cancel func()) // after one second
 		want    time.Duration                                 // when the second goes
 	}{
-		{"EOF", step{body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
-		{"Close", step{body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.Close() }, second},
-		{"no body", step{do: func(*http.Request) (*http.Response, error) {
+		{"EOF", wiretest.Step{Body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
+		{"Close", wiretest.Step{Body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.Close() }, second},
+		{"no body", wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody}, nil
 		}}, nil, nil, 0},
-		{"error status read by us", step{status: 500, body: "x"}, nil, nil, 0},
-		{"terminal event before EOF", step{do: sse(chunk{text: event}, chunk{at: second, text: doneEvent}, chunk{at: -1})}, nil,
-			func(t *testing.T, b *half, _ func()) { b.read(len(event + doneEvent)) }, second},
-		{"terminal event in the opening", step{do: sse(chunk{text: event + doneEvent}, chunk{at: -1})}, nil, nil, 0},
-		{"an event that is not terminal", step{header: hdr("Content-Type", "text/event-stream"), stream: stuck(event, nil)}, nil,
+		{"error status read by us", wiretest.Step{Status: 500, Body: "x"}, nil, nil, 0},
+		{"terminal event before EOF", wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: event}, wiretest.Chunk{At: second, Text: wiretest.DoneEvent}, wiretest.Chunk{At: -1})}, nil,
+			func(t *testing.T, b *half, _ func()) { b.read(len(event + wiretest.DoneEvent)) }, second},
+		{"terminal event in the opening", wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: event + wiretest.DoneEvent}, wiretest.Chunk{At: -1})}, nil, nil, 0},
+		{"an event that is not terminal", wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Stream: wiretest.Stuck(event, nil)}, nil,
 			func(t *testing.T, b *half, _ func()) { b.read(len(event)) }, second + 2*time.Minute},
-		{"read error", step{stream: stuck("x", errors.New("reset"))}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
-		{"end of the context", step{stream: stuck("x", nil)}, nil, func(t *testing.T, b *half, cancel func()) { cancel() }, second},
-		{"unread", step{body: "x"}, nil, nil, 2 * time.Minute},
-		{"unread beyond Idle", step{body: "x"}, &snubber.Timeout{Idle: 30 * second}, nil, 30 * second},
-		{"unread without Idle", step{body: "x"}, &snubber.Timeout{Idle: -1}, nil, 2 * time.Minute},
-		{"read a little", step{body: "xyz"}, nil, func(t *testing.T, b *half, _ func()) { b.read(1) }, second + 2*time.Minute},
+		{"read error", wiretest.Step{Stream: wiretest.Stuck("x", errors.New("reset"))}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
+		{"end of the context", wiretest.Step{Stream: wiretest.Stuck("x", nil)}, nil, func(t *testing.T, b *half, cancel func()) { cancel() }, second},
+		{"unread", wiretest.Step{Body: "x"}, nil, nil, 2 * time.Minute},
+		{"unread beyond Idle", wiretest.Step{Body: "x"}, &snubber.Timeout{Idle: 30 * second}, nil, 30 * second},
+		{"unread without Idle", wiretest.Step{Body: "x"}, &snubber.Timeout{Idle: -1}, nil, 2 * time.Minute},
+		{"read a little", wiretest.Step{Body: "xyz"}, nil, func(t *testing.T, b *half, _ func()) { b.read(1) }, second + 2*time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(tt.step, step{})
+				base := wiretest.Play(tt.step, wiretest.Step{})
 				l := &snubber.Limiter{MaxConcurrent: 1}
 				rt := &snubber.Transport{Base: base, Limiter: l, Timeout: tt.timeout}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+				res, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
-				c := launch(rt, chat(t))
+				c := wiretest.Launch(rt, wiretest.Chat(t))
 				if tt.end != nil {
 					if l.Queues()[0].InFlight != 1 {
 						t.Fatal("nothing is held while the body is open")
@@ -122,11 +68,11 @@ func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 					time.Sleep(second)
 					tt.end(t, &half{res.Body}, cancel)
 				}
-				if e := <-c; e.err != nil || e.took != tt.want {
-					t.Errorf("the second went after %v (%v), want %v", e.took, e.err, tt.want)
+				if e := <-c; e.Err != nil || e.Took != tt.want {
+					t.Errorf("the second went after %v (%v), want %v", e.Took, e.Err, tt.want)
 				}
 				if tt.name == "unread" {
-					if s := slurp(t, res); s != "x" {
+					if s := wiretest.ReadAll(t, res); s != "x" {
 						t.Errorf("the body reads %q afterwards, want x", s)
 					}
 				}

@@ -11,18 +11,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-const spent = `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`
-
-// noQuota is the answer of a quota that waiting does not restore.
-func noQuota(after string) step {
-	st := step{status: 429, header: hdr("Content-Type", "application/json"), body: spent}
-	if after != "" {
-		st.header.Set("Retry-After", after)
-	}
-	return st
-}
 
 // An exhausted quota costs one wire call after a minute, then after two,
 // doubling to fifteen. Every other request is refused at once. The first
@@ -30,24 +20,24 @@ func noQuota(after string) step {
 // retried.
 func TestLimiterExhaustedProbesRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(noQuota(""))
+		base := wiretest.Play(wiretest.NoQuota(""))
 		l := &snubber.Limiter{}
 		rt := &snubber.Transport{Base: base, Limiter: l, Retry: &snubber.Retry{}}
 		start := time.Now()
 		for time.Since(start) < 90*time.Minute {
-			sent := base.sent()
-			e := <-launch(rt, chat(t))
+			sent := base.Sent()
+			e := <-wiretest.Launch(rt, wiretest.Chat(t))
 			switch {
-			case e.took != 0:
-				t.Fatalf("a call waited %v", e.took)
-			case base.sent() > sent:
-				if e.status != 429 || e.body != spent {
+			case e.Took != 0:
+				t.Fatalf("a call waited %v", e.Took)
+			case base.Sent() > sent:
+				if e.Status != 429 || e.Body != wiretest.ExhaustedBody {
 					t.Fatalf("the call that was sent: %+v, want the provider's 429", e)
 				}
 			default:
 				var r *snubber.RejectedError
-				if !errors.As(e.err, &r) || r.Err != snubber.ErrQuota || r.RetryAfter <= 0 || r.RetryAfter > 15*time.Minute {
-					t.Fatalf("after %v: %v, want ErrQuota with a time", time.Since(start), e.err)
+				if !errors.As(e.Err, &r) || r.Err != snubber.ErrQuota || r.RetryAfter <= 0 || r.RetryAfter > 15*time.Minute {
+					t.Fatalf("after %v: %v, want ErrQuota with a time", time.Since(start), e.Err)
 				}
 			}
 			if q := only(t, l); !q.Exhausted || !q.GatedUntil.After(time.Now()) {
@@ -62,9 +52,9 @@ func TestLimiterExhaustedProbesRarely(t *testing.T) {
 }
 
 // seconds is when each attempt was sent.
-func seconds(base *script, start time.Time) (at []int) {
-	for _, s := range base.all() {
-		at = append(at, int(s.at.Sub(start)/time.Second))
+func seconds(base *wiretest.Script, start time.Time) (at []int) {
+	for _, s := range base.Attempts() {
+		at = append(at, int(s.At.Sub(start)/time.Second))
 	}
 	return at
 }
@@ -79,14 +69,14 @@ func TestLimiterExhaustedServerTime(t *testing.T) {
 		{"20", "[0 60 180 420 900 1800]"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(noQuota(tt.after))
+			base := wiretest.Play(wiretest.NoQuota(tt.after))
 			rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
 			start := time.Now()
 			for time.Since(start) < 30*time.Minute {
-				<-launch(rt, chat(t))
+				<-wiretest.Launch(rt, wiretest.Chat(t))
 				time.Sleep(5 * time.Second)
 			}
-			<-launch(rt, chat(t))
+			<-wiretest.Launch(rt, wiretest.Chat(t))
 			if got := fmt.Sprint(seconds(base, start)); got != tt.want {
 				t.Errorf("Retry-After %s: sent after %s seconds, want %s", tt.after, got, tt.want)
 			}
@@ -98,34 +88,34 @@ func TestLimiterExhaustedServerTime(t *testing.T) {
 // that instant. Many responses in flight double the wait only once.
 func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(noQuota(""))
-		base.steps[0].delay = time.Second
+		base := wiretest.Play(wiretest.NoQuota(""))
+		base.Steps[0].Delay = time.Second
 		l := &snubber.Limiter{MaxConcurrent: 50, RequestsPerMinute: 6000} // no slow start
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		var sent, waiting []<-chan ended
+		var sent, waiting []<-chan wiretest.Result
 		for range 50 {
-			sent = append(sent, launch(rt, chat(t)))
+			sent = append(sent, wiretest.Launch(rt, wiretest.Chat(t)))
 		}
 		for range 10 {
-			waiting = append(waiting, launch(rt, chat(t)))
+			waiting = append(waiting, wiretest.Launch(rt, wiretest.Chat(t)))
 		}
 		for _, c := range sent {
-			if e := <-c; e.status != 429 {
+			if e := <-c; e.Status != 429 {
 				t.Errorf("%+v, want the provider's 429", e)
 			}
 		}
 		for _, c := range waiting {
-			if e := <-c; !errors.Is(e.err, snubber.ErrQuota) || e.took != time.Second {
+			if e := <-c; !errors.Is(e.Err, snubber.ErrQuota) || e.Took != time.Second {
 				t.Errorf("%+v, want ErrQuota after 1s", e)
 			}
 		}
 		time.Sleep(time.Minute)
 		var probes int
 		for range 20 {
-			if e := <-launch(rt, chat(t)); e.err == nil {
+			if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Err == nil {
 				probes++
-			} else if !errors.Is(e.err, snubber.ErrQuota) {
-				t.Error(e.err)
+			} else if !errors.Is(e.Err, snubber.ErrQuota) {
+				t.Error(e.Err)
 			}
 		}
 		if probes != 1 {
@@ -145,29 +135,29 @@ func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	for _, tt := range []struct {
 		name  string
-		probe step
+		probe wiretest.Step
 		wait  time.Duration // until the next is sent
 	}{
-		{"success", step{}, 0},
-		{"not sent", step{err: refused}, 0},
-		{"given up", step{delay: time.Hour}, time.Minute},
-		{"reset", step{err: io.ErrUnexpectedEOF}, time.Minute},
-		{"server error", step{status: 500}, time.Minute},
+		{"success", wiretest.Step{}, 0},
+		{"not sent", wiretest.Step{Err: refused}, 0},
+		{"given up", wiretest.Step{Delay: time.Hour}, time.Minute},
+		{"reset", wiretest.Step{Err: io.ErrUnexpectedEOF}, time.Minute},
+		{"server error", wiretest.Step{Status: 500}, time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(noQuota(""), tt.probe, step{})
+				base := wiretest.Play(wiretest.NoQuota(""), tt.probe, wiretest.Step{})
 				l := &snubber.Limiter{}
 				rt := &snubber.Transport{Base: base, Limiter: l}
-				<-launch(rt, chat(t))
+				<-wiretest.Launch(rt, wiretest.Chat(t))
 				time.Sleep(time.Minute)
 				ctx, cancel := context.WithCancel(t.Context())
-				c := launch(rt, chat(t).WithContext(ctx))
-				if base.sent() != 2 {
+				c := wiretest.Launch(rt, wiretest.Chat(t).WithContext(ctx))
+				if base.Sent() != 2 {
 					t.Fatal("no probe was sent after a minute")
 				}
-				if tt.probe.delay > 0 {
-					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+				if tt.probe.Delay > 0 {
+					if e := <-wiretest.Launch(rt, wiretest.Chat(t)); !errors.Is(e.Err, snubber.ErrQuota) {
 						t.Errorf("while the probe is under way: %+v, want ErrQuota", e)
 					}
 				}
@@ -175,13 +165,13 @@ func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 				<-c
 				if tt.wait > 0 {
 					time.Sleep(tt.wait - time.Nanosecond)
-					if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrQuota) {
+					if e := <-wiretest.Launch(rt, wiretest.Chat(t)); !errors.Is(e.Err, snubber.ErrQuota) {
 						t.Errorf("%+v just before %v, want ErrQuota", e, tt.wait)
 					}
 					time.Sleep(time.Nanosecond)
 				}
 				for range 3 {
-					if e := <-launch(rt, chat(t)); e.status != 200 {
+					if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Status != 200 {
 						t.Errorf("%+v after %v, want 200", e, tt.wait)
 					}
 				}

@@ -1,13 +1,10 @@
 package snubber_test
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,25 +12,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// overTheWire is a provider's response as it came over the wire.
-func overTheWire(t *testing.T, file string) step {
-	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("internal", "dialect", "testdata", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return step{status: res.StatusCode, header: res.Header, body: string(body)}
-}
 
 // limits is what a limiter shows of its one key, in words.
 func limits(t *testing.T, l *snubber.Limiter) string {
@@ -68,7 +48,7 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, MaxConcurrent: tt.places}
 				var told []string
-				rt := &snubber.Transport{Base: play(overTheWire(t, tt.file)), Limiter: l, Observe: func(e snubber.Event) {
+				rt := &snubber.Transport{Base: wiretest.Play(wiretest.Recorded(t, filepath.Join("internal", "dialect", "testdata", tt.file))), Limiter: l, Observe: func(e snubber.Event) {
 					if e.Kind == snubber.EventLimit {
 						if e.Key == "" || e.Time.IsZero() || e.Previous != 0 {
 							t.Errorf("%+v, want a key, a time and nothing before", e)
@@ -76,8 +56,8 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 						told = append(told, e.Limit.Kind)
 					}
 				}}
-				if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(40, 10))); e.err != nil {
-					t.Fatal(e.err)
+				if e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(40, 10))); e.Err != nil {
+					t.Fatal(e.Err)
 				}
 				if got := limits(t, l); got != tt.want {
 					t.Errorf("%s\nwant %s", got, tt.want)
@@ -87,7 +67,7 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 				}
 				// A second answer that says the same is no news.
 				told = nil
-				<-launch(rt, newReq(t, "POST", chatURL, prompt(40, 10)))
+				<-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(40, 10)))
 				if told != nil {
 					t.Errorf("events of %q for what was known", told)
 				}
@@ -100,23 +80,23 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 // held.
 func TestLimiterEventHasPreviousLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said := func(limit string, status int) step {
-			return step{status: status, header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {"5"}, "Retry-After": {"7"}}}
+		said := func(limit string, status int) wiretest.Step {
+			return wiretest.Step{Status: status, Header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {"5"}, "Retry-After": {"7"}}}
 		}
 		l := &snubber.Limiter{}
 		var seen []string
-		rt := &snubber.Transport{Base: play(said("600", 200), said("300", 200), said("300", 429)), Limiter: l, Observe: func(e snubber.Event) {
+		rt := &snubber.Transport{Base: wiretest.Play(said("600", 200), said("300", 200), said("300", 429)), Limiter: l, Observe: func(e snubber.Event) {
 			if e.Kind == snubber.EventLimit {
 				seen = append(seen, fmt.Sprintf("%s %.0f was %.0f by %s", e.Limit.Kind, e.Limit.PerMinute, e.Previous, e.Limit.Source))
 			}
 		}}
 		for range 2 {
-			<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+			<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 		}
 		if q := only(t, l); q.Reason != "" || !q.GatedUntil.IsZero() {
 			t.Errorf("gated for %q until %v before anyone was refused", q.Reason, q.GatedUntil)
 		}
-		<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+		<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 		if q := only(t, l); q.Reason == "" || !q.GatedUntil.After(time.Now().Add(6*time.Second)) {
 			t.Errorf("gated for %q until %v, want a reason and seven seconds", q.Reason, q.GatedUntil)
 		}
@@ -134,7 +114,7 @@ func TestLimiterEventHasPreviousLimit(t *testing.T) {
 func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{MaxConcurrent: 3}
-		<-launch(&snubber.Transport{Base: play(), Limiter: l}, newReq(t, "GET", "https://a.test/", ""))
+		<-wiretest.Launch(&snubber.Transport{Base: wiretest.Play(), Limiter: l}, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 		if q := only(t, l); !math.IsInf(q.Tokens, 1) || !math.IsInf(q.Requests, 1) {
 			t.Errorf("%v tokens and %v requests left of three places, want no limit", q.Tokens, q.Requests)
 		}
@@ -143,10 +123,10 @@ func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 
 // biller is a base whose answers bill what it says, after a nanosecond in which
 // the reservation can be seen.
-func biller(in, out *int) *script {
-	return play(step{do: func(*http.Request) (*http.Response, error) {
+func biller(in, out *int) *wiretest.Script {
+	return wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 		time.Sleep(time.Nanosecond)
-		b := answered(*in, *out)
+		b := wiretest.Usage(*in, *out)
 		return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
 			ContentLength: int64(len(b)), Body: io.NopCloser(strings.NewReader(b))}, nil
 	}})
@@ -164,10 +144,10 @@ func TestLimiterEstimateLearnsFromUsage(t *testing.T) {
 		var off []float64
 		for range 20 {
 			time.Sleep(time.Minute)
-			c := launch(rt, newReq(t, "POST", chatURL, prompt(400, 64_000)))
+			c := wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(400, 64_000)))
 			off = append(off, math.Abs(full-only(t, l).Tokens-1000)/1000)
-			if e := <-c; e.err != nil {
-				t.Fatal(e.err)
+			if e := <-c; e.Err != nil {
+				t.Fatal(e.Err)
 			}
 		}
 		if off[0] > 0.3 {
@@ -190,12 +170,12 @@ func TestLimiterEstimateSurvivesHugeUsage(t *testing.T) {
 			l := &snubber.Limiter{TokensPerMinute: 10_000}
 			rt := &snubber.Transport{Base: biller(&in, &out), Limiter: l}
 			for i := range 20 {
-				if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(8000, 0))); e.err != nil {
-					t.Fatalf("%+v: call %d: %v", huge, i, e.err)
+				if e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(8000, 0))); e.Err != nil {
+					t.Fatalf("%+v: call %d: %v", huge, i, e.Err)
 				}
 				in, out = 2000, 10
 			}
-			if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(80_000, 0))); e.err == nil {
+			if e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(80_000, 0))); e.Err == nil {
 				t.Errorf("%+v: a prompt of more than a minute's tokens passed", huge)
 			}
 		}
@@ -208,7 +188,7 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 		t.Run(again, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				down := false
-				base := play(step{do: func(req *http.Request) (*http.Response, error) {
+				base := wiretest.Play(wiretest.Step{Do: func(req *http.Request) (*http.Response, error) {
 					if down {
 						return &http.Response{StatusCode: 500, Header: http.Header{}, Body: http.NoBody}, nil
 					}
@@ -218,12 +198,12 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 				rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}, Breaker: &snubber.Breaker{Failures: 3, OpenFor: 5 * time.Second}}
 				// crowd makes so many calls at once and returns how many went at once.
 				crowd := func(n int) int {
-					before := base.sent()
-					var all []<-chan ended
+					before := base.Sent()
+					var all []<-chan wiretest.Result
 					for range n {
-						all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "")))
+						all = append(all, wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", "")))
 					}
-					went := base.sent() - before
+					went := base.Sent() - before
 					for _, c := range all {
 						<-c
 					}
@@ -242,7 +222,7 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 					down = false
 					time.Sleep(8 * time.Second)
 					for range 2 { // Probes
-						<-launch(rt, newReq(t, "GET", "https://a.test/", ""))
+						<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 					}
 					if c := rt.Breaker.Circuits()[0]; c.State != snubber.CircuitClosed {
 						t.Fatalf("the circuit is %v", c.State)

@@ -13,43 +13,30 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// named is a request that can be told from others in the record of the base.
-func named(t *testing.T, ctx context.Context, name string) *http.Request {
-	return newReq(t, "GET", "https://a.test/", "", "X-Name", name).WithContext(ctx)
-}
-
-// order is the names in the order in which they were sent.
-func order(base *script) string {
-	var names []string
-	for _, s := range base.all() {
-		names = append(names, s.header.Get("X-Name"))
-	}
-	return strings.Join(names, " ")
-}
 
 // The queue is first in, first out, even if a later and smaller request would
 // fit into the rest of the quota.
 func TestLimiterQueueIsStrict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play()
+		base := wiretest.Play()
 		l := &snubber.Limiter{TokensPerMinute: 6000, Burst: 1000, EstimateTokens: func(r *http.Request, _ []byte) int {
 			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
 			return n
 		}}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		var all []<-chan ended
+		var all []<-chan wiretest.Result
 		for _, cost := range []string{"900", "500", "1", "700", "2", "3"} {
-			all = append(all, launch(rt, named(t, t.Context(), cost)))
+			all = append(all, wiretest.Launch(rt, wiretest.Named(t, t.Context(), cost)))
 		}
 		for _, c := range all {
 			<-c
 		}
-		if got, want := order(base), "900 500 1 700 2 3"; got != want {
+		if got, want := base.Names(), "900 500 1 700 2 3"; got != want {
 			t.Errorf("sent %s, want %s", got, want)
 		}
-		if at := base.all()[1].at.Sub(base.all()[0].at); !about(at, 4*time.Second) {
+		if at := base.Attempts()[1].At.Sub(base.Attempts()[0].At); !wiretest.About(at, 4*time.Second) {
 			t.Errorf("the second went after %v, want 4s: 100 were left", at)
 		}
 	})
@@ -59,13 +46,13 @@ func TestLimiterQueueIsStrict(t *testing.T) {
 // to the oldest of those, whatever its priority.
 func TestLimiterQueuePriorities(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play()
+		base := wiretest.Play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		all := []<-chan ended{launch(rt, named(t, t.Context(), "first"))}
+		all := []<-chan wiretest.Result{wiretest.Launch(rt, wiretest.Named(t, t.Context(), "first"))}
 		enqueue := func(n, priority int, name string) {
 			for i := range n {
-				all = append(all, launch(rt, named(t, snubber.WithPriority(t.Context(), priority), name+strconv.Itoa(i))))
+				all = append(all, wiretest.Launch(rt, wiretest.Named(t, snubber.WithPriority(t.Context(), priority), name+strconv.Itoa(i))))
 			}
 		}
 		enqueue(1, -5, "batch")
@@ -74,8 +61,8 @@ func TestLimiterQueuePriorities(t *testing.T) {
 		enqueue(62, 7, "high")
 		enqueue(1, 9, "highest")
 		for _, c := range all {
-			if e := <-c; e.err != nil {
-				t.Error(e.err)
+			if e := <-c; e.Err != nil {
+				t.Error(e.Err)
 			}
 		}
 		var want []string
@@ -93,7 +80,7 @@ func TestLimiterQueuePriorities(t *testing.T) {
 		want = append(want, "normal1")
 		high(56, 62)
 		want = append(want, "later0")
-		if got := order(base); got != strings.Join(want, " ") {
+		if got := base.Names(); got != strings.Join(want, " ") {
 			t.Errorf("sent %s\nwant %s", got, strings.Join(want, " "))
 		}
 	})
@@ -149,7 +136,7 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play()
+				base := wiretest.Play()
 				l := tt.l
 				l.RequestsPerMinute = 60
 				if tt.name == "MaxWait" {
@@ -165,12 +152,12 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 						ctx = c
 					}
 					before := l.Queues()
-					c := launch(rt, named(t, ctx, strconv.Itoa(i)))
+					c := wiretest.Launch(rt, wiretest.Named(t, ctx, strconv.Itoa(i)))
 					if a.refused == "" {
 						going++
 						defer func() {
-							if e := <-c; e.err != nil || !about(e.took, a.want) {
-								t.Errorf("ask %d went after %v (%v), want %v", i, e.took, e.err, a.want)
+							if e := <-c; e.Err != nil || !wiretest.About(e.Took, a.want) {
+								t.Errorf("ask %d went after %v (%v), want %v", i, e.Took, e.Err, a.want)
 							}
 						}()
 						continue
@@ -178,13 +165,13 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 					select {
 					case e := <-c:
 						var r *snubber.RejectedError
-						if !errors.As(e.err, &r) || r.Err != snubber.ErrLimited || e.took != 0 || !strings.Contains(e.err.Error(), a.refused) {
-							t.Fatalf("ask %d: %v after %v, want ErrLimited for %q at once", i, e.err, e.took, a.refused)
+						if !errors.As(e.Err, &r) || r.Err != snubber.ErrLimited || e.Took != 0 || !strings.Contains(e.Err.Error(), a.refused) {
+							t.Fatalf("ask %d: %v after %v, want ErrLimited for %q at once", i, e.Err, e.Took, a.refused)
 						}
-						if late := errors.Is(e.err, context.DeadlineExceeded); late != a.late {
+						if late := errors.Is(e.Err, context.DeadlineExceeded); late != a.late {
 							t.Errorf("ask %d: is DeadlineExceeded %v, want %v", i, late, a.late)
 						}
-						if !about(r.RetryAfter, a.hint) {
+						if !wiretest.About(r.RetryAfter, a.hint) {
 							t.Errorf("ask %d: come back after %v, want %v", i, r.RetryAfter, a.hint)
 						}
 						if after := l.Queues(); fmt.Sprint(after) != fmt.Sprint(before) {
@@ -207,29 +194,29 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 // requests behind it move up.
 func TestLimiterQueueCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play()
+		base := wiretest.Play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		first := launch(rt, named(t, t.Context(), "a"))
+		first := wiretest.Launch(rt, wiretest.Named(t, t.Context(), "a"))
 		ctx, cancel := context.WithCancel(t.Context())
-		body := &upload{Reader: strings.NewReader("x")}
-		req := named(t, ctx, "b")
+		body := &wiretest.CountedBody{Reader: strings.NewReader("x")}
+		req := wiretest.Named(t, ctx, "b")
 		req.Body = body
-		second := launch(rt, req)
-		third := launch(rt, named(t, t.Context(), "c"))
+		second := wiretest.Launch(rt, req)
+		third := wiretest.Launch(rt, wiretest.Named(t, t.Context(), "c"))
 		time.Sleep(500 * time.Millisecond)
 		cancel()
-		if e := <-second; e.err != context.Canceled || e.took != 500*time.Millisecond {
-			t.Errorf("%v after %v, want context.Canceled after 500ms", e.err, e.took)
+		if e := <-second; e.Err != context.Canceled || e.Took != 500*time.Millisecond {
+			t.Errorf("%v after %v, want context.Canceled after 500ms", e.Err, e.Took)
 		}
-		if body.closed != 1 {
-			t.Errorf("the body was closed %d times, want once", body.closed)
+		if body.Closed != 1 {
+			t.Errorf("the body was closed %d times, want once", body.Closed)
 		}
-		if e := <-third; e.err != nil || !about(e.took, time.Second) {
-			t.Errorf("the one behind went after %v (%v), want 1s", e.took, e.err)
+		if e := <-third; e.Err != nil || !wiretest.About(e.Took, time.Second) {
+			t.Errorf("the one behind went after %v (%v), want 1s", e.Took, e.Err)
 		}
 		<-first
-		if got := order(base); got != "a c" {
+		if got := base.Names(); got != "a c" {
 			t.Errorf("sent %s, want a c", got)
 		}
 		idle(t, l)
@@ -244,16 +231,16 @@ func TestLimiterQueueMovesUp(t *testing.T) {
 			n, _ := strconv.Atoi(r.Header.Get("X-Name"))
 			return n
 		}}
-		rt := &snubber.Transport{Base: play(), Limiter: l}
-		<-launch(rt, named(t, t.Context(), "900"))
+		rt := &snubber.Transport{Base: wiretest.Play(), Limiter: l}
+		<-wiretest.Launch(rt, wiretest.Named(t, t.Context(), "900"))
 		ctx, cancel := context.WithCancel(t.Context())
-		head := launch(rt, named(t, ctx, "1000"))
-		next := launch(rt, named(t, t.Context(), "100"))
+		head := wiretest.Launch(rt, wiretest.Named(t, ctx, "1000"))
+		next := wiretest.Launch(rt, wiretest.Named(t, t.Context(), "100"))
 		time.Sleep(time.Second)
 		cancel()
 		<-head
-		if e := <-next; e.err != nil || e.took != time.Second {
-			t.Errorf("the next went after %v (%v), want 1s, with the head's end", e.took, e.err)
+		if e := <-next; e.Err != nil || e.Took != time.Second {
+			t.Errorf("the next went after %v (%v), want 1s, with the head's end", e.Took, e.Err)
 		}
 	})
 }
@@ -262,17 +249,17 @@ func TestLimiterQueueMovesUp(t *testing.T) {
 // ends the wait when it passes and not later.
 func TestLimiterQueueDeadlinePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{delay: time.Hour})
+		base := wiretest.Play(wiretest.Step{Delay: time.Hour})
 		l := &snubber.Limiter{MaxConcurrent: 1}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		first := launch(rt, named(t, t.Context(), "a"))
+		first := wiretest.Launch(rt, wiretest.Named(t, t.Context(), "a"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if e := <-launch(rt, named(t, ctx, "b")); !errors.Is(e.err, context.DeadlineExceeded) || e.took != time.Minute {
-			t.Errorf("%v after %v, want DeadlineExceeded after 1m", e.err, e.took)
+		if e := <-wiretest.Launch(rt, wiretest.Named(t, ctx, "b")); !errors.Is(e.Err, context.DeadlineExceeded) || e.Took != time.Minute {
+			t.Errorf("%v after %v, want DeadlineExceeded after 1m", e.Err, e.Took)
 		}
-		if e := <-first; e.err != nil {
-			t.Error(e.err)
+		if e := <-first; e.Err != nil {
+			t.Error(e.Err)
 		}
 		idle(t, l)
 	})
@@ -283,16 +270,16 @@ func TestLimiterQueueDeadlinePasses(t *testing.T) {
 func TestLimiterQueueOfThousands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 5000 // goroutines: the race detector has no more than 8128
-		base := play()
+		base := wiretest.Play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		<-launch(rt, named(t, t.Context(), "a"))
+		<-wiretest.Launch(rt, wiretest.Named(t, t.Context(), "a"))
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan error, n)
 		for i := range n {
 			ctx := snubber.WithPriority(ctx, i%3)
 			go func() {
-				_, err := rt.RoundTrip(named(t, ctx, "waiter"))
+				_, err := rt.RoundTrip(wiretest.Named(t, ctx, "waiter"))
 				gone <- err
 			}()
 		}
@@ -311,8 +298,8 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 			}
 		}
 		idle(t, l)
-		if e := <-launch(rt, named(t, t.Context(), "b")); e.err != nil || !about(e.took, time.Second) {
-			t.Errorf("the next went after %v (%v), want 1s", e.took, e.err)
+		if e := <-wiretest.Launch(rt, wiretest.Named(t, t.Context(), "b")); e.Err != nil || !wiretest.About(e.Took, time.Second) {
+			t.Errorf("the next went after %v (%v), want 1s", e.Took, e.Err)
 		}
 	})
 }
@@ -321,18 +308,18 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 // ReadyAt predicts the same.
 func TestLimiterPredictsLargeRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: &snubber.Limiter{
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Body: "{}"}), Limiter: &snubber.Limiter{
 			TokensPerMinute: 60_000, EstimateTokens: func(*http.Request, []byte) int { return 10_000 },
 		}}
-		if at, err := tr.ReadyAt(chat(t)); err != nil || !at.IsZero() {
+		if at, err := tr.ReadyAt(wiretest.Chat(t)); err != nil || !at.IsZero() {
 			t.Errorf("Ready = %v, %v, want now", at, err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if e := <-launch(tr, chat(t).WithContext(ctx)); e.err != nil || e.took != 0 {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t).WithContext(ctx)); e.Err != nil || e.Took != 0 {
 			t.Errorf("%+v, want an answer at once", e)
 		}
-		if e := <-launch(tr, chat(t).WithContext(ctx)); !errors.Is(e.err, snubber.ErrLimited) {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t).WithContext(ctx)); !errors.Is(e.Err, snubber.ErrLimited) {
 			t.Errorf("%+v, want a refusal: the debt is 9 s", e)
 		}
 	})
@@ -347,13 +334,13 @@ func TestLimiterSlowTokenEstimate(t *testing.T) {
 			}
 			return 1
 		}}
-		base := play(step{body: "{}"})
+		base := wiretest.Play(wiretest.Step{Body: "{}"})
 		tr := &snubber.Transport{Base: base, Limiter: l}
 		var wg sync.WaitGroup
 		send := func(header ...string) {
 			wg.Go(func() {
-				if res, err := tr.RoundTrip(chat(t, header...)); err == nil {
-					slurp(t, res)
+				if res, err := tr.RoundTrip(wiretest.Chat(t, header...)); err == nil {
+					wiretest.ReadAll(t, res)
 				}
 			})
 		}
@@ -363,7 +350,7 @@ func TestLimiterSlowTokenEstimate(t *testing.T) {
 			send()
 			time.Sleep(25 * time.Millisecond)
 		}
-		if n := base.sent(); n > 610 {
+		if n := base.Sent(); n > 610 {
 			t.Errorf("%d sent in a minute, want at most 610", n)
 		}
 		wg.Wait()
@@ -380,15 +367,15 @@ func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
 			}
 			return 9
 		}}
-		tr := &snubber.Transport{Base: play(step{body: "{}"}), Limiter: l}
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Body: "{}"}), Limiter: l}
 		high := snubber.WithPriority(t.Context(), 1)
 		for range 11 {
-			<-launch(tr, chat(t).WithContext(high))
+			<-wiretest.Launch(tr, wiretest.Chat(t).WithContext(high))
 		}
-		low := launch(tr, chat(t, "Big", "1"))
+		low := wiretest.Launch(tr, wiretest.Chat(t, "Big", "1"))
 		for i := range 100 {
 			time.Sleep(90 * time.Millisecond)
-			launch(tr, chat(t).WithContext(high))
+			wiretest.Launch(tr, wiretest.Chat(t).WithContext(high))
 			synctest.Wait()
 			select {
 			case <-low:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // sharer is a client that shares its quota through a store.
@@ -25,22 +26,22 @@ func sharer(base http.RoundTripper, store snubber.LimitStore) *snubber.Transport
 // send at the full rate.
 func TestLimitStoreSharesQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base, store := play(step{}), new(snubber.MemoryLimits)
+		base, store := wiretest.Play(wiretest.Step{}), new(snubber.MemoryLimits)
 		var wg sync.WaitGroup
 		began := time.Now()
 		for range 3 {
 			rt := sharer(base, store)
 			for range 20 {
-				wg.Go(func() { fetch(rt, chat(t)) })
+				wg.Go(func() { wiretest.Fetch(rt, wiretest.Chat(t)) })
 			}
 		}
 		wg.Wait()
-		if took := time.Since(began); base.sent() != 60 || took < 59*time.Second || took > 65*time.Second {
-			t.Errorf("%d calls at 60 a minute took %v together, want 59 s and little more", base.sent(), took)
+		if took := time.Since(began); base.Sent() != 60 || took < 59*time.Second || took > 65*time.Second {
+			t.Errorf("%d calls at 60 a minute took %v together, want 59 s and little more", base.Sent(), took)
 		}
-		tries := base.all()
+		tries := base.Attempts()
 		for i := 10; i < len(tries); i++ {
-			if d := tries[i].at.Sub(tries[i-10].at); d < 9*time.Second {
+			if d := tries[i].At.Sub(tries[i-10].At); d < 9*time.Second {
 				t.Fatalf("calls %d to %d went within %v", i-10, i, d)
 			}
 		}
@@ -61,14 +62,14 @@ func (s *takes) Take(ctx context.Context, key string, shares []snubber.BucketCha
 // A hedge takes its share of the quota like any other request.
 func TestLimitStoreCountsHedges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base, store := &paced{times: warmed(time.Minute, time.Second)}, &takes{LimitStore: new(snubber.MemoryLimits)}
+		base, store := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute, time.Second)}, &takes{LimitStore: new(snubber.MemoryLimits)}
 		rt := sharer(base, store)
 		rt.Limiter.RequestsPerMinute, rt.Limiter.Burst = 60_000, 0
 		rt.Retry.Hedge = true
-		warm(t, rt)
-		fetch(rt, chat(t))
-		if n := store.n.Load(); base.sent != 112 || n != 112 {
-			t.Errorf("%d sent, %d taken, want 112 of both", base.sent, n)
+		wiretest.WarmUp(t, rt)
+		wiretest.Fetch(rt, wiretest.Chat(t))
+		if n := store.n.Load(); base.Sent != 112 || n != 112 {
+			t.Errorf("%d sent, %d taken, want 112 of both", base.Sent, n)
 		}
 	})
 }
@@ -77,16 +78,16 @@ func TestLimitStoreCountsHedges(t *testing.T) {
 func TestLimitStoreShares429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
-		first := play(step{status: 429, header: hdr("Retry-After", "30")}, step{})
-		second := play(step{})
+		first := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "30")}, wiretest.Step{})
+		second := wiretest.Play(wiretest.Step{})
 		began := time.Now()
 		var wg sync.WaitGroup
-		wg.Go(func() { fetch(sharer(first, store), chat(t)) })
+		wg.Go(func() { wiretest.Fetch(sharer(first, store), wiretest.Chat(t)) })
 		time.Sleep(2 * time.Second)
-		if _, err := fetch(sharer(second, store), chat(t)); err != nil {
+		if _, err := wiretest.Fetch(sharer(second, store), wiretest.Chat(t)); err != nil {
 			t.Error(err)
 		}
-		if at := second.all()[0].at.Sub(began); at < 30*time.Second || at > 35*time.Second {
+		if at := second.Attempts()[0].At.Sub(began); at < 30*time.Second || at > 35*time.Second {
 			t.Errorf("the other client sent after %v, want the gate's 30 s", at)
 		}
 		wg.Wait()
@@ -98,13 +99,13 @@ func TestLimitStoreShares429(t *testing.T) {
 func TestLimitStoreSettlesUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(snubber.MemoryLimits)
-		base := play(step{header: hdr("Content-Type", "application/json"), body: `{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}`})
+		base := wiretest.Play(wiretest.Step{Header: wiretest.Header("Content-Type", "application/json"), Body: `{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10}}`})
 		rt := sharer(base, store)
 		rt.Limiter.RequestsPerMinute, rt.Limiter.TokensPerMinute, rt.Limiter.Burst = 0, 6000, 6000
 		rt.Limiter.EstimateTokens = func(*http.Request, []byte) int { return 6000 }
 		began := time.Now()
 		for range 5 { // the settlement of each is told with the next
-			if _, err := fetch(rt, chat(t)); err != nil {
+			if _, err := wiretest.Fetch(rt, wiretest.Chat(t)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -135,7 +136,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 	for _, hangs := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			store := &faulty{hangs: hangs}
-			rt := sharer(play(step{}), store)
+			rt := sharer(wiretest.Play(wiretest.Step{}), store)
 			rt.Limiter.RequestsPerMinute = 0
 			var told []snubber.Event
 			rt.Observe = func(e snubber.Event) {
@@ -145,7 +146,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 			}
 			began := time.Now()
 			for range 50 {
-				if _, err := fetch(rt, chat(t)); err != nil {
+				if _, err := wiretest.Fetch(rt, wiretest.Chat(t)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -153,7 +154,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 				t.Errorf("hangs %v: 50 calls took %v and asked %d times, want one time limit and one question", hangs, took, store.asked.Load())
 			}
 			time.Sleep(5 * time.Second)
-			fetch(rt, chat(t))
+			wiretest.Fetch(rt, wiretest.Chat(t))
 			if n := store.asked.Load(); n != 2 {
 				t.Errorf("hangs %v: asked %d times, want once more after a rest", hangs, n)
 			}
@@ -173,7 +174,7 @@ func TestLimitStoreFailureCostsNoCall(t *testing.T) {
 func TestLimitStoreFailureReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
-		rt := sharer(play(step{}), store)
+		rt := sharer(wiretest.Play(wiretest.Step{}), store)
 		rt.Limiter.RequestsPerMinute, rt.Limiter.Burst = 6000, 6000
 		var told atomic.Int32
 		rt.Observe = func(e snubber.Event) {
@@ -181,7 +182,7 @@ func TestLimitStoreFailureReportedOnce(t *testing.T) {
 				told.Add(1)
 			}
 		}
-		crowd(t, rt, 20, func(int) *http.Request { return chat(t) })
+		wiretest.FetchAll(t, rt, 20, func(int) *http.Request { return wiretest.Chat(t) })
 		if asked := store.asked.Load(); asked < 2 || told.Load() != 1 {
 			t.Errorf("told %d times of a store that hung for %d, want once", told.Load(), asked)
 		}
@@ -192,16 +193,16 @@ func TestLimitStoreFailureReportedOnce(t *testing.T) {
 func TestLimitStoreCallerLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &faulty{hangs: true}
-		rt := sharer(play(step{}), store)
+		rt := sharer(wiretest.Play(wiretest.Step{}), store)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("err = %v, want the caller's deadline", err)
 		}
 		if q := rt.Limiter.Queues()[0]; q.InFlight != 0 {
 			t.Errorf("%d permits are held", q.InFlight)
 		}
-		fetch(rt, chat(t))
+		wiretest.Fetch(rt, wiretest.Chat(t))
 		if n := store.asked.Load(); n != 2 {
 			t.Errorf("asked %d times, want 2: it did not fail", n)
 		}
@@ -217,7 +218,7 @@ func (*panicking) Take(context.Context, string, []snubber.BucketCharge) (time.Du
 // A store that panics leaks no permit, and no permit is given back twice.
 func TestLimitStorePanics(t *testing.T) {
 	for _, observe := range []func(snubber.Event){nil, func(snubber.Event) {}} {
-		rt := sharer(play(step{}), new(panicking))
+		rt := sharer(wiretest.Play(wiretest.Step{}), new(panicking))
 		rt.Limiter.Burst, rt.Observe = 10, observe
 		func() {
 			defer func() {
@@ -225,10 +226,10 @@ func TestLimitStorePanics(t *testing.T) {
 					t.Error("no panic")
 				}
 			}()
-			rt.RoundTrip(chat(t))
+			rt.RoundTrip(wiretest.Chat(t))
 		}()
 		rt.Limiter.Store = nil
-		fetch(rt, chat(t))
+		wiretest.Fetch(rt, wiretest.Chat(t))
 		if q := rt.Limiter.Queues()[0]; q.InFlight != 0 || q.Requests < 8.9 || q.Requests > 9.1 {
 			t.Errorf("%+v", q)
 		}
@@ -237,13 +238,13 @@ func TestLimitStorePanics(t *testing.T) {
 
 // A Limiter with a Store and no Secret refuses every request.
 func TestLimitStoreNeedsSecret(t *testing.T) {
-	base := play(step{})
+	base := wiretest.Play(wiretest.Step{})
 	rt := sharer(base, new(snubber.MemoryLimits))
 	rt.Limiter.Secret = nil
-	if _, err := rt.RoundTrip(chat(t)); err == nil || !strings.Contains(err.Error(), "Secret") || base.sent() != 0 {
-		t.Errorf("err = %v after %d calls, want one that asks for a Secret", err, base.sent())
+	if _, err := rt.RoundTrip(wiretest.Chat(t)); err == nil || !strings.Contains(err.Error(), "Secret") || base.Sent() != 0 {
+		t.Errorf("err = %v after %d calls, want one that asks for a Secret", err, base.Sent())
 	}
-	if _, err := rt.ReadyAt(chat(t)); err == nil {
+	if _, err := rt.ReadyAt(wiretest.Chat(t)); err == nil {
 		t.Error("Ready knows of no error")
 	}
 }
@@ -251,8 +252,8 @@ func TestLimitStoreNeedsSecret(t *testing.T) {
 // The key that a store sees holds no credential.
 func TestLimitStoreSeesNoCredential(t *testing.T) {
 	store := &listening{}
-	rt := sharer(play(step{}), store)
-	fetch(rt, chat(t, "Authorization", "Bearer sk-planted"))
+	rt := sharer(wiretest.Play(wiretest.Step{}), store)
+	wiretest.Fetch(rt, wiretest.Chat(t, "Authorization", "Bearer sk-planted"))
 	if len(store.keys) == 0 || strings.Contains(strings.Join(store.keys, " "), "planted") {
 		t.Errorf("keys = %q", store.keys)
 	}

@@ -14,40 +14,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// ended is how a call that was launched ended: after how long, and with what.
-type ended struct {
-	took   time.Duration
-	status int
-	body   string
-	err    error
-}
-
-// launch makes a call in a goroutine of its own and returns as soon as nothing
-// more happens without the clock, so that calls launched one after the other
-// have arrived in that order.
-func launch(rt http.RoundTripper, req *http.Request) <-chan ended {
-	c := make(chan ended, 1)
-	start := time.Now()
-	go func() {
-		res, err := rt.RoundTrip(req)
-		e := ended{err: err}
-		if err == nil {
-			b, rerr := io.ReadAll(res.Body)
-			res.Body.Close()
-			e.status, e.body, e.err = res.StatusCode, string(b), rerr
-		}
-		e.took = time.Since(start)
-		c <- e
-	}()
-	synctest.Wait()
-	return c
-}
-
-// about reports whether a time is the one wanted, but for the nanoseconds by
-// which a timer must be late so that a fraction of a token is whole.
-func about(got, want time.Duration) bool { return got >= want && got <= want+time.Microsecond }
 
 // only is the snapshot of the one key that a limiter has.
 func only(t *testing.T, l *snubber.Limiter) snubber.QueueStatus {
@@ -83,37 +51,24 @@ func TestLimiterPacesRequests(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt.perMinute, " burst ", tt.burst), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play()
+				base := wiretest.Play()
 				l := &snubber.Limiter{RequestsPerMinute: tt.perMinute, Burst: tt.burst}
 				rt := &snubber.Transport{Base: base, Limiter: l}
 				start := time.Now()
-				var all []<-chan ended
+				var all []<-chan wiretest.Result
 				for range 25 {
-					all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "")))
+					all = append(all, wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", "")))
 				}
 				for i, c := range all {
 					want := time.Duration(max(0, i-tt.first+1)) * time.Minute / time.Duration(tt.perMinute)
-					if e := <-c; e.err != nil || !about(e.took, want) {
-						t.Errorf("call %d went after %v (%v), want %v", i, e.took, e.err, want)
+					if e := <-c; e.Err != nil || !wiretest.About(e.Took, want) {
+						t.Errorf("call %d went after %v (%v), want %v", i, e.Took, e.Err, want)
 					}
 				}
-				within(t, base.all(), start, tt.perMinute, tt.first)
+				wiretest.CheckRate(t, base.Attempts(), start, tt.perMinute, tt.first)
 				idle(t, l)
 			})
 		})
-	}
-}
-
-// within fails if more was sent in any window than a quota with that burst admits.
-func within(t *testing.T, sent []try, start time.Time, perMinute, burst int) {
-	t.Helper()
-	for i := range sent {
-		for j := i; j < len(sent); j++ {
-			d := sent[j].at.Sub(sent[i].at)
-			if n, most := float64(j-i+1), d.Minutes()*float64(perMinute)+float64(burst); n > most+1e-6 {
-				t.Fatalf("%v requests in %v from %v on, want at most %v", n, d, sent[i].at.Sub(start), most)
-			}
-		}
 	}
 }
 
@@ -123,13 +78,13 @@ func TestLimiterNeverExceedsRate(t *testing.T) {
 	for seed := range uint64(8) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
-			base := play(step{do: func(req *http.Request) (*http.Response, error) {
+			base := wiretest.Play(wiretest.Step{Do: func(req *http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 			}})
 			l := &snubber.Limiter{RequestsPerMinute: 90, Burst: 4}
 			rt := &snubber.Transport{Base: base, Limiter: l}
 			start := time.Now()
-			var all []<-chan ended
+			var all []<-chan wiretest.Result
 			for range 200 {
 				ctx := snubber.WithPriority(t.Context(), r.IntN(3))
 				if r.IntN(3) == 0 {
@@ -142,15 +97,15 @@ func TestLimiterNeverExceedsRate(t *testing.T) {
 					time.AfterFunc(time.Duration(r.IntN(5000))*time.Millisecond, cancel)
 					ctx = c
 				}
-				all = append(all, launch(rt, newReq(t, "GET", "https://a.test/", "").WithContext(ctx)))
+				all = append(all, wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", "").WithContext(ctx)))
 				time.Sleep(time.Duration(r.IntN(800)) * time.Millisecond)
 			}
 			for _, c := range all {
-				if e := <-c; e.err != nil && !errors.Is(e.err, context.Canceled) && !errors.Is(e.err, context.DeadlineExceeded) {
-					t.Errorf("call: %v", e.err)
+				if e := <-c; e.Err != nil && !errors.Is(e.Err, context.Canceled) && !errors.Is(e.Err, context.DeadlineExceeded) {
+					t.Errorf("call: %v", e.Err)
 				}
 			}
-			within(t, base.all(), start, 90, 4)
+			wiretest.CheckRate(t, base.Attempts(), start, 90, 4)
 			idle(t, l)
 			time.Sleep(time.Minute)
 			if q := only(t, l); q.Requests != 4 {
@@ -161,21 +116,6 @@ func TestLimiterNeverExceedsRate(t *testing.T) {
 }
 
 const usage = `"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`
-
-// answered is a chat completion that billed so many tokens.
-func answered(in, out int) string {
-	return fmt.Sprintf(`{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],`+usage+`}`, in, out, in+out)
-}
-
-// prompt is a chat request for so many bytes of text and tokens of answer, at
-// most; 0 states no maximum.
-func prompt(text, most int) string {
-	max := ""
-	if most > 0 {
-		max = fmt.Sprintf(`,"max_tokens":%d`, most)
-	}
-	return fmt.Sprintf(`{"model":"m","messages":[{"content":%q}]%s}`, strings.Repeat("a", text), max)
-}
 
 // The Limiter reserves tokens before it sends a request: a quarter of the
 // text's length and the likely length of the response. The tokens used replace
@@ -192,39 +132,39 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 		name           string
 		body           string
 		tokens         func(*http.Request, []byte) int
-		step           step
+		step           wiretest.Step
 		during, after  float64 // spent
 		requests       float64 // spent at the end
 		url, wantError string
 	}{
-		{name: "unary", body: prompt(400, 50), step: step{header: asJSON, body: answered(110, 20)}, during: 150, after: 130, requests: 1},
-		{name: "underestimated", body: prompt(400, 50), step: step{header: asJSON, body: answered(3000, 50)}, during: 150, after: 3050, requests: 1},
-		{name: "stream", body: prompt(400, 50), step: step{header: asSSE, body: stream}, during: 150, after: 42, requests: 1},
-		{name: "no maximum stated", body: prompt(400, 0), step: step{header: asJSON, body: answered(110, 20)}, during: 1100, after: 130, requests: 1},
-		{name: "a maximum beyond the likely", body: prompt(400, 4096), step: step{header: asJSON, body: answered(110, 20)}, during: 1100, after: 130, requests: 1},
-		{name: "usage unknown", body: prompt(400, 50), step: step{header: asJSON, body: `{"choices":[]}`}, during: 150, after: 150, requests: 1},
-		{name: "dial failed", body: prompt(400, 50), step: step{err: dial}, during: 150, after: 0, requests: 0, wantError: "refused"},
-		{name: "reset after it was sent", body: prompt(400, 50), step: step{err: io.ErrUnexpectedEOF}, during: 150, after: 150, requests: 1, wantError: "EOF"},
-		{name: "hook", body: prompt(400, 50), tokens: func(_ *http.Request, b []byte) int { return len(b) * 10 },
-			step: step{header: asJSON, body: `{}`}, during: float64(10 * len(prompt(400, 50))), after: float64(10 * len(prompt(400, 50))), requests: 1},
-		{name: "hostile hook", body: prompt(400, 50), tokens: func(*http.Request, []byte) int { return -1 << 62 }, step: step{header: asJSON, body: `{}`}, requests: 1},
-		{name: "no inference", url: "https://api.example.com/v1/files", body: prompt(400, 50), step: step{}, requests: 1},
+		{name: "unary", body: wiretest.Prompt(400, 50), step: wiretest.Step{Header: asJSON, Body: wiretest.Usage(110, 20)}, during: 150, after: 130, requests: 1},
+		{name: "underestimated", body: wiretest.Prompt(400, 50), step: wiretest.Step{Header: asJSON, Body: wiretest.Usage(3000, 50)}, during: 150, after: 3050, requests: 1},
+		{name: "stream", body: wiretest.Prompt(400, 50), step: wiretest.Step{Header: asSSE, Body: stream}, during: 150, after: 42, requests: 1},
+		{name: "no maximum stated", body: wiretest.Prompt(400, 0), step: wiretest.Step{Header: asJSON, Body: wiretest.Usage(110, 20)}, during: 1100, after: 130, requests: 1},
+		{name: "a maximum beyond the likely", body: wiretest.Prompt(400, 4096), step: wiretest.Step{Header: asJSON, Body: wiretest.Usage(110, 20)}, during: 1100, after: 130, requests: 1},
+		{name: "usage unknown", body: wiretest.Prompt(400, 50), step: wiretest.Step{Header: asJSON, Body: `{"choices":[]}`}, during: 150, after: 150, requests: 1},
+		{name: "dial failed", body: wiretest.Prompt(400, 50), step: wiretest.Step{Err: dial}, during: 150, after: 0, requests: 0, wantError: "refused"},
+		{name: "reset after it was sent", body: wiretest.Prompt(400, 50), step: wiretest.Step{Err: io.ErrUnexpectedEOF}, during: 150, after: 150, requests: 1, wantError: "EOF"},
+		{name: "hook", body: wiretest.Prompt(400, 50), tokens: func(_ *http.Request, b []byte) int { return len(b) * 10 },
+			step: wiretest.Step{Header: asJSON, Body: `{}`}, during: float64(10 * len(wiretest.Prompt(400, 50))), after: float64(10 * len(wiretest.Prompt(400, 50))), requests: 1},
+		{name: "hostile hook", body: wiretest.Prompt(400, 50), tokens: func(*http.Request, []byte) int { return -1 << 62 }, step: wiretest.Step{Header: asJSON, Body: `{}`}, requests: 1},
+		{name: "no inference", url: "https://api.example.com/v1/files", body: wiretest.Prompt(400, 50), step: wiretest.Step{}, requests: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tt.step.delay = time.Nanosecond // so that it can be seen under way
-				base := play(tt.step)
+				tt.step.Delay = time.Nanosecond // so that it can be seen under way
+				base := wiretest.Play(tt.step)
 				l := &snubber.Limiter{RequestsPerMinute: full, TokensPerMinute: full, Burst: full, EstimateTokens: tt.tokens}
 				if tt.url == "" {
-					tt.url = chatURL
+					tt.url = wiretest.ChatURL
 				}
-				c := launch(&snubber.Transport{Base: base, Limiter: l}, newReq(t, "POST", tt.url, tt.body))
+				c := wiretest.Launch(&snubber.Transport{Base: base, Limiter: l}, wiretest.NewRequest(t, "POST", tt.url, tt.body))
 				if q := only(t, l); full-q.Tokens != tt.during || full-q.Requests != 1 || q.InFlight != 1 {
 					t.Errorf("under way: %v tokens and %v requests spent, %d in flight, want %v, 1, 1", full-q.Tokens, full-q.Requests, q.InFlight, tt.during)
 				}
 				e := <-c
-				if (e.err != nil) != (tt.wantError != "") || e.err != nil && !strings.Contains(e.err.Error(), tt.wantError) {
-					t.Errorf("error %v, want %q", e.err, tt.wantError)
+				if (e.Err != nil) != (tt.wantError != "") || e.Err != nil && !strings.Contains(e.Err.Error(), tt.wantError) {
+					t.Errorf("error %v, want %q", e.Err, tt.wantError)
 				}
 				// A nanosecond refills a third of a millionth of a token.
 				if q := only(t, l); full-q.Tokens < tt.after-1e-5 || full-q.Tokens > tt.after+1e-5 || full-q.Requests > tt.requests || full-q.Requests < tt.requests-1e-5 {
@@ -241,7 +181,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 func TestLimiterLearnsResponseLength(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var next string
-		base := play(step{do: func(*http.Request) (*http.Response, error) {
+		base := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Nanosecond)
 			return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}},
 				ContentLength: int64(len(next)), Body: io.NopCloser(strings.NewReader(next))}, nil
@@ -251,8 +191,8 @@ func TestLimiterLearnsResponseLength(t *testing.T) {
 		rt := &snubber.Transport{Base: base, Limiter: l}
 		reserved := func(most, out int) float64 {
 			time.Sleep(time.Minute)
-			next = answered(100, out)
-			c := launch(rt, newReq(t, "POST", chatURL, prompt(400, most)))
+			next = wiretest.Usage(100, out)
+			c := wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(400, most)))
 			n := full - only(t, l).Tokens - 100
 			<-c
 			return n
@@ -283,7 +223,7 @@ func TestLimiterBooksDebt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cost := map[string]int{"/big": 1000, "/small": 100}
 		l := &snubber.Limiter{TokensPerMinute: 6000, EstimateTokens: func(r *http.Request, _ []byte) int { return cost[r.URL.Path] }}
-		rt := &snubber.Transport{Base: play(), Limiter: l}
+		rt := &snubber.Transport{Base: wiretest.Play(), Limiter: l}
 		for i, tt := range []struct {
 			path string
 			want time.Duration
@@ -294,10 +234,10 @@ func TestLimiterBooksDebt(t *testing.T) {
 			{"/small", 21 * time.Second},
 			{"/small", 22 * time.Second},
 		} {
-			c := launch(rt, newReq(t, "GET", "https://a.test"+tt.path, ""))
+			c := wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test"+tt.path, ""))
 			defer func() {
-				if e := <-c; e.err != nil || !about(e.took, tt.want) {
-					t.Errorf("call %d (%s) went after %v (%v), want %v", i, tt.path, e.took, e.err, tt.want)
+				if e := <-c; e.Err != nil || !wiretest.About(e.Took, tt.want) {
+					t.Errorf("call %d (%s) went after %v (%v), want %v", i, tt.path, e.Took, e.Err, tt.want)
 				}
 			}()
 		}
@@ -308,19 +248,19 @@ func TestLimiterBooksDebt(t *testing.T) {
 // not other requests wait.
 func TestLimiterRefusesWhatNeverFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play()
+		base := wiretest.Play()
 		l := &snubber.Limiter{TokensPerMinute: 1200}
 		rt := &snubber.Transport{Base: base, Limiter: l}
-		if e := <-launch(rt, newReq(t, "POST", chatURL, prompt(800, 1000))); e.err != nil {
-			t.Fatalf("1200 tokens of 1200: %v", e.err)
+		if e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(800, 1000))); e.Err != nil {
+			t.Fatalf("1200 tokens of 1200: %v", e.Err)
 		}
-		e := <-launch(rt, newReq(t, "POST", chatURL, prompt(804, 1000)))
+		e := <-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(804, 1000)))
 		var refusal *snubber.RejectedError
-		if !errors.As(e.err, &refusal) || !errors.Is(e.err, snubber.ErrLimited) || e.took != 0 ||
-			!strings.Contains(e.err.Error(), "TokensPerMinute") || refusal.RetryAfter != 0 {
-			t.Errorf("1201 tokens of 1200: %v after %v, want ErrLimited that names TokensPerMinute, at once and without a time", e.err, e.took)
+		if !errors.As(e.Err, &refusal) || !errors.Is(e.Err, snubber.ErrLimited) || e.Took != 0 ||
+			!strings.Contains(e.Err.Error(), "TokensPerMinute") || refusal.RetryAfter != 0 {
+			t.Errorf("1201 tokens of 1200: %v after %v, want ErrLimited that names TokensPerMinute, at once and without a time", e.Err, e.Took)
 		}
-		if n := base.sent(); n != 1 {
+		if n := base.Sent(); n != 1 {
 			t.Errorf("%d sent, want 1", n)
 		}
 	})
@@ -342,11 +282,11 @@ func TestLimiterTakesAllOrNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := tt.l
 				l.EstimateTokens = func(*http.Request, []byte) int { return 100 }
-				base := play(step{delay: time.Nanosecond})
+				base := wiretest.Play(wiretest.Step{Delay: time.Nanosecond})
 				rt := &snubber.Transport{Base: base, Limiter: l}
-				first := launch(rt, newReq(t, "GET", "https://a.test/", ""))
+				first := wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 				ctx, cancel := context.WithCancel(t.Context())
-				second := launch(rt, newReq(t, "GET", "https://a.test/", "").WithContext(ctx))
+				second := wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", "").WithContext(ctx))
 				q := only(t, l)
 				if q.Waiting != 1 || q.InFlight != 1 || q.Requests != tt.requests || q.Tokens != tt.tokens {
 					t.Errorf("%+v, want 1 waiting, 1 in flight, %v requests and %v tokens left", q, tt.requests, tt.tokens)

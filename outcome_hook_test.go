@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // Classify is called once an attempt, and sees only the part of the body that
@@ -27,7 +28,7 @@ func TestClassifyHook(t *testing.T) {
 		}
 		var asked []seen
 		cause := errors.New("cause")
-		base := play(step{err: cause}, step{status: 500, body: "broken"}, step{status: 404, body: big}, step{status: 200, body: "fine"})
+		base := wiretest.Play(wiretest.Step{Err: cause}, wiretest.Step{Status: 500, Body: "broken"}, wiretest.Step{Status: 404, Body: big}, wiretest.Step{Status: 200, Body: "fine"})
 		tr := &snubber.Transport{
 			Base:    base,
 			Retry:   &snubber.Retry{},
@@ -54,11 +55,11 @@ func TestClassifyHook(t *testing.T) {
 				return o
 			},
 		}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil || res.StatusCode != 200 {
 			t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
 		}
-		if body := slurp(t, res); body != "fine" {
+		if body := wiretest.ReadAll(t, res); body != "fine" {
 			t.Errorf("body = %q, want fine", body)
 		}
 		want := []seen{
@@ -85,20 +86,20 @@ func TestClassifyHook(t *testing.T) {
 func TestClassifyHookDecides(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
-		step         step
+		step         wiretest.Step
 		class        snubber.Class
 		wire         int
 		counted, bad int
 		final        snubber.Class
 	}{
-		{"a 500 that is fine", step{status: 500, header: hdr("Content-Type", "text/plain"), body: "ok"}, snubber.Success, 1, 1, 0, snubber.Success},
-		{"a 200 that is not", step{header: hdr("Content-Type", "text/plain"), body: "no"}, snubber.ServerError, 2, 2, 2, snubber.ServerError},
-		{"a 200 that nobody may repeat", step{header: hdr("Content-Type", "text/plain"), body: "no"}, snubber.Filtered, 1, 1, 0, snubber.Filtered},
-		{"fine until it breaks off", step{header: hdr("Content-Type", "text/event-stream"), body: deltaEvent}, snubber.Success, 1, 1, 1, snubber.Unreachable},
+		{"a 500 that is fine", wiretest.Step{Status: 500, Header: wiretest.Header("Content-Type", "text/plain"), Body: "ok"}, snubber.Success, 1, 1, 0, snubber.Success},
+		{"a 200 that is not", wiretest.Step{Header: wiretest.Header("Content-Type", "text/plain"), Body: "no"}, snubber.ServerError, 2, 2, 2, snubber.ServerError},
+		{"a 200 that nobody may repeat", wiretest.Step{Header: wiretest.Header("Content-Type", "text/plain"), Body: "no"}, snubber.Filtered, 1, 1, 0, snubber.Filtered},
+		{"fine until it breaks off", wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.DeltaEvent}, snubber.Success, 1, 1, 1, snubber.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(tt.step)
+				base := wiretest.Play(tt.step)
 				tr := &snubber.Transport{
 					Base: base, Retry: &snubber.Retry{MaxAttempts: 2}, Breaker: &snubber.Breaker{},
 					Classify: func(*http.Request, *http.Response, error) snubber.Outcome {
@@ -106,20 +107,20 @@ func TestClassifyHookDecides(t *testing.T) {
 					},
 				}
 				ctx, report := snubber.WithReport(t.Context())
-				res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
 				b, err := io.ReadAll(res.Body)
 				res.Body.Close()
-				if string(b) != tt.step.body || (err != nil) != (tt.final == snubber.Unreachable) {
-					t.Errorf("body = %q, %v, want %q", b, err, tt.step.body)
+				if string(b) != tt.step.Body || (err != nil) != (tt.final == snubber.Unreachable) {
+					t.Errorf("body = %q, %v, want %q", b, err, tt.step.Body)
 				}
-				if n := base.sent(); n != tt.wire {
+				if n := base.Sent(); n != tt.wire {
 					t.Errorf("%d wire calls, want %d", n, tt.wire)
 				}
-				for i, try := range base.all() {
-					if try.closed.IsZero() {
+				for i, try := range base.Attempts() {
+					if try.Closed.IsZero() {
 						t.Errorf("the body of attempt %d is not closed", i+1)
 					}
 				}
@@ -137,23 +138,23 @@ func TestClassifyHookDecides(t *testing.T) {
 // A response without a header map, as fakes return, is valid.
 func TestClassifyNilHeader(t *testing.T) {
 	for _, status := range []int{200, 400, 500} {
-		tr := snubber.New(roundTrip(func(*http.Request) (*http.Response, error) {
+		tr := snubber.New(wiretest.RawFunc(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("{}"))}, nil
 		}))
 		tr.Retry.MaxAttempts = 1
 		tr.Cache = &snubber.Cache{PromptTTL: time.Hour}
-		res, err := tr.RoundTrip(chat(t, "X-Stainless-Lang", "go"))
+		res, err := tr.RoundTrip(wiretest.Chat(t, "X-Stainless-Lang", "go"))
 		if err != nil || res.StatusCode != status {
 			t.Fatalf("%v, %v, want %d", res, err, status)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 	}
 }
 
 // A response that Classify calls Rejected, after an earlier failure, is closed.
 func TestClassifyRejectedResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500, body: "first"}, step{body: "second"})
+		base := wiretest.Play(wiretest.Step{Status: 500, Body: "first"}, wiretest.Step{Body: "second"})
 		tr := &snubber.Transport{
 			Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{MaxConcurrent: 1},
 			Classify: func(r *http.Request, res *http.Response, err error) snubber.Outcome {
@@ -163,11 +164,11 @@ func TestClassifyRejectedResponse(t *testing.T) {
 				return snubber.Classify(r, res, err)
 			},
 		}
-		if e := <-launch(tr, chat(t)); e.status != 500 || e.body != "first" {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t)); e.Status != 500 || e.Body != "first" {
 			t.Errorf("%+v, want the first response", e)
 		}
-		if n := inFlight(t, tr.Limiter); n != 0 || base.all()[1].closed.IsZero() {
-			t.Errorf("%d in flight, the second body closed at %v", n, base.all()[1].closed)
+		if n := inFlight(t, tr.Limiter); n != 0 || base.Attempts()[1].Closed.IsZero() {
+			t.Errorf("%d in flight, the second body closed at %v", n, base.Attempts()[1].Closed)
 		}
 	})
 }

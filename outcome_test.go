@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // Every class has a name of its own. An unknown class does not panic.
@@ -73,9 +74,9 @@ func TestClassifyError(t *testing.T) {
 		{"unexpected EOF", io.ErrUnexpectedEOF, snubber.Unreachable, false, 0},
 		{"closed connection", read(net.ErrClosed), snubber.Unreachable, false, 0},
 		{"read timeout", read(os.ErrDeadlineExceeded), snubber.Unreachable, false, 0},
-		{"refused stream", http2Error{7}, snubber.Unreachable, true, 0},
-		{"wrapped refused stream", fmt.Errorf("http2: %w", http2Error{7}), snubber.Unreachable, true, 0},
-		{"reset stream", http2Error{2}, snubber.Unreachable, false, 0},
+		{"refused stream", wiretest.HTTP2Error{Code: 7}, snubber.Unreachable, true, 0},
+		{"wrapped refused stream", fmt.Errorf("http2: %w", wiretest.HTTP2Error{Code: 7}), snubber.Unreachable, true, 0},
+		{"reset stream", wiretest.HTTP2Error{Code: 2}, snubber.Unreachable, false, 0},
 		{"somebody's text", errors.New("dial tcp: connection refused: REFUSED_STREAM"), snubber.Unreachable, false, 0},
 		{"somebody's deadline", context.DeadlineExceeded, snubber.Unreachable, false, 0},
 		{"nothing at all", nil, snubber.Unreachable, false, 0},
@@ -85,7 +86,7 @@ func TestClassifyError(t *testing.T) {
 		{"wrapped timer", fmt.Errorf("middle: %w", &snubber.TimeoutError{Phase: snubber.PhaseHeaders}), snubber.TimedOut, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			o := snubber.Classify(chat(t), nil, tt.err)
+			o := snubber.Classify(wiretest.Chat(t), nil, tt.err)
 			if o.Class != tt.class || o.Unsent != tt.unsent || o.Advice != tt.advice {
 				t.Errorf("Classify = %v unsent %v advice %v, want %v %v %v", o.Class, o.Unsent, o.Advice, tt.class, tt.unsent, tt.advice)
 			}
@@ -117,7 +118,7 @@ func TestClassifyErrorOfDoneContext(t *testing.T) {
 		{"our timer", canceled, &snubber.TimeoutError{Phase: snubber.PhaseHeaders}, snubber.TimedOut, "timeout_headers"},
 		{"our refusal", late, &snubber.RejectedError{Err: snubber.ErrQuota}, snubber.Rejected, "snubber_quota_exhausted"},
 	} {
-		if o := snubber.Classify(chat(t).WithContext(tt.ctx), nil, tt.err); o.Class != tt.class || o.Reason != tt.reason {
+		if o := snubber.Classify(wiretest.Chat(t).WithContext(tt.ctx), nil, tt.err); o.Class != tt.class || o.Reason != tt.reason {
 			t.Errorf("%s: Classify = %v %q, want %v %q", tt.name, o.Class, o.Reason, tt.class, tt.reason)
 		}
 	}
@@ -126,7 +127,7 @@ func TestClassifyErrorOfDoneContext(t *testing.T) {
 // A refusal of an inner Transport keeps its time.
 func TestClassifyRefusalNotBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := snubber.Classify(chat(t), nil, &snubber.RejectedError{Err: snubber.ErrOpen, RetryAfter: 7 * time.Second})
+		o := snubber.Classify(wiretest.Chat(t), nil, &snubber.RejectedError{Err: snubber.ErrOpen, RetryAfter: 7 * time.Second})
 		if want := time.Now().Add(7 * time.Second); !o.NotBefore.Equal(want) {
 			t.Errorf("NotBefore = %v, want %v", o.NotBefore, want)
 		}
@@ -139,7 +140,7 @@ func TestClassifyRealErrors(t *testing.T) {
 	ask := func(url string) snubber.Outcome {
 		tr := &http.Transport{}
 		defer tr.CloseIdleConnections()
-		req := newReq(t, "GET", url, "")
+		req := wiretest.NewRequest(t, "GET", url, "")
 		res, err := tr.RoundTrip(req)
 		if err == nil {
 			res.Body.Close()
@@ -192,45 +193,45 @@ func TestClassifyLeavesBody(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				src := &tracked{r: strings.NewReader(tt.body)}
+				src := &wiretest.TrackedBody{R: strings.NewReader(tt.body)}
 				res := &http.Response{StatusCode: tt.status, Header: http.Header{}, Body: src, ContentLength: int64(len(tt.body))}
-				if o := snubber.Classify(chat(t), res, nil); o.Class != tt.class {
+				if o := snubber.Classify(wiretest.Chat(t), res, nil); o.Class != tt.class {
 					t.Errorf("Classify = %v, want %v", o.Class, tt.class)
 				}
-				n := src.read.Load()
+				n := src.N.Load()
 				if n > 64<<10 || tt.status < 400 && n != 0 {
 					t.Errorf("%d bytes were read ahead", n)
 				}
-				if src.closed.Load() != 0 {
+				if src.Closed.Load() != 0 {
 					t.Error("the body was closed")
 				}
 				// Twice is as good as once.
-				if o := snubber.Classify(chat(t), res, nil); o.Class != tt.class {
+				if o := snubber.Classify(wiretest.Chat(t), res, nil); o.Class != tt.class {
 					t.Errorf("the second Classify = %v, want %v", o.Class, tt.class)
 				}
-				if got := slurp(t, res); got != tt.body {
+				if got := wiretest.ReadAll(t, res); got != tt.body {
 					t.Errorf("%d bytes of the body are left, want %d", len(got), len(tt.body))
 				}
-				if src.closed.Load() == 0 || src.late.Load() != 0 {
-					t.Errorf("closed %d times, read %d times after that", src.closed.Load(), src.late.Load())
+				if src.Closed.Load() == 0 || src.Late.Load() != 0 {
+					t.Errorf("closed %d times, read %d times after that", src.Closed.Load(), src.Late.Load())
 				}
 			})
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		res := &http.Response{StatusCode: 503, Header: http.Header{}, Body: newTrickle(30, 100*time.Millisecond)}
+		res := &http.Response{StatusCode: 503, Header: http.Header{}, Body: wiretest.Trickle(30, 100*time.Millisecond)}
 		start := time.Now()
-		snubber.Classify(chat(t), res, nil)
+		snubber.Classify(wiretest.Chat(t), res, nil)
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("a trickling body took %v, want a second", d)
 		}
-		if got := slurp(t, res); got != strings.Repeat("x", 30) {
+		if got := wiretest.ReadAll(t, res); got != strings.Repeat("x", 30) {
 			t.Errorf("%d bytes are left, want 30", len(got))
 		}
 	})
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
 		res := &http.Response{StatusCode: 500, Header: http.Header{}, Body: body}
-		if o := snubber.Classify(chat(t), res, nil); o.Class != snubber.ServerError || res.Body != body {
+		if o := snubber.Classify(wiretest.Chat(t), res, nil); o.Class != snubber.ServerError || res.Body != body {
 			t.Errorf("body %v: %v, Body %v", body, o.Class, res.Body)
 		}
 	}
@@ -241,7 +242,7 @@ func TestClassifyLeavesBody(t *testing.T) {
 func TestClassifyHookBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		long := strings.Repeat("x", 100<<10)
-		base := play(step{status: 500, body: "short"}, step{status: 400, body: long})
+		base := wiretest.Play(wiretest.Step{Status: 500, Body: "short"}, wiretest.Step{Status: 400, Body: long})
 		var seen []string
 		var errs []error
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
@@ -254,11 +255,11 @@ func TestClassifyHookBody(t *testing.T) {
 			return snubber.Outcome{Class: snubber.ServerError}
 		}}
 		tr.Retry.MaxAttempts = 2
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slurp(t, res); got != long {
+		if got := wiretest.ReadAll(t, res); got != long {
 			t.Errorf("the caller got %d bytes, want %d", len(got), len(long))
 		}
 		if len(seen) != 2 || seen[0] != "short" || seen[1] != long[:64<<10] {
@@ -270,7 +271,7 @@ func TestClassifyHookBody(t *testing.T) {
 	})
 	// It decides: here that a 200 is to be sent again.
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{}, step{err: io.EOF}, jsonAnswer)
+		base := wiretest.Play(wiretest.Step{}, wiretest.Step{Err: io.EOF}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		var classes []snubber.Class
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
 			o := snubber.Classify(req, res, err)
@@ -280,15 +281,15 @@ func TestClassifyHookBody(t *testing.T) {
 			classes = append(classes, o.Class)
 			return o
 		}}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		if len(classes) != 3 || classes[1] != snubber.Unreachable || classes[2] != snubber.Success || base.sent() != 3 {
-			t.Errorf("classes %v after %d attempts", classes, base.sent())
+		wiretest.ReadAll(t, res)
+		if len(classes) != 3 || classes[1] != snubber.Unreachable || classes[2] != snubber.Success || base.Sent() != 3 {
+			t.Errorf("classes %v after %d attempts", classes, base.Sent())
 		}
-		if ts := base.all(); ts[0].closed.IsZero() || ts[0].closed.After(ts[1].at) {
+		if ts := base.Attempts(); ts[0].Closed.IsZero() || ts[0].Closed.After(ts[1].At) {
 			t.Error("the first answer's body was left open")
 		}
 	})

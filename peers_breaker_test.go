@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The same for state that outlives one attempt: circuits, permits, timers and
@@ -23,30 +24,30 @@ func TestPeersBreaker(t *testing.T) {
 	}{
 		// peers: 8
 		{"a response that comes after its timeout is closed", func(t *testing.T) {
-			late := play(step{do: func(*http.Request) (*http.Response, error) {
+			late := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 				time.Sleep(time.Minute) // deaf to the context
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x"))}, nil
 			}})
-			closed := &tally{base: late}
+			closed := &wiretest.OpenBodies{Base: late}
 			rt := &snubber.Transport{Base: closed, Timeout: &snubber.Timeout{Headers: time.Second}}
-			res, err := rt.RoundTrip(chat(t))
+			res, err := rt.RoundTrip(wiretest.Chat(t))
 			var timeout *snubber.TimeoutError
-			if res != nil || !errors.As(err, &timeout) || closed.open.Load() != 0 {
-				t.Errorf("%v, %v with %d bodies open, want a TimeoutError and none", res, err, closed.open.Load())
+			if res != nil || !errors.As(err, &timeout) || closed.Open.Load() != 0 {
+				t.Errorf("%v, %v with %d bodies open, want a TimeoutError and none", res, err, closed.Open.Load())
 			}
 		}},
 		// peers: 10, 43
 		{"finished calls under a long-lived context leave no goroutine", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			rt := snubber.New(play(step{body: "x"}))
+			rt := snubber.New(wiretest.Play(wiretest.Step{Body: "x"}))
 			before := runtime.NumGoroutine()
 			for range 300 {
-				res, err := rt.RoundTrip(chat(t).WithContext(ctx))
+				res, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 			}
 			synctest.Wait()
 			if n := runtime.NumGoroutine() - before; n > 100 {
@@ -58,8 +59,8 @@ func TestPeersBreaker(t *testing.T) {
 			crash := func(*http.Request) (*http.Response, error) { panic("base") }
 			l := &snubber.Limiter{MaxConcurrent: 1}
 			b := &snubber.Breaker{Failures: 1, Probes: 1}
-			rt := &snubber.Transport{Base: play(step{status: 500}, step{do: crash}, step{}), Breaker: b, Limiter: l}
-			slurp(t, must(t, rt, chat(t)))
+			rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Do: crash}, wiretest.Step{}), Breaker: b, Limiter: l}
+			wiretest.ReadAll(t, must(t, rt, wiretest.Chat(t)))
 			time.Sleep(7 * time.Second)
 			func() {
 				defer func() {
@@ -67,23 +68,23 @@ func TestPeersBreaker(t *testing.T) {
 						t.Error("the panic did not come through")
 					}
 				}()
-				rt.RoundTrip(chat(t))
+				rt.RoundTrip(wiretest.Chat(t))
 			}()
 			idle(t, l)
-			if res := must(t, rt, chat(t)); res.StatusCode != 200 || slurp(t, res) != "" || b.Circuits()[0].State != snubber.CircuitClosed {
+			if res := must(t, rt, wiretest.Chat(t)); res.StatusCode != 200 || wiretest.ReadAll(t, res) != "" || b.Circuits()[0].State != snubber.CircuitClosed {
 				t.Errorf("after a probe that panicked: %d, %+v, want a probe that closes", res.StatusCode, b.Circuits()[0])
 			}
 		}},
 		// peers: 12, 39
 		{"a success that began before the trip does not close", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 1, Probes: 1, OpenFor: time.Second}
-			rt := &snubber.Transport{Base: play(step{delay: 10 * time.Second}, step{status: 500}, step{delay: time.Hour}), Breaker: b}
-			old := launch(rt, chat(t))
-			<-launch(rt, chat(t))
+			rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: 10 * time.Second}, wiretest.Step{Status: 500}, wiretest.Step{Delay: time.Hour}), Breaker: b}
+			old := wiretest.Launch(rt, wiretest.Chat(t))
+			<-wiretest.Launch(rt, wiretest.Chat(t))
 			time.Sleep(2 * time.Second)
 			ctx, cancel := context.WithCancel(t.Context())
-			probe := launch(rt, chat(t).WithContext(ctx)) // half-open from here on
-			if e := <-old; e.status != 200 {
+			probe := wiretest.Launch(rt, wiretest.Chat(t).WithContext(ctx)) // half-open from here on
+			if e := <-old; e.Status != 200 {
 				t.Fatalf("%+v", e)
 			}
 			if s := b.Circuits()[0].State; s != snubber.CircuitHalfOpen {
@@ -98,9 +99,9 @@ func TestPeersBreaker(t *testing.T) {
 				snubber.PhaseIdle:    {Idle: time.Second},
 				snubber.PhaseAttempt: {Attempt: time.Second},
 			} {
-				for _, body := range []io.ReadCloser{stuck("x", nil), &slow{stuck("", io.EOF), 3 * time.Second}} {
-					st := step{header: hdr("Content-Type", "text/event-stream"), stream: body}
-					b, err := io.ReadAll(must(t, &snubber.Transport{Base: play(st), Timeout: limits}, newReq(t, "GET", "https://api.example.com/x", "")).Body)
+				for _, body := range []io.ReadCloser{wiretest.Stuck("x", nil), &wiretest.SlowBody{ReadCloser: wiretest.Stuck("", io.EOF), Gap: 3 * time.Second}} {
+					st := wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Stream: body}
+					b, err := io.ReadAll(must(t, &snubber.Transport{Base: wiretest.Play(st), Timeout: limits}, wiretest.NewRequest(t, "GET", "https://api.example.com/x", "")).Body)
 					var timeout *snubber.TimeoutError
 					if !errors.As(err, &timeout) || timeout.Phase != phase {
 						t.Errorf("%T: %q, %v, want a timeout of %s", body, b, err, phase)
@@ -111,12 +112,12 @@ func TestPeersBreaker(t *testing.T) {
 		// peers: 16, 44, 47
 		{"the context lives to the end of the body, and its end is the caller's", func(t *testing.T) {
 			var inner context.Context
-			rt := snubber.New(play(step{do: func(r *http.Request) (*http.Response, error) {
+			rt := snubber.New(wiretest.Play(wiretest.Step{Do: func(r *http.Request) (*http.Response, error) {
 				inner = r.Context()
-				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: stuck("x", nil)}, nil
+				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: wiretest.Stuck("x", nil)}, nil
 			}}))
 			ctx, cancel := context.WithCancel(t.Context())
-			res := must(t, rt, chat(t).WithContext(ctx))
+			res := must(t, rt, wiretest.Chat(t).WithContext(ctx))
 			time.Sleep(time.Second)
 			if _, err := res.Body.Read(make([]byte, 1)); err != nil || inner.Err() != nil {
 				t.Errorf("a body reads with %v in a context with %v", err, inner.Err())
@@ -131,50 +132,50 @@ func TestPeersBreaker(t *testing.T) {
 		}},
 		// peers: 28, 39
 		{"dial errors open the circuit, and it stays open for seconds", func(t *testing.T) {
-			base := play(step{err: refusedDial})
+			base := wiretest.Play(wiretest.Step{Err: wiretest.RefusedDial()})
 			rt := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 3}}
 			for range 30 {
-				<-launch(rt, chat(t))
+				<-wiretest.Launch(rt, wiretest.Chat(t))
 			}
 			time.Sleep(3999 * time.Millisecond)
-			if e := <-launch(rt, chat(t)); !errors.Is(e.err, snubber.ErrOpen) || base.sent() != 3 {
-				t.Errorf("%v after %d dials, want ErrOpen after 3", e.err, base.sent())
+			if e := <-wiretest.Launch(rt, wiretest.Chat(t)); !errors.Is(e.Err, snubber.ErrOpen) || base.Sent() != 3 {
+				t.Errorf("%v after %d dials, want ErrOpen after 3", e.Err, base.Sent())
 			}
 		}},
 		// peers: 30, 31
 		{"a failure that took longer than the window counts, a hung probe does not stay", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 2, Probes: 1}
-			hung := &snubber.Transport{Base: play(step{delay: 5 * time.Minute, status: 500}, step{delay: 5 * time.Minute, status: 500}, step{delay: time.Hour}, step{}), Breaker: b}
-			one := launch(hung, chat(t))
+			hung := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: 5 * time.Minute, Status: 500}, wiretest.Step{Delay: 5 * time.Minute, Status: 500}, wiretest.Step{Delay: time.Hour}, wiretest.Step{}), Breaker: b}
+			one := wiretest.Launch(hung, wiretest.Chat(t))
 			time.Sleep(time.Minute)
-			<-launch(hung, chat(t))
+			<-wiretest.Launch(hung, wiretest.Chat(t))
 			<-one
 			if s := b.Circuits()[0].State; s != snubber.CircuitOpen {
 				t.Fatalf("the circuit is %v after two failures of five minutes, want open", s)
 			}
 			time.Sleep(7 * time.Second)
-			probe := launch(hung, chat(t))
-			if e := <-launch(hung, chat(t)); !errors.Is(e.err, snubber.ErrOpen) {
+			probe := wiretest.Launch(hung, wiretest.Chat(t))
+			if e := <-wiretest.Launch(hung, wiretest.Chat(t)); !errors.Is(e.Err, snubber.ErrOpen) {
 				t.Errorf("%+v beside a probe, want ErrOpen: there is one place", e)
 			}
 			time.Sleep(30 * time.Second)
-			if e := <-launch(hung, chat(t)); e.status != 200 {
+			if e := <-wiretest.Launch(hung, wiretest.Chat(t)); e.Status != 200 {
 				t.Errorf("%+v after the lease, want the place", e)
 			}
 			<-probe
 		}},
 		// peers: 32, 39
 		{"hooks run under no lock", func(t *testing.T) {
-			rt := snubber.New(play(step{status: 500}, tooMany("1"), step{}))
+			rt := snubber.New(wiretest.Play(wiretest.Step{Status: 500}, wiretest.TooMany("1"), wiretest.Step{}))
 			rt.Breaker = &snubber.Breaker{Failures: 1}
 			seen := map[snubber.EventKind]bool{}
 			rt.Observe = func(e snubber.Event) {
 				seen[e.Kind] = true
 				rt.Breaker.Circuits()
 				rt.Limiter.Queues()
-				rt.ReadyAt(chat(t))
+				rt.ReadyAt(wiretest.Chat(t))
 			}
-			must(t, rt, chat(t)).Body.Close()
+			must(t, rt, wiretest.Chat(t)).Body.Close()
 			for _, k := range []snubber.EventKind{snubber.EventAttempt, snubber.EventCircuit, snubber.EventGated, snubber.EventQueued} {
 				if !seen[k] {
 					t.Errorf("no event of kind %v: this was no test", k)
@@ -183,58 +184,58 @@ func TestPeersBreaker(t *testing.T) {
 		}},
 		// peers: 33, 42, 47
 		{"the caller's own end is no failure and is not repeated", func(t *testing.T) {
-			base := play(step{delay: time.Hour})
+			base := wiretest.Play(wiretest.Step{Delay: time.Hour})
 			b := &snubber.Breaker{Failures: 1, MinRequests: 1}
 			rt := &snubber.Transport{Base: base, Breaker: b, Retry: &snubber.Retry{}}
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
-			if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+			if _, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
 			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if _, err := rt.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
-			if c := b.Circuits()[0]; base.sent() != 2 || c.State != snubber.CircuitClosed || c.Failures != 0 {
-				t.Errorf("%d sent, %+v, want 2 and no failure", base.sent(), c)
+			if c := b.Circuits()[0]; base.Sent() != 2 || c.State != snubber.CircuitClosed || c.Failures != 0 {
+				t.Errorf("%d sent, %+v, want 2 and no failure", base.Sent(), c)
 			}
 		}},
 		// peers: 38, 41
 		{"a refusal for the deadline has its type, and closes the request's body", func(t *testing.T) {
-			rt := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
-			must(t, rt, chat(t)).Body.Close()
+			rt := &snubber.Transport{Base: wiretest.Play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+			must(t, rt, wiretest.Chat(t)).Body.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			own := &upload{Reader: strings.NewReader(chatBody)}
-			req := chat(t).WithContext(ctx)
+			own := &wiretest.CountedBody{Reader: strings.NewReader(wiretest.ChatBody)}
+			req := wiretest.Chat(t).WithContext(ctx)
 			req.Body = own
-			if _, err := rt.RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) || own.closed != 1 {
-				t.Errorf("%v with the body closed %d times, want DeadlineExceeded and once", err, own.closed)
+			if _, err := rt.RoundTrip(req); !errors.Is(err, context.DeadlineExceeded) || own.Closed != 1 {
+				t.Errorf("%v with the body closed %d times, want DeadlineExceeded and once", err, own.Closed)
 			}
 		}},
 		// peers: 43, 47
 		{"opening and closing by hand at any time is safe, and probes are few", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 1, Probes: 2}
-			base := play(step{status: 500}, step{delay: time.Second})
+			base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Delay: time.Second})
 			rt := &snubber.Transport{Base: base, Breaker: b}
-			<-launch(rt, chat(t))
+			<-wiretest.Launch(rt, wiretest.Chat(t))
 			key := b.Circuits()[0].Key
 			for range 3 {
 				b.Trip(key)
 				time.Sleep(time.Minute)
 				b.Reset(key)
 			}
-			base.steps[1].status = 500
-			<-launch(rt, chat(t))
-			base.steps[1].status = 200
+			base.Steps[1].Status = 500
+			<-wiretest.Launch(rt, wiretest.Chat(t))
+			base.Steps[1].Status = 200
 			time.Sleep(10 * time.Second)
-			before := base.sent()
-			var all []<-chan ended
+			before := base.Sent()
+			var all []<-chan wiretest.Result
 			for range 20 {
-				all = append(all, launch(rt, chat(t)))
+				all = append(all, wiretest.Launch(rt, wiretest.Chat(t)))
 			}
-			if n := base.sent() - before; n != 2 {
+			if n := base.Sent() - before; n != 2 {
 				t.Errorf("%d of 20 were sent half-open, want 2", n)
 			}
 			for _, c := range all {

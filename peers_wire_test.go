@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // quick retries without the waits that only simulated time makes bearable.
@@ -57,11 +58,11 @@ func TestPeersOverSockets(t *testing.T) {
 			base.MaxConnsPerHost = 1
 			for range 5 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				res, err := quick(base).RoundTrip(newReq(t, "GET", url, "").WithContext(ctx))
+				res, err := quick(base).RoundTrip(wiretest.NewRequest(t, "GET", url, "").WithContext(ctx))
 				if err != nil || res.StatusCode != 200 {
 					t.Fatalf("%v, %v, want 200 from the third attempt", res, err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				cancel()
 			}
 		}},
@@ -83,12 +84,12 @@ func TestPeersOverSockets(t *testing.T) {
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
-					res, err := rt.RoundTrip(newReq(t, "GET", url, ""))
+					res, err := rt.RoundTrip(wiretest.NewRequest(t, "GET", url, ""))
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					slurp(t, res)
+					wiretest.ReadAll(t, res)
 				})
 			}
 			if all.Wait(); most.Load() > 2 {
@@ -109,7 +110,7 @@ func TestPeersOverSockets(t *testing.T) {
 				line, _ := rw.ReadString('\n')
 				io.WriteString(conn, line)
 			})
-			res := must(t, quick(base), newReq(t, "GET", url, "", "Connection", "Upgrade", "Upgrade", "echo"))
+			res := must(t, quick(base), wiretest.NewRequest(t, "GET", url, "", "Connection", "Upgrade", "Upgrade", "echo"))
 			defer res.Body.Close()
 			rw, ok := res.Body.(io.ReadWriter)
 			if res.StatusCode != 101 || !ok {
@@ -128,8 +129,8 @@ func TestPeersOverSockets(t *testing.T) {
 				}
 				http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			})
-			res := must(t, quick(base), newReq(t, "GET", url+"/", ""))
-			if slurp(t, res); res.StatusCode != 302 || res.Header.Get("Location") != "/elsewhere" {
+			res := must(t, quick(base), wiretest.NewRequest(t, "GET", url+"/", ""))
+			if wiretest.ReadAll(t, res); res.StatusCode != 302 || res.Header.Get("Location") != "/elsewhere" {
 				t.Errorf("%d, want the 302", res.StatusCode)
 			}
 		}},
@@ -168,7 +169,7 @@ func TestPeersOverSockets(t *testing.T) {
 							t.Errorf("%s: %v, %v, want 200 from the second attempt", name, res, err)
 						}
 						if err == nil {
-							slurp(t, res)
+							wiretest.ReadAll(t, res)
 						}
 					}
 				}
@@ -184,7 +185,7 @@ func TestPeersOverSockets(t *testing.T) {
 			rt := quick(base)
 			rt.Limiter = &snubber.Limiter{MaxConcurrent: 1}
 			ctx, cancel := context.WithCancel(t.Context())
-			res := must(t, rt, newReq(t, "GET", url, "").WithContext(ctx))
+			res := must(t, rt, wiretest.NewRequest(t, "GET", url, "").WithContext(ctx))
 			if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +208,7 @@ func TestPeersOverSockets(t *testing.T) {
 			rt.Retry, rt.Breaker = nil, &snubber.Breaker{Failures: 3}
 			var refused int
 			for range 10 {
-				if _, err := rt.RoundTrip(newReq(t, "GET", url, "")); errors.Is(err, snubber.ErrOpen) {
+				if _, err := rt.RoundTrip(wiretest.NewRequest(t, "GET", url, "")); errors.Is(err, snubber.ErrOpen) {
 					refused++
 				}
 			}
@@ -223,7 +224,7 @@ func TestPeersOverSockets(t *testing.T) {
 				w.(http.Flusher).Flush()
 				<-r.Context().Done()
 			})
-			res := must(t, quick(base), newReq(t, "POST", url+"/v1/chat/completions", chatBody))
+			res := must(t, quick(base), wiretest.NewRequest(t, "POST", url+"/v1/chat/completions", wiretest.ChatBody))
 			line, err := bufio.NewReader(res.Body).ReadString('\n')
 			if err != nil || !strings.Contains(line, "hi") {
 				t.Errorf("%q, %v", line, err)
@@ -252,7 +253,7 @@ func TestPeersOverSockets(t *testing.T) {
 			}
 			front, client := wired(t, proxy.ServeHTTP)
 			for i := range 150 {
-				res := must(t, client, newReq(t, "POST", front+"/v1/chat/completions", prompt(1000, 0)))
+				res := must(t, client, wiretest.NewRequest(t, "POST", front+"/v1/chat/completions", wiretest.Prompt(1000, 0)))
 				b, err := io.ReadAll(res.Body)
 				if res.Body.Close(); err != nil || bytes.Count(b, []byte("data: {")) != events || !bytes.HasSuffix(b, []byte("[DONE]\n\n")) {
 					t.Fatalf("stream %d: %d bytes and %v", i, len(b), err)

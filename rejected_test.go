@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The text says what was refused, for which key, why and until when, and
@@ -50,32 +51,36 @@ var refusals = []struct {
 	after    time.Duration // most
 	deadline time.Duration
 	stack    func(base http.RoundTripper) *snubber.Transport
-	base     func() *script
+	base     func() *wiretest.Script
 	calls    int // before the refused one
 }{
 	{"opened by hand", snubber.ErrOpen, 503, "snubber_circuit_open", 0, 0, func(base http.RoundTripper) *snubber.Transport {
 		b := &snubber.Breaker{}
 		b.Trip("https://api.example.com m")
 		return &snubber.Transport{Base: base, Breaker: b}
-	}, func() *script { return play() }, 0},
+	}, func() *wiretest.Script { return wiretest.Play() }, 0},
 	{"open", snubber.ErrOpen, 503, "snubber_circuit_open", 6 * time.Second, 0, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 1}}
-	}, func() *script { return play(step{status: 500}) }, 1},
+	}, func() *wiretest.Script { return wiretest.Play(wiretest.Step{Status: 500}) }, 1},
 	{"queue too long", snubber.ErrLimited, 429, "snubber_rate_limited", time.Minute, 0, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
-	}, func() *script { return play() }, 1},
+	}, func() *wiretest.Script { return wiretest.Play() }, 1},
 	{"gated", snubber.ErrLimited, 429, "snubber_rate_limited", 301 * time.Second, 0, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
-	}, func() *script { return play(step{status: 429, header: hdr("Retry-After", "300")}) }, 1},
+	}, func() *wiretest.Script {
+		return wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "300")})
+	}, 1},
 	{"too large", snubber.ErrLimited, 429, "snubber_rate_limited", 0, 0, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{TokensPerMinute: 100}}
-	}, func() *script { return play() }, 0},
+	}, func() *wiretest.Script { return wiretest.Play() }, 0},
 	{"quota", snubber.ErrQuota, 429, "snubber_quota_exhausted", time.Minute, 0, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
-	}, func() *script { return play(step{status: 429, body: `{"error":{"code":"insufficient_quota"}}`}) }, 1},
+	}, func() *wiretest.Script {
+		return wiretest.Play(wiretest.Step{Status: 429, Body: `{"error":{"code":"insufficient_quota"}}`})
+	}, 1},
 	{"deadline", snubber.ErrLimited, 429, "snubber_rate_limited", time.Minute, 5 * time.Second, func(base http.RoundTripper) *snubber.Transport {
 		return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
-	}, func() *script { return play() }, 1},
+	}, func() *wiretest.Script { return wiretest.Play() }, 1},
 }
 
 // A refusal is a typed error, which errors.Is and errors.As find through
@@ -88,11 +93,11 @@ func TestRejectedIsError(t *testing.T) {
 				base := tt.base()
 				client := &http.Client{Transport: tt.stack(base)}
 				for range tt.calls {
-					res, err := client.Do(chat(t))
+					res, err := client.Do(wiretest.Chat(t))
 					if err != nil {
 						t.Fatal(err)
 					}
-					slurp(t, res)
+					wiretest.ReadAll(t, res)
 				}
 				ctx := context.Background()
 				if tt.deadline > 0 {
@@ -101,13 +106,13 @@ func TestRejectedIsError(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				res, err := client.Do(chat(t).WithContext(ctx))
+				res, err := client.Do(wiretest.Chat(t).WithContext(ctx))
 				if err == nil {
-					slurp(t, res)
+					wiretest.ReadAll(t, res)
 					t.Fatalf("got %d, want a refusal", res.StatusCode)
 				}
-				if time.Since(start) != 0 || base.sent() != tt.calls {
-					t.Errorf("took %v and %d wire calls, want none", time.Since(start), base.sent()-tt.calls)
+				if time.Since(start) != 0 || base.Sent() != tt.calls {
+					t.Errorf("took %v and %d wire calls, want none", time.Since(start), base.Sent()-tt.calls)
 				}
 				for _, target := range []error{snubber.ErrOpen, snubber.ErrLimited, snubber.ErrQuota} {
 					if got := errors.Is(err, target); got != (target == tt.err) {
@@ -163,9 +168,6 @@ func TestRejectedIsError(t *testing.T) {
 // mine is the key of a value in a caller's context.
 type mine struct{}
 
-// stainless is a header that marks a client that retries every error.
-const stainless = "X-Stainless-Lang"
-
 // A client that retries every error gets a complete response for a refusal. The
 // response gives the reason and tells the client to stop.
 func TestRejectedIsResponseForStainless(t *testing.T) {
@@ -175,11 +177,11 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 				base := tt.base()
 				client := &http.Client{Transport: tt.stack(base)}
 				for range tt.calls {
-					res, err := client.Do(chat(t))
+					res, err := client.Do(wiretest.Chat(t))
 					if err != nil {
 						t.Fatal(err)
 					}
-					slurp(t, res)
+					wiretest.ReadAll(t, res)
 				}
 				ctx := context.WithValue(context.Background(), mine{}, "mine")
 				if tt.deadline > 0 {
@@ -187,12 +189,12 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
 					defer cancel()
 				}
-				req := chat(t, stainless, "go").WithContext(ctx)
+				req := wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(ctx)
 				res, err := client.Do(req)
 				if err != nil {
 					t.Fatal(err)
 				}
-				body := slurp(t, res)
+				body := wiretest.ReadAll(t, res)
 				if res.StatusCode != tt.status || res.Status != strconv.Itoa(tt.status)+" "+http.StatusText(tt.status) || res.Proto == "" {
 					t.Errorf("Status = %q %q, want %d", res.Status, res.Proto, tt.status)
 				}
@@ -214,8 +216,8 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 				if res.Request == nil || res.Request.URL != req.URL || res.Request.Context().Value(mine{}) != "mine" {
 					t.Error("Request is not the caller's")
 				}
-				if base.sent() != tt.calls {
-					t.Errorf("%d wire calls", base.sent()-tt.calls)
+				if base.Sent() != tt.calls {
+					t.Errorf("%d wire calls", base.Sent()-tt.calls)
 				}
 			})
 		})
@@ -229,7 +231,7 @@ func TestRejectedShapes(t *testing.T) {
 		url  string
 		want map[string]string // by path in the JSON
 	}{
-		{chatURL, map[string]string{"error.code": "snubber_circuit_open", "error.type": "server_error"}},
+		{wiretest.ChatURL, map[string]string{"error.code": "snubber_circuit_open", "error.type": "server_error"}},
 		{"https://api.example.com/v1/responses", map[string]string{"error.code": "snubber_circuit_open"}},
 		{"https://api.example.com/anything", map[string]string{"error.code": "snubber_circuit_open"}},
 		{"https://api.example.com/v1/messages", map[string]string{"type": "error", "error.type": "overloaded_error", "error.details.error_code": "snubber_circuit_open"}},
@@ -241,13 +243,13 @@ func TestRejectedShapes(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{Key: func(*http.Request) string { return "k" }}
 			b.Trip("k")
-			tr := &snubber.Transport{Base: play(), Breaker: b}
-			res, err := tr.RoundTrip(newReq(t, "POST", tt.url, `{"model":"m"}`, stainless, "go"))
+			tr := &snubber.Transport{Base: wiretest.Play(), Breaker: b}
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, `{"model":"m"}`, wiretest.StainlessHeader, "go"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			var v any
-			body := slurp(t, res)
+			body := wiretest.ReadAll(t, res)
 			if err := json.Unmarshal([]byte(body), &v); err != nil {
 				t.Fatalf("%s: %v in %s", tt.url, err, body)
 			}
@@ -286,34 +288,34 @@ func dig(v any, path string) any {
 // every error, if Retry had the verdict. Other clients get an error. A call
 // that its caller ended always gets an error.
 func TestRejectedUnansweredForStainless(t *testing.T) {
-	reset := step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
-	hang := step{delay: time.Hour}
+	reset := wiretest.Step{Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
+	hang := wiretest.Step{Delay: time.Hour}
 	const files = "https://api.example.com/v1/files"
 	for _, tt := range []struct {
 		name   string
 		url    string
-		step   step
+		step   wiretest.Step
 		header string
 		retry  bool
 		status int // 0: an error
 		code   string
 	}{
-		{"dial", chatURL, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, stainless, true, 502, "snubber_unreachable"},
-		{"reset", chatURL, reset, stainless, true, 502, "snubber_unreachable"},
-		{"timed out", chatURL, hang, stainless, true, 504, "snubber_timeout"},
-		{"dial, unsafe", files, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, stainless, true, 502, "snubber_unreachable"},
-		{"reset, unsafe", files, reset, stainless, true, 0, ""},
-		{"reset, no Retry", chatURL, reset, stainless, false, 0, ""},
-		{"reset, another client", chatURL, reset, "X-Other", true, 0, ""},
-		{"timed out, another client", chatURL, hang, "X-Other", true, 0, ""},
+		{"dial", wiretest.ChatURL, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
+		{"reset", wiretest.ChatURL, reset, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
+		{"timed out", wiretest.ChatURL, hang, wiretest.StainlessHeader, true, 504, "snubber_timeout"},
+		{"dial, unsafe", files, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
+		{"reset, unsafe", files, reset, wiretest.StainlessHeader, true, 0, ""},
+		{"reset, no Retry", wiretest.ChatURL, reset, wiretest.StainlessHeader, false, 0, ""},
+		{"reset, another client", wiretest.ChatURL, reset, "X-Other", true, 0, ""},
+		{"timed out, another client", wiretest.ChatURL, hang, "X-Other", true, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Base: play(tt.step), Timeout: &snubber.Timeout{Headers: time.Second}}
+				tr := &snubber.Transport{Base: wiretest.Play(tt.step), Timeout: &snubber.Timeout{Headers: time.Second}}
 				if tt.retry {
 					tr.Retry = &snubber.Retry{}
 				}
-				req := newReq(t, "POST", tt.url, chatBody, tt.header, "go")
+				req := wiretest.NewRequest(t, "POST", tt.url, wiretest.ChatBody, tt.header, "go")
 				res, err := tr.RoundTrip(req)
 				if tt.status == 0 {
 					var late *snubber.TimeoutError
@@ -325,7 +327,7 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				body := slurp(t, res)
+				body := wiretest.ReadAll(t, res)
 				if res.StatusCode != tt.status || res.Header.Get("X-Should-Retry") != "false" || !strings.Contains(body, tt.code) {
 					t.Errorf("%d %v %s, want %d %s", res.StatusCode, res.Header, body, tt.status, tt.code)
 				}
@@ -344,7 +346,7 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 				want = context.Canceled
 			}
 			defer cancel()
-			res, err := snubber.New(play(hang)).RoundTrip(chat(t, stainless, "go").WithContext(ctx))
+			res, err := snubber.New(wiretest.Play(hang)).RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(ctx))
 			if res != nil || !errors.Is(err, want) {
 				t.Errorf("RoundTrip = %v, %v, want %v", res, err, want)
 			}
@@ -356,13 +358,13 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 // nothing else.
 func TestRejectHook(t *testing.T) {
 	own := errors.New("my own")
-	for _, header := range []string{"X-Other", stainless} {
+	for _, header := range []string{"X-Other", wiretest.StainlessHeader} {
 		for _, asError := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				b := &snubber.Breaker{}
 				b.Trip("https://api.example.com m")
-				req := chat(t, header, "go")
-				tr := &snubber.Transport{Base: play(), Breaker: b, Reject: func(r *http.Request, e *snubber.RejectedError) (*http.Response, error) {
+				req := wiretest.Chat(t, header, "go")
+				tr := &snubber.Transport{Base: wiretest.Play(), Breaker: b, Reject: func(r *http.Request, e *snubber.RejectedError) (*http.Response, error) {
 					if r.URL != req.URL || snubber.Model(r) != "m" || e.Err != snubber.ErrOpen {
 						t.Errorf("Reject(%v of %q, %v)", r.URL, snubber.Model(r), e)
 					}
@@ -381,19 +383,19 @@ func TestRejectHook(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if body := slurp(t, res); res.StatusCode != 418 || body != "tea" || res.Request == nil || snubber.ReportOf(res) == nil {
+				if body := wiretest.ReadAll(t, res); res.StatusCode != 418 || body != "tea" || res.Request == nil || snubber.ReportOf(res) == nil {
 					t.Errorf("got %d %q %v, want the hook's response made ours", res.StatusCode, body, res.Request)
 				}
 			})
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(play(step{err: io.EOF}))
+		tr := snubber.New(wiretest.Play(wiretest.Step{Err: io.EOF}))
 		tr.Reject = func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
 			t.Error("Reject was asked about a failure that was sent")
 			return nil, own
 		}
-		if _, err := tr.RoundTrip(chat(t)); !errors.Is(err, io.EOF) {
+		if _, err := tr.RoundTrip(wiretest.Chat(t)); !errors.Is(err, io.EOF) {
 			t.Errorf("err = %v, want EOF", err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // The response has the shape that the request asks for. That holds if "stream"
@@ -25,16 +26,16 @@ func TestReply(t *testing.T) {
 		status     int
 		media      string
 	}{
-		{"unary", chatBody, snubber.StaticReply{Text: "sorry"}, chatURL, 200, "application/json"},
-		{"a stream", streamed, snubber.StaticReply{Text: "sorry"}, chatURL, 200, "text/event-stream"},
-		{"an error", chatBody, snubber.StaticReply{Status: 503, Text: "sorry"}, chatURL, 503, "application/json"},
-		{"no chat", chatBody, snubber.StaticReply{Text: "sorry"}, "https://api.example.com/v1/files", 200, "text/plain; charset=utf-8"},
-		{"its own header", chatBody, snubber.StaticReply{Text: "sorry", Header: http.Header{"content-type": {"text/x"}}}, chatURL, 200, "text/x"},
+		{"unary", wiretest.ChatBody, snubber.StaticReply{Text: "sorry"}, wiretest.ChatURL, 200, "application/json"},
+		{"a stream", streamed, snubber.StaticReply{Text: "sorry"}, wiretest.ChatURL, 200, "text/event-stream"},
+		{"an error", wiretest.ChatBody, snubber.StaticReply{Status: 503, Text: "sorry"}, wiretest.ChatURL, 503, "application/json"},
+		{"no chat", wiretest.ChatBody, snubber.StaticReply{Text: "sorry"}, "https://api.example.com/v1/files", 200, "text/plain; charset=utf-8"},
+		{"its own header", wiretest.ChatBody, snubber.StaticReply{Text: "sorry", Header: http.Header{"content-type": {"text/x"}}}, wiretest.ChatURL, 200, "text/x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, once := range []bool{false, true} {
-				req := newReq(t, "POST", tt.url, tt.body)
-				body := &closing{Reader: req.Body}
+				req := wiretest.NewRequest(t, "POST", tt.url, tt.body)
+				body := &wiretest.CountedBody{Reader: req.Body}
 				if req.Body = body; once {
 					req.GetBody = nil
 				}
@@ -42,17 +43,17 @@ func TestReply(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := slurp(t, res)
+				got := wiretest.ReadAll(t, res)
 				if res.StatusCode != tt.status || res.Header.Get("Content-Type") != tt.media || !strings.Contains(got, "sorry") {
 					t.Errorf("%d %v %s", res.StatusCode, res.Header, got)
 				}
-				if res.ContentLength != int64(len(got)) || res.Status == "" || res.Request != req || !body.closed {
+				if res.ContentLength != int64(len(got)) || res.Status == "" || res.Request != req || body.Closed == 0 {
 					t.Errorf("%+v", res)
 				}
 			}
 		})
 	}
-	res, err := (snubber.StaticReply{Status: 204, Text: "x"}).RoundTrip(newReq(t, "GET", chatURL, ""))
+	res, err := (snubber.StaticReply{Status: 204, Text: "x"}).RoundTrip(wiretest.NewRequest(t, "GET", wiretest.ChatURL, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestReplyEndsWithContext(t *testing.T) {
 		defer w.Close()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		req := newReq(t, "POST", chatURL, chatBody).WithContext(ctx)
+		req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.ChatBody).WithContext(ctx)
 		req.Body, req.GetBody = body, nil
 		timer := time.AfterFunc(time.Minute, func() { t.Error("it hangs"); w.Close() })
 		defer timer.Stop()
@@ -82,19 +83,19 @@ func TestReplyEndsWithContext(t *testing.T) {
 // complete.
 func TestReplyAsLastRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(play(step{status: 500}))
+		tr := snubber.New(wiretest.Play(wiretest.Step{Status: 500}))
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 			{Transport: snubber.Stale},
 			{Transport: snubber.Reroute{URL: "https://b.example.com/v1"}},
 			{Transport: snubber.StaticReply{Text: "come back later"}},
 		}}
 		for _, stream := range []bool{false, true} {
-			body := strings.TrimSuffix(chatBody, "}") + `,"stream":` + map[bool]string{true: "true", false: "false"}[stream] + "}"
-			res, err := tr.RoundTrip(newReq(t, "POST", chatURL, body))
+			body := strings.TrimSuffix(wiretest.ChatBody, "}") + `,"stream":` + map[bool]string{true: "true", false: "false"}[stream] + "}"
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.ChatURL, body))
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := slurp(t, res)
+			got := wiretest.ReadAll(t, res)
 			if res.StatusCode != 200 || strings.HasSuffix(got, "data: [DONE]\n\n") != stream {
 				t.Errorf("%d %s", res.StatusCode, got)
 			}
@@ -116,13 +117,13 @@ func TestReplyAsLastRoute(t *testing.T) {
 // A body that cannot be sent again ends the sequence for the routes that have
 // to send it. It does not for a route that needs no body.
 func TestReplyNeedsNoBody(t *testing.T) {
-	long := strings.Repeat(" ", 4<<20) + chatBody
+	long := strings.Repeat(" ", 4<<20) + wiretest.ChatBody
 	for _, accept := range []string{"application/json", "text/event-stream"} {
-		own := &tracked{r: strings.NewReader(long)}
-		req := once(t, "POST", chatURL, own, int64(len(long)))
+		own := &wiretest.TrackedBody{R: strings.NewReader(long)}
+		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, own, int64(len(long)))
 		req.Header.Set("Accept", accept)
-		other := &seen{}
-		tr := snubber.New(play(step{status: 500}))
+		other := &wiretest.RequestLog{}
+		tr := snubber.New(wiretest.Play(wiretest.Step{Status: 500}))
 		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 			{Transport: other},
 			{Transport: snubber.Stale},
@@ -132,22 +133,22 @@ func TestReplyNeedsNoBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body := slurp(t, res)
+		body := wiretest.ReadAll(t, res)
 		if media := res.Header.Get("Content-Type"); res.StatusCode != 200 || !strings.Contains(body, "sorry") || media != accept {
 			t.Errorf("%d %s %s", res.StatusCode, media, body)
 		}
-		if r := snubber.ReportOf(res); r.Load().AnsweredBy != 3 || r.Load().Attempts != 1 || len(r.Load().Routes) != 3 || len(other.body) != 0 {
-			t.Errorf("report %+v, and the other got %q", r, other.body)
+		if r := snubber.ReportOf(res); r.Load().AnsweredBy != 3 || r.Load().Attempts != 1 || len(r.Load().Routes) != 3 || len(other.Bodies) != 0 {
+			t.Errorf("report %+v, and the other got %q", r, other.Bodies)
 		}
-		req = once(t, "POST", chatURL, &tracked{r: strings.NewReader(long)}, int64(len(long)))
+		req = wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, &wiretest.TrackedBody{R: strings.NewReader(long)}, int64(len(long)))
 		tr.Fallback.Routes = tr.Fallback.Routes[:1]
 		if res, err = tr.RoundTrip(req); err != nil || res.StatusCode != 500 || len(snubber.ReportOf(res).Load().Routes) != 0 {
 			t.Errorf("without a Reply: %v, %v", res, err)
 		} else {
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		}
-		if own.closed.Load() != 1 || own.read.Load() != int64(len(long)) {
-			t.Errorf("the body was closed %d times after %d bytes", own.closed.Load(), own.read.Load())
+		if own.Closed.Load() != 1 || own.N.Load() != int64(len(long)) {
+			t.Errorf("the body was closed %d times after %d bytes", own.Closed.Load(), own.N.Load())
 		}
 	}
 }

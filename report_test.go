@@ -11,31 +11,28 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-const answerBody = `{"id":"x","object":"chat.completion","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}`
-
-var jsonAnswer = step{body: answerBody, header: hdr("Content-Type", "application/json")}
 
 // The report has the exact attempts, waits and final outcome.
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500, delay: time.Second}, step{status: 429, header: hdr("Retry-After", "3")}, jsonAnswer)
+		base := wiretest.Play(wiretest.Step{Status: 500, Delay: time.Second}, wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "3")}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
 		ctx, report := snubber.WithReport(context.Background())
-		res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		ts := base.all()
+		wiretest.ReadAll(t, res)
+		ts := base.Attempts()
 		if report.Load().Calls != 1 || report.Load().Attempts != 3 || report.Load().Requeued != 1 {
 			t.Errorf("report %+v, want 1 call, 3 attempts, 1 readmitted", report.Load())
 		}
-		if want := ts[1].at.Sub(ts[0].at) - time.Second; report.Load().BackoffTime != want {
+		if want := ts[1].At.Sub(ts[0].At) - time.Second; report.Load().BackoffTime != want {
 			t.Errorf("Waited = %v, want %v", report.Load().BackoffTime, want)
 		}
-		if want := ts[2].at.Sub(ts[1].at); report.Load().QueueTime != want {
+		if want := ts[2].At.Sub(ts[1].At); report.Load().QueueTime != want {
 			t.Errorf("Queued = %v, want %v", report.Load().QueueTime, want)
 		}
 		if o := report.Load().Outcome; o.Class != snubber.Success || o.Usage.Input != 11 || o.Usage.Output != 7 {
@@ -53,8 +50,8 @@ func TestReportOfCanceledBackoff(t *testing.T) {
 		ctx, report := snubber.WithReport(context.Background())
 		ctx, cancel := context.WithCancel(ctx)
 		time.AfterFunc(4*time.Second, cancel)
-		tr := &snubber.Transport{Base: play(step{status: 503, header: hdr("Retry-After", "30")}), Retry: &snubber.Retry{}}
-		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "30")}), Retry: &snubber.Retry{}}
+		if _, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if report.Load().Attempts != 1 || report.Load().BackoffTime != 4*time.Second || report.Load().Outcome.Class != snubber.Overloaded {
@@ -67,16 +64,16 @@ func TestReportOfCanceledBackoff(t *testing.T) {
 // lasted.
 func TestReportOfCanceledQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
-		res, err := tr.RoundTrip(chat(t))
+		tr := &snubber.Transport{Base: wiretest.Play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		ctx, report := snubber.WithReport(context.Background())
 		ctx, cancel := context.WithCancel(ctx)
 		time.AfterFunc(4*time.Second, cancel)
-		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		if _, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if report.Load().Attempts != 0 || report.Load().QueueTime != 4*time.Second {
@@ -89,17 +86,17 @@ func TestReportOfCanceledQueue(t *testing.T) {
 func TestReportOfFailures(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
-		base     *script
+		base     *wiretest.Script
 		stack    *snubber.Transport
 		attempts int
 		class    snubber.Class
 	}{
-		{name: "response", base: play(step{status: 404}), attempts: 1, class: snubber.Invalid},
-		{name: "error", base: play(step{err: io.EOF}), attempts: 1, class: snubber.Unreachable},
-		{name: "refused", base: play(), stack: &snubber.Transport{Limiter: &snubber.Limiter{TokensPerMinute: 1}}, attempts: 0, class: snubber.Rejected},
-		{name: "timed out", base: play(step{delay: time.Hour}), stack: &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}}, attempts: 1, class: snubber.TimedOut},
-		{name: "attempts ran out", base: play(step{status: 502}), stack: &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: 3}}, attempts: 3, class: snubber.ServerError},
-		{name: "truncated", base: play(step{body: "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n", header: hdr("Content-Type", "text/event-stream")}), attempts: 1, class: snubber.Unreachable},
+		{name: "response", base: wiretest.Play(wiretest.Step{Status: 404}), attempts: 1, class: snubber.Invalid},
+		{name: "error", base: wiretest.Play(wiretest.Step{Err: io.EOF}), attempts: 1, class: snubber.Unreachable},
+		{name: "refused", base: wiretest.Play(), stack: &snubber.Transport{Limiter: &snubber.Limiter{TokensPerMinute: 1}}, attempts: 0, class: snubber.Rejected},
+		{name: "timed out", base: wiretest.Play(wiretest.Step{Delay: time.Hour}), stack: &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}}, attempts: 1, class: snubber.TimedOut},
+		{name: "attempts ran out", base: wiretest.Play(wiretest.Step{Status: 502}), stack: &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: 3}}, attempts: 3, class: snubber.ServerError},
+		{name: "truncated", base: wiretest.Play(wiretest.Step{Body: "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n", Header: wiretest.Header("Content-Type", "text/event-stream")}), attempts: 1, class: snubber.Unreachable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -109,7 +106,7 @@ func TestReportOfFailures(t *testing.T) {
 				}
 				tr.Base = tt.base
 				ctx, report := snubber.WithReport(context.Background())
-				if res, err := tr.RoundTrip(chat(t).WithContext(ctx)); err == nil {
+				if res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); err == nil {
 					io.Copy(io.Discard, res.Body)
 					res.Body.Close()
 				}
@@ -125,34 +122,34 @@ func TestReportOfFailures(t *testing.T) {
 // that started last, however late an earlier one ends.
 func TestReportOfSeveralCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{status: 500}, step{status: 500}, jsonAnswer), Retry: &snubber.Retry{}}
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.JSON(200, wiretest.Usage(11, 7))), Retry: &snubber.Retry{}}
 		ctx, report := snubber.WithReport(context.Background())
-		first, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		first, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if report.Load().Calls != 1 || report.Load().Attempts != 3 || report.Load().BackoffTime == 0 {
 			t.Errorf("after one call: %+v", report.Load())
 		}
-		second, err := tr.RoundTrip(chat(t).WithContext(ctx))
+		second, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, second)
-		slurp(t, first)
+		wiretest.ReadAll(t, second)
+		wiretest.ReadAll(t, first)
 		if report.Load().Calls != 2 || report.Load().Attempts != 1 || report.Load().BackoffTime != 0 || report.Load().Outcome.Class != snubber.Success {
 			t.Errorf("after two: %+v, want the second alone", report.Load())
 		}
 	})
 	// Redirects and the like come through http.Client with the same context.
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 307, header: hdr("Location", "https://api.example.com/v1/chat/completions?again")}, jsonAnswer)
+		base := wiretest.Play(wiretest.Step{Status: 307, Header: wiretest.Header("Location", "https://api.example.com/v1/chat/completions?again")}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		ctx, report := snubber.WithReport(context.Background())
-		res, err := (&http.Client{Transport: snubber.New(base)}).Do(chat(t).WithContext(ctx))
+		res, err := (&http.Client{Transport: snubber.New(base)}).Do(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if report.Load().Calls != 2 || report.Load().Attempts != 1 {
 			t.Errorf("report %+v, want two calls, the second of one attempt", report.Load())
 		}
@@ -163,8 +160,8 @@ func TestReportOfSeveralCalls(t *testing.T) {
 // RoundTripper.
 func TestReportOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500}, jsonAnswer)
-		req := chat(t)
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.JSON(200, wiretest.Usage(11, 7)))
+		req := wiretest.Chat(t)
 		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +170,7 @@ func TestReportOf(t *testing.T) {
 		if report == nil {
 			t.Fatal("no report")
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if report.Load().Calls != 1 || report.Load().Attempts != 2 || report.Load().Outcome.Usage.Output != 7 {
 			t.Errorf("report %+v, want two attempts and the usage", report.Load())
 		}
@@ -190,7 +187,7 @@ func TestReportOf(t *testing.T) {
 	if r := snubber.ReportOf(&http.Response{}); r != nil {
 		t.Errorf("ReportOf of a response without a request = %v", r)
 	}
-	if r := snubber.ReportOf(&http.Response{Request: chat(t)}); r != nil {
+	if r := snubber.ReportOf(&http.Response{Request: wiretest.Chat(t)}); r != nil {
 		t.Errorf("ReportOf of a foreign response = %v", r)
 	}
 }
@@ -199,7 +196,7 @@ func TestReportOf(t *testing.T) {
 // the body, by EOF or Close.
 func TestReportLoadsAtAnyTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(play(jsonAnswer))
+		tr := snubber.New(wiretest.Play(wiretest.JSON(200, wiretest.Usage(11, 7))))
 		for i := range 50 {
 			go func() {
 				ctx, report := snubber.WithReport(context.Background())
@@ -220,7 +217,7 @@ func TestReportLoadsAtAnyTime(t *testing.T) {
 						}
 					}
 				}()
-				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Error(err)
 					return
@@ -259,18 +256,18 @@ func TestReportOfNothing(t *testing.T) {
 func TestReportOfDescribesOwnCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, shared := snubber.WithReport(t.Context())
-		rt := &snubber.Transport{Base: play(step{status: 400, body: "no"}, step{body: "yes"})}
-		first, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 400, Body: "no"}, wiretest.Step{Body: "yes"})}
+		first, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := rt.RoundTrip(chat(t).WithContext(ctx))
+		second, err := rt.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
 		one, two := snubber.ReportOf(first), snubber.ReportOf(second)
-		slurp(t, first)
-		slurp(t, second)
+		wiretest.ReadAll(t, first)
+		wiretest.ReadAll(t, second)
 		if one.Load().Outcome.Class != snubber.Invalid || two.Load().Outcome.Class != snubber.Success {
 			t.Errorf("reports %v and %v, want invalid and success", one.Load().Outcome.Class, two.Load().Outcome.Class)
 		}
@@ -283,13 +280,13 @@ func TestReportOfDescribesOwnCall(t *testing.T) {
 // The report of a call that ended in the queue has the time in the queue.
 func TestReportOfCallThatEndedInQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{delay: time.Minute, body: "{}"}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
-		first := launch(tr, chat(t))
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: time.Minute, Body: "{}"}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
+		first := wiretest.Launch(tr, wiretest.Chat(t))
 		synctest.Wait()
 		ctx, report := snubber.WithReport(t.Context())
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		if _, err := tr.RoundTrip(chat(t).WithContext(ctx)); report.Load().Outcome.Class != snubber.Canceled || report.Load().QueueTime != time.Second {
+		if _, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx)); report.Load().Outcome.Class != snubber.Canceled || report.Load().QueueTime != time.Second {
 			t.Errorf("%v: report %+v, want canceled after 1s", err, report)
 		}
 		<-first

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A request body that breaks ends the call at the first attempt, with an error
@@ -22,20 +23,20 @@ func TestRequestBodyBreaks(t *testing.T) {
 		name, method, url string
 		length            int64
 	}{
-		{"inference", "POST", chatURL, 100},
-		{"inference of unknown length", "POST", chatURL, -1},
-		{"other", "PUT", filesURL, 100},
+		{"inference", "POST", wiretest.ChatURL, 100},
+		{"inference of unknown length", "POST", wiretest.ChatURL, -1},
+		{"other", "PUT", wiretest.FilesURL, 100},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				own := &tracked{r: strings.NewReader(chatBody), err: broken}
-				base := play(step{})
-				_, err := snubber.New(base).RoundTrip(once(t, tt.method, tt.url, own, tt.length))
+				own := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody), Err: broken}
+				base := wiretest.Play(wiretest.Step{})
+				_, err := snubber.New(base).RoundTrip(wiretest.WithoutGetBody(t, tt.method, tt.url, own, tt.length))
 				if !errors.Is(err, broken) {
 					t.Errorf("err = %v, want the body's", err)
 				}
-				if base.sent() > 1 || own.closed.Load() != 1 {
-					t.Errorf("%d attempts, closed %d times", base.sent(), own.closed.Load())
+				if base.Sent() > 1 || own.Closed.Load() != 1 {
+					t.Errorf("%d attempts, closed %d times", base.Sent(), own.Closed.Load())
 				}
 			})
 		})
@@ -53,15 +54,15 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 		name     string
 		breaker  *snubber.Breaker
 		limiter  *snubber.Limiter
-		steps    []step
+		steps    []wiretest.Step
 		deadline time.Duration
 		edit     func(*http.Request)
 	}{
 		{name: "success"},
-		{name: "failure", steps: []step{{status: 500}}},
-		{name: "error", steps: []step{{err: syscall.ECONNRESET}}},
-		{name: "invalid", steps: []step{{status: 400}}},
-		{name: "base reads and closes nothing else", steps: []step{{do: func(req *http.Request) (*http.Response, error) {
+		{name: "failure", steps: []wiretest.Step{{Status: 500}}},
+		{name: "error", steps: []wiretest.Step{{Err: syscall.ECONNRESET}}},
+		{name: "invalid", steps: []wiretest.Step{{Status: 400}}},
+		{name: "base reads and closes nothing else", steps: []wiretest.Step{{Do: func(req *http.Request) (*http.Response, error) {
 			req.Body.Close()
 			return nil, syscall.ECONNREFUSED
 		}}}},
@@ -70,16 +71,16 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 		{name: "done context", deadline: -1},
 		{name: "no URL", edit: func(req *http.Request) { req.URL = nil }},
 		{name: "no header", edit: func(req *http.Request) { req.Header = nil }},
-		{name: "deadline during the attempt", steps: []step{{delay: time.Hour}}, deadline: time.Second},
+		{name: "deadline during the attempt", steps: []wiretest.Step{{Delay: time.Hour}}, deadline: time.Second},
 	} {
 		for _, kind := range []string{"GetBody", "read first", "recorded"} {
 			t.Run(tt.name+", "+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					own := &tracked{r: strings.NewReader(chatBody)}
-					req := once(t, "POST", chatURL, own, int64(len(chatBody)))
+					own := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
+					req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, own, int64(len(wiretest.ChatBody)))
 					switch kind {
 					case "GetBody":
-						req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(chatBody)), nil }
+						req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(wiretest.ChatBody)), nil }
 					case "recorded":
 						req.ContentLength = -1
 					}
@@ -93,13 +94,13 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 							defer cancel()
 							req = req.WithContext(ctx)
 						}
-						own.closed.Store(0)
-						own.r = strings.NewReader(chatBody)
-						tr := &snubber.Transport{Base: play(tt.steps...), Retry: rt, Breaker: tt.breaker, Limiter: tt.limiter}
+						own.Closed.Store(0)
+						own.R = strings.NewReader(wiretest.ChatBody)
+						tr := &snubber.Transport{Base: wiretest.Play(tt.steps...), Retry: rt, Breaker: tt.breaker, Limiter: tt.limiter}
 						if res, err := tr.RoundTrip(req); err == nil {
-							slurp(t, res)
+							wiretest.ReadAll(t, res)
 						}
-						if n := own.closed.Load(); n != 1 {
+						if n := own.Closed.Load(); n != 1 {
 							t.Errorf("Retry %v: closed %d times", rt != nil, n)
 						}
 					}
@@ -112,9 +113,9 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 // A request without a body is sent without one.
 func TestRequestBodyStaysNone(t *testing.T) {
 	for _, body := range []io.ReadCloser{nil, http.NoBody} {
-		req := newReq(t, "GET", "https://api.example.com/v1/models", "")
+		req := wiretest.NewRequest(t, "GET", "https://api.example.com/v1/models", "")
 		req.Body = body
-		res, err := snubber.New(roundTrip(func(r *http.Request) (*http.Response, error) {
+		res, err := snubber.New(wiretest.RawFunc(func(r *http.Request) (*http.Response, error) {
 			if r.Body != body {
 				t.Errorf("Body = %v, want %v", r.Body, body)
 			}
@@ -123,7 +124,7 @@ func TestRequestBodyStaysNone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 	}
 }
 
@@ -131,20 +132,20 @@ func TestRequestBodyStaysNone(t *testing.T) {
 // header.
 func TestRequestIsNotModified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		req := chat(t, "X-One", "1")
+		req := wiretest.Chat(t, "X-One", "1")
 		before, header := *req, req.Header.Clone()
-		base := play(step{status: 500}, step{status: 500}, step{})
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{})
 		res, err := snubber.New(base).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if req.URL != before.URL || req.Body != before.Body || req.Host != before.Host || req.ContentLength != before.ContentLength || req.Context() != before.Context() {
 			t.Error("the request was changed")
 		}
-		for i, tr := range append(base.all(), try{header: req.Header}) {
-			if len(tr.header) != len(header) || tr.header.Get("X-One") != "1" {
-				t.Errorf("attempt %d: header %v, want %v", i, tr.header, header)
+		for i, tr := range append(base.Attempts(), wiretest.Attempt{Header: req.Header}) {
+			if len(tr.Header) != len(header) || tr.Header.Get("X-One") != "1" {
+				t.Errorf("attempt %d: header %v, want %v", i, tr.Header, header)
 			}
 		}
 	})
@@ -157,10 +158,10 @@ func TestRequestBodyCancelWhileReading(t *testing.T) {
 		pr, pw := io.Pipe()
 		defer pw.Close()
 		ctx, cancel := context.WithCancel(t.Context())
-		req := newReq(t, "POST", chatURL, "").WithContext(ctx)
+		req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, "").WithContext(ctx)
 		req.Body, req.GetBody, req.ContentLength = pr, nil, 100
 		time.AfterFunc(time.Second, cancel)
-		if e := <-launch(&snubber.Transport{Base: play()}, req); !errors.Is(e.err, context.Canceled) || e.took != time.Second {
+		if e := <-wiretest.Launch(&snubber.Transport{Base: wiretest.Play()}, req); !errors.Is(e.Err, context.Canceled) || e.Took != time.Second {
 			t.Errorf("%+v, want context.Canceled after 1s", e)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // Model finds the name in the path or the body. In a function that a Transport
@@ -16,15 +17,15 @@ import (
 func TestModel(t *testing.T) {
 	const root = "https://api.example.com"
 	for _, tt := range []struct{ method, url, body, want string }{
-		{"POST", chatURL, chatBody, "m"},
-		{"POST", chatURL, `{"messages":[{"role":"user","content":"\"model\":\"no\""}],"model":"late"}`, "late"},
-		{"POST", chatURL, `{"metadata":{"model":"no"},"model":"top"}`, "top"},
-		{"POST", chatURL, `{"model":"\u006d"}`, "m"},
-		{"POST", chatURL, `{"model":7}`, ""},
-		{"POST", chatURL, `{"model":"` + strings.Repeat("x", 10_000) + `"}`, ""},
-		{"POST", chatURL, `{"messages":[]}`, ""},
-		{"POST", chatURL, `not JSON`, ""},
-		{"POST", chatURL, ``, ""},
+		{"POST", wiretest.ChatURL, wiretest.ChatBody, "m"},
+		{"POST", wiretest.ChatURL, `{"messages":[{"role":"user","content":"\"model\":\"no\""}],"model":"late"}`, "late"},
+		{"POST", wiretest.ChatURL, `{"metadata":{"model":"no"},"model":"top"}`, "top"},
+		{"POST", wiretest.ChatURL, `{"model":"\u006d"}`, "m"},
+		{"POST", wiretest.ChatURL, `{"model":7}`, ""},
+		{"POST", wiretest.ChatURL, `{"model":"` + strings.Repeat("x", 10_000) + `"}`, ""},
+		{"POST", wiretest.ChatURL, `{"messages":[]}`, ""},
+		{"POST", wiretest.ChatURL, `not JSON`, ""},
+		{"POST", wiretest.ChatURL, ``, ""},
 		{"POST", root + "/v1/responses", `{"model":"r"}`, "r"},
 		{"POST", root + "/v1/embeddings", `{"model":"e","input":"x"}`, "e"},
 		{"POST", root + "/v1/messages", `{"model":"c"}`, "c"},
@@ -35,7 +36,7 @@ func TestModel(t *testing.T) {
 		{"POST", root + "/v1/files", `{"model":"no"}`, ""},
 		{"GET", root + "/v1/models/m", "", ""},
 	} {
-		req := newReq(t, tt.method, tt.url, tt.body)
+		req := wiretest.NewRequest(t, tt.method, tt.url, tt.body)
 		if got := snubber.Model(req); got != tt.want {
 			t.Errorf("Model(%s %s %.60s) = %q, want %q", tt.method, tt.url, tt.body, got, tt.want)
 		}
@@ -48,7 +49,7 @@ func TestModel(t *testing.T) {
 	if got := snubber.Model(&http.Request{Method: "POST"}); got != "" {
 		t.Errorf("Model without a URL = %q", got)
 	}
-	req := once(t, "POST", chatURL, &tracked{r: strings.NewReader(chatBody)}, int64(len(chatBody)))
+	req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}, int64(len(wiretest.ChatBody)))
 	if got := snubber.Model(req); got != "" {
 		t.Errorf("Model of a body that cannot be had again = %q", got)
 	}
@@ -64,11 +65,11 @@ func TestModelInsideTransport(t *testing.T) {
 				note := func(req *http.Request) { got = append(got, snubber.Model(req)) }
 				tr := &snubber.Transport{
 					Retry: rt,
-					Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+					Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 						note(req)
 						b, _ := io.ReadAll(req.Body)
 						req.Body.Close()
-						if string(b) != chatBody {
+						if string(b) != wiretest.ChatBody {
 							t.Errorf("the attempt got %q", b)
 						}
 						note(req)
@@ -81,15 +82,15 @@ func TestModelInsideTransport(t *testing.T) {
 						return snubber.Outcome{Class: snubber.Success}
 					},
 				}
-				req := chat(t)
+				req := wiretest.Chat(t)
 				if !getBody {
-					req = once(t, "POST", chatURL, &tracked{r: bytes.NewReader([]byte(chatBody))}, int64(len(chatBody)))
+					req = wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, &wiretest.TrackedBody{R: bytes.NewReader([]byte(wiretest.ChatBody))}, int64(len(wiretest.ChatBody)))
 				}
 				res, err := tr.RoundTrip(req)
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				if len(got) < 5 {
 					t.Errorf("asked %d times, want in Base twice and in each hook", len(got))
 				}

@@ -6,81 +6,45 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// tracked is a request body that counts how it is treated.
-type tracked struct {
-	r      io.Reader
-	err    error // in place of io.EOF
-	closed atomic.Int32
-	late   atomic.Int32 // Reads after Close
-	read   atomic.Int64
-}
-
-func (b *tracked) Read(p []byte) (int, error) {
-	if b.closed.Load() > 0 {
-		b.late.Add(1)
-	}
-	n, err := b.r.Read(p)
-	b.read.Add(int64(n))
-	if err == io.EOF && b.err != nil {
-		err = b.err
-	}
-	return n, err
-}
-
-func (b *tracked) Close() error {
-	b.closed.Add(1)
-	return nil
-}
-
-// once is a request whose body exists once: it has no GetBody.
-func once(t testing.TB, method, url string, body *tracked, length int64) *http.Request {
-	t.Helper()
-	req := newReq(t, method, url, "")
-	req.Body, req.ContentLength = body, length
-	return req
-}
-
-const filesURL = "https://api.example.com/v1/files/f"
 
 // Each attempt gets a body of its own from GetBody, and all of them are closed.
 // The caller's own body is read by one attempt and closed once.
 func TestRequestReplayFromGetBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		own := &tracked{r: strings.NewReader(chatBody)}
-		var again []*tracked
-		req := once(t, "POST", chatURL, own, int64(len(chatBody)))
+		own := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
+		var again []*wiretest.TrackedBody
+		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, own, int64(len(wiretest.ChatBody)))
 		req.GetBody = func() (io.ReadCloser, error) {
-			b := &tracked{r: strings.NewReader(chatBody)}
+			b := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
 			again = append(again, b)
 			return b, nil
 		}
-		base := play(fails(3, step{status: 500})...)
+		base := wiretest.Play(wiretest.FailTimes(3, wiretest.Step{Status: 500})...)
 		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		for i, tr := range base.all() {
-			if tr.body != chatBody {
-				t.Errorf("attempt %d sent %q", i, tr.body)
+		wiretest.ReadAll(t, res)
+		for i, tr := range base.Attempts() {
+			if tr.Body != wiretest.ChatBody {
+				t.Errorf("attempt %d sent %q", i, tr.Body)
 			}
 		}
-		if n := own.closed.Load(); n != 1 {
+		if n := own.Closed.Load(); n != 1 {
 			t.Errorf("the caller's body was closed %d times", n)
 		}
 		if n := len(again); n != 4 { // three replays, and the one read that finds the model
 			t.Errorf("GetBody was called %d times, want 4", n)
 		}
 		for i, b := range again {
-			if b.closed.Load() == 0 {
+			if b.Closed.Load() == 0 {
 				t.Errorf("body %d from GetBody is open", i)
 			}
 		}
@@ -89,38 +53,38 @@ func TestRequestReplayFromGetBody(t *testing.T) {
 
 // GetBody is called only if its body is needed.
 func TestRequestReplayCallsGetBodyOnlyIfNeeded(t *testing.T) {
-	req := newReq(t, "POST", "https://api.example.com/v1/other", "body")
+	req := wiretest.NewRequest(t, "POST", "https://api.example.com/v1/other", "body")
 	req.GetBody = func() (io.ReadCloser, error) {
 		t.Error("GetBody was called")
 		return nil, io.ErrUnexpectedEOF
 	}
-	res, err := snubber.New(play()).RoundTrip(req)
+	res, err := snubber.New(wiretest.Play()).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slurp(t, res)
+	wiretest.ReadAll(t, res)
 }
 
 // An error of GetBody is the call's error, and does not become a shorter body.
 func TestRequestReplayGetBodyError(t *testing.T) {
-	for _, url := range []string{chatURL, filesURL} {
+	for _, url := range []string{wiretest.ChatURL, wiretest.FilesURL} {
 		synctest.Test(t, func(t *testing.T) {
 			gone := errors.New("the file is gone")
-			own := &tracked{r: strings.NewReader(chatBody)}
-			req := once(t, "PUT", url, own, int64(len(chatBody)))
+			own := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
+			req := wiretest.WithoutGetBody(t, "PUT", url, own, int64(len(wiretest.ChatBody)))
 			req.GetBody = func() (io.ReadCloser, error) { return nil, gone }
-			base := play(step{status: 500}, step{})
+			base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{})
 			tr := snubber.New(base)
 			res, err := tr.RoundTrip(req)
 			if res != nil || !errors.Is(err, gone) {
 				t.Errorf("RoundTrip = %v, %v, want GetBody's error", res, err)
 			}
-			ts := base.all()
-			if len(ts) != 1 || ts[0].body != chatBody || ts[0].closed.IsZero() {
+			ts := base.Attempts()
+			if len(ts) != 1 || ts[0].Body != wiretest.ChatBody || ts[0].Closed.IsZero() {
 				t.Errorf("attempts %+v, want one, whole and closed", ts)
 			}
-			if own.closed.Load() != 1 {
-				t.Errorf("the caller's body was closed %d times", own.closed.Load())
+			if own.Closed.Load() != 1 {
+				t.Errorf("the caller's body was closed %d times", own.Closed.Load())
 			}
 			if q := tr.Limiter.Queues(); len(q) != 1 || q[0].InFlight != 0 {
 				t.Errorf("queues %+v, want no permit held", q)
@@ -150,22 +114,22 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 		first  func(io.ReadCloser)
 		want   int
 	}{
-		{"inference, read", "POST", chatURL, chatBody, 0, whole, 2},
-		{"inference, partly read", "POST", chatURL, chatBody, 0, half, 2},
-		{"inference, never read", "POST", chatURL, chatBody, 0, never, 2},
-		{"inference of 4 MiB", "POST", chatURL, prompt(limit), 0, whole, 2},
-		{"PUT, read", "PUT", filesURL, "some bytes that are more than twenty", 0, whole, 2},
-		{"PUT, partly read", "PUT", filesURL, "some bytes that are more than twenty", 0, half, 2},
-		{"PUT, never read", "PUT", filesURL, "some bytes that are more than twenty", 0, never, 2},
-		{"PUT of unknown length", "PUT", filesURL, "some bytes that are more than twenty", -1, whole, 2},
-		{"PUT of unknown length, partly read", "PUT", filesURL, "some bytes that are more than twenty", -1, half, 2},
-		{"PUT of 4 MiB", "PUT", filesURL, strings.Repeat("b", limit), 0, whole, 2},
-		{"PUT of more", "PUT", filesURL, strings.Repeat("b", limit+1), 0, whole, 1},
-		{"PUT of more, of unknown length", "PUT", filesURL, strings.Repeat("b", limit+1), -1, whole, 1},
-		{"PUT of more, partly read", "PUT", filesURL, strings.Repeat("b", limit+1), 0, half, 2},
-		{"PUT of more, never read", "PUT", filesURL, strings.Repeat("b", limit+1), 0, never, 2},
-		{"inference of more", "POST", chatURL, prompt(limit + 1), 0, whole, 1},
-		{"POST that is not safe", "POST", filesURL, "some bytes that are more than twenty", 0, whole, 1},
+		{"inference, read", "POST", wiretest.ChatURL, wiretest.ChatBody, 0, whole, 2},
+		{"inference, partly read", "POST", wiretest.ChatURL, wiretest.ChatBody, 0, half, 2},
+		{"inference, never read", "POST", wiretest.ChatURL, wiretest.ChatBody, 0, never, 2},
+		{"inference of 4 MiB", "POST", wiretest.ChatURL, prompt(limit), 0, whole, 2},
+		{"PUT, read", "PUT", wiretest.FilesURL, "some bytes that are more than twenty", 0, whole, 2},
+		{"PUT, partly read", "PUT", wiretest.FilesURL, "some bytes that are more than twenty", 0, half, 2},
+		{"PUT, never read", "PUT", wiretest.FilesURL, "some bytes that are more than twenty", 0, never, 2},
+		{"PUT of unknown length", "PUT", wiretest.FilesURL, "some bytes that are more than twenty", -1, whole, 2},
+		{"PUT of unknown length, partly read", "PUT", wiretest.FilesURL, "some bytes that are more than twenty", -1, half, 2},
+		{"PUT of 4 MiB", "PUT", wiretest.FilesURL, strings.Repeat("b", limit), 0, whole, 2},
+		{"PUT of more", "PUT", wiretest.FilesURL, strings.Repeat("b", limit+1), 0, whole, 1},
+		{"PUT of more, of unknown length", "PUT", wiretest.FilesURL, strings.Repeat("b", limit+1), -1, whole, 1},
+		{"PUT of more, partly read", "PUT", wiretest.FilesURL, strings.Repeat("b", limit+1), 0, half, 2},
+		{"PUT of more, never read", "PUT", wiretest.FilesURL, strings.Repeat("b", limit+1), 0, never, 2},
+		{"inference of more", "POST", wiretest.ChatURL, prompt(limit + 1), 0, whole, 1},
+		{"POST that is not safe", "POST", wiretest.FilesURL, "some bytes that are more than twenty", 0, whole, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -173,12 +137,12 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 				if length == 0 {
 					length = int64(len(tt.body))
 				}
-				own := &tracked{r: strings.NewReader(tt.body)}
-				req := once(t, tt.method, tt.url, own, length)
+				own := &wiretest.TrackedBody{R: strings.NewReader(tt.body)}
+				req := wiretest.WithoutGetBody(t, tt.method, tt.url, own, length)
 				var sent [][]byte
 				var lengths []int64
 				attempts := 0
-				tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 					attempts++
 					lengths = append(lengths, req.ContentLength)
 					if attempts == 1 {
@@ -198,7 +162,7 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				body := slurp(t, res)
+				body := wiretest.ReadAll(t, res)
 				if attempts != tt.want {
 					t.Fatalf("%d attempts, want %d", attempts, tt.want)
 				}
@@ -215,8 +179,8 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 				if tt.want == 1 && (body != "first" || time.Since(start) != 0) {
 					t.Errorf("%q after %v, want the first response at once", body, time.Since(start))
 				}
-				if own.closed.Load() != 1 || own.late.Load() != 0 {
-					t.Errorf("the caller's body was closed %d times and read %d times after that", own.closed.Load(), own.late.Load())
+				if own.Closed.Load() != 1 || own.Late.Load() != 0 {
+					t.Errorf("the caller's body was closed %d times and read %d times after that", own.Closed.Load(), own.Late.Load())
 				}
 			})
 		})
@@ -226,10 +190,10 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 // A body that is sent only once is passed on as it is read, and not collected
 // first.
 func TestRequestReplayPassesLargeBodyOn(t *testing.T) {
-	own := &tracked{r: io.LimitReader(boundless{}, 5<<20)}
-	req := once(t, "PUT", filesURL, own, 5<<20)
-	tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
-		if n := own.read.Load(); n != 0 {
+	own := &wiretest.TrackedBody{R: io.LimitReader(wiretest.Endless{}, 5<<20)}
+	req := wiretest.WithoutGetBody(t, "PUT", wiretest.FilesURL, own, 5<<20)
+	tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
+		if n := own.N.Load(); n != 0 {
 			t.Errorf("%d bytes were read before the first attempt", n)
 		}
 		n, err := io.Copy(io.Discard, req.Body)
@@ -243,17 +207,17 @@ func TestRequestReplayPassesLargeBodyOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slurp(t, res)
+	wiretest.ReadAll(t, res)
 }
 
 // A base may go on reading the request's body after it has returned. Until it
 // stops, no other attempt gets the body, and the caller's body stays open.
 func TestRequestReplayWaitsForBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		own := &tracked{r: &trickleReader{left: 10, gap: time.Second}}
-		req := once(t, "PUT", filesURL, own, -1)
+		own := &wiretest.TrackedBody{R: &trickleReader{left: 10, gap: time.Second}}
+		req := wiretest.WithoutGetBody(t, "PUT", wiretest.FilesURL, own, -1)
 		attempts := 0
-		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 			attempts++
 			go func() {
 				io.Copy(io.Discard, req.Body)
@@ -265,26 +229,26 @@ func TestRequestReplayWaitsForBase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body := slurp(t, res); body != "early" || attempts != 1 {
+		if body := wiretest.ReadAll(t, res); body != "early" || attempts != 1 {
 			t.Errorf("%q after %d attempts, want the early response", body, attempts)
 		}
-		if n := own.closed.Load(); n != 0 {
+		if n := own.Closed.Load(); n != 0 {
 			t.Error("the body was closed under its reader")
 		}
 		time.Sleep(time.Minute)
-		if own.closed.Load() != 1 || own.late.Load() != 0 {
-			t.Errorf("closed %d times, read %d times after that", own.closed.Load(), own.late.Load())
+		if own.Closed.Load() != 1 || own.Late.Load() != 0 {
+			t.Errorf("closed %d times, read %d times after that", own.Closed.Load(), own.Late.Load())
 		}
 	})
 	// Once the old attempt has read it all, the new one shares no position with it.
 	synctest.Test(t, func(t *testing.T) {
 		const body = "some bytes that are more than twenty"
-		own := &tracked{r: strings.NewReader(body)}
-		req := once(t, "PUT", filesURL, own, -1)
+		own := &wiretest.TrackedBody{R: strings.NewReader(body)}
+		req := wiretest.WithoutGetBody(t, "PUT", wiretest.FilesURL, own, -1)
 		var old io.ReadCloser
 		attempts := 0
 		var wg sync.WaitGroup
-		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: roundTrip(func(req *http.Request) (*http.Response, error) {
+		tr := &snubber.Transport{Retry: &snubber.Retry{}, Base: wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 			attempts++
 			if attempts == 1 {
 				io.Copy(io.Discard, req.Body)
@@ -308,10 +272,10 @@ func TestRequestReplayWaitsForBase(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		wg.Wait()
-		if attempts != 2 || own.closed.Load() != 1 {
-			t.Errorf("%d attempts, closed %d times, want 2 and 1", attempts, own.closed.Load())
+		if attempts != 2 || own.Closed.Load() != 1 {
+			t.Errorf("%d attempts, closed %d times, want 2 and 1", attempts, own.Closed.Load())
 		}
 	})
 }

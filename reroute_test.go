@@ -1,7 +1,6 @@
 package snubber_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,43 +14,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// seen is a base that keeps the requests it gets, with their bodies read.
-type seen struct {
-	next http.RoundTripper // nil: an empty 200
-	reqs []*http.Request
-	body []string
-}
-
-func (s *seen) RoundTrip(req *http.Request) (*http.Response, error) {
-	s.reqs = append(s.reqs, req)
-	var b []byte
-	if req.Body != nil {
-		var err error
-		if b, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-		req.Body.Close()
-		if req.GetBody != nil {
-			again, err := req.GetBody()
-			if err != nil {
-				return nil, err
-			}
-			if c, _ := io.ReadAll(again); !bytes.Equal(b, c) {
-				return nil, errors.New("GetBody gives another body")
-			}
-		}
-		if req.ContentLength >= 0 && req.ContentLength != int64(len(b)) {
-			return nil, errors.New("ContentLength is of another body")
-		}
-	}
-	s.body = append(s.body, string(b))
-	if s.next == nil {
-		return reply(200, strings.NewReader("{}")), nil
-	}
-	return s.next.RoundTrip(req)
-}
 
 // A Reroute removes the first origin's credentials, and leaves the caller's
 // request unchanged.
@@ -64,32 +28,32 @@ func TestReroute(t *testing.T) {
 		body    string
 		content string // of another body than the default
 	}{
-		{"nothing", snubber.Reroute{}, chatURL + "?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), chatBody, ""},
-		{"another model", snubber.Reroute{Model: "b"}, chatURL + "?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), strings.Replace(chatBody, `"m"`, `"b"`, 1), ""},
-		{"the same origin", snubber.Reroute{URL: "HTTPS://API.example.com:443/v2"}, "https://API.example.com:443/v2/chat/completions?key=k&v=1", hdr("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), chatBody, ""},
-		{"another host", snubber.Reroute{URL: "https://b.example.com/v1", Model: "b"}, "https://b.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), strings.Replace(chatBody, `"m"`, `"b"`, 1), ""},
-		{"another scheme", snubber.Reroute{URL: "http://api.example.com/v1"}, "http://api.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), chatBody, ""},
-		{"another port", snubber.Reroute{URL: "https://api.example.com:8443/v1"}, "https://api.example.com:8443/v1/chat/completions?v=1", hdr("X-Other", "o"), chatBody, ""},
-		{"its own key", snubber.Reroute{URL: "https://b.example.com/v1?key=mine", Header: http.Header{"authorization": {"Bearer second"}, "X-Other": nil}}, "https://b.example.com/v1/chat/completions?key=mine&v=1", hdr("Authorization", "Bearer second"), chatBody, ""},
-		{"a body of another kind, its model kept", snubber.Reroute{URL: "https://b.example.com/v1"}, "https://b.example.com/v1/chat/completions?v=1", hdr("X-Other", "o"), "no json", "no json"},
+		{"nothing", snubber.Reroute{}, wiretest.ChatURL + "?key=k&v=1", wiretest.Header("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), wiretest.ChatBody, ""},
+		{"another model", snubber.Reroute{Model: "b"}, wiretest.ChatURL + "?key=k&v=1", wiretest.Header("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), strings.Replace(wiretest.ChatBody, `"m"`, `"b"`, 1), ""},
+		{"the same origin", snubber.Reroute{URL: "HTTPS://API.example.com:443/v2"}, "https://API.example.com:443/v2/chat/completions?key=k&v=1", wiretest.Header("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), wiretest.ChatBody, ""},
+		{"another host", snubber.Reroute{URL: "https://b.example.com/v1", Model: "b"}, "https://b.example.com/v1/chat/completions?v=1", wiretest.Header("X-Other", "o"), strings.Replace(wiretest.ChatBody, `"m"`, `"b"`, 1), ""},
+		{"another scheme", snubber.Reroute{URL: "http://api.example.com/v1"}, "http://api.example.com/v1/chat/completions?v=1", wiretest.Header("X-Other", "o"), wiretest.ChatBody, ""},
+		{"another port", snubber.Reroute{URL: "https://api.example.com:8443/v1"}, "https://api.example.com:8443/v1/chat/completions?v=1", wiretest.Header("X-Other", "o"), wiretest.ChatBody, ""},
+		{"its own key", snubber.Reroute{URL: "https://b.example.com/v1?key=mine", Header: http.Header{"authorization": {"Bearer second"}, "X-Other": nil}}, "https://b.example.com/v1/chat/completions?key=mine&v=1", wiretest.Header("Authorization", "Bearer second"), wiretest.ChatBody, ""},
+		{"a body of another kind, its model kept", snubber.Reroute{URL: "https://b.example.com/v1"}, "https://b.example.com/v1/chat/completions?v=1", wiretest.Header("X-Other", "o"), "no json", "no json"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			content := chatBody
+			content := wiretest.ChatBody
 			if tt.content != "" {
 				content = tt.content
 			}
-			req := newReq(t, "POST", chatURL+"?key=k&v=1", content, "Authorization", "Bearer first", "Cookie", "c", "X-Other", "o")
+			req := wiretest.NewRequest(t, "POST", wiretest.ChatURL+"?key=k&v=1", content, "Authorization", "Bearer first", "Cookie", "c", "X-Other", "o")
 			before, url := req.Header.Clone(), req.URL.String()
-			base := &seen{}
+			base := &wiretest.RequestLog{}
 			tt.route.Transport = base
 			res, err := tt.route.RoundTrip(req)
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
-			got := base.reqs[0]
-			if got.URL.String() != tt.url || base.body[0] != tt.body || !reflect.DeepEqual(got.Header, tt.header) {
-				t.Errorf("sent %s %v %s\nwant %s %v %s", got.URL, got.Header, base.body[0], tt.url, tt.header, tt.body)
+			wiretest.ReadAll(t, res)
+			got := base.Requests[0]
+			if got.URL.String() != tt.url || base.Bodies[0] != tt.body || !reflect.DeepEqual(got.Header, tt.header) {
+				t.Errorf("sent %s %v %s\nwant %s %v %s", got.URL, got.Header, base.Bodies[0], tt.url, tt.header, tt.body)
 			}
 			if !reflect.DeepEqual(req.Header, before) || req.URL.String() != url {
 				t.Errorf("the caller's request became %s %v", req.URL, req.Header)
@@ -108,17 +72,17 @@ func TestRerouteDigests(t *testing.T) {
 		{snubber.Reroute{URL: "https://b.example.com/v1"}, true},
 		{snubber.Reroute{URL: "https://b.example.com/v1", Model: "b"}, false},
 	} {
-		req := chat(t)
+		req := wiretest.Chat(t)
 		for _, name := range digests {
 			req.Header.Set(name, "x")
 		}
-		base := &seen{}
+		base := &wiretest.RequestLog{}
 		tt.route.Transport = base
 		if _, err := tt.route.RoundTrip(req); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range digests {
-			if kept := base.reqs[0].Header.Get(name) != ""; kept != tt.kept {
+			if kept := base.Requests[0].Header.Get(name) != ""; kept != tt.kept {
 				t.Errorf("model %q: %s is there: %v", tt.route.Model, name, kept)
 			}
 		}
@@ -134,16 +98,16 @@ func TestRerouteHost(t *testing.T) {
 		{snubber.Reroute{Model: "b"}, "virtual", "u"},
 		{snubber.Reroute{URL: "https://api.example.com/v1"}, "virtual", "u"},
 		{snubber.Reroute{URL: "https://b.example.com/v1"}, "", ""},
-		{snubber.Reroute{URL: "https://v@b.example.com/v1", Header: hdr("Host", "other")}, "other", "v"},
+		{snubber.Reroute{URL: "https://v@b.example.com/v1", Header: wiretest.Header("Host", "other")}, "other", "v"},
 	} {
-		req := newReq(t, "POST", strings.Replace(chatURL, "//", "//u@", 1), chatBody)
+		req := wiretest.NewRequest(t, "POST", strings.Replace(wiretest.ChatURL, "//", "//u@", 1), wiretest.ChatBody)
 		req.Host = "virtual"
-		base := &seen{}
+		base := &wiretest.RequestLog{}
 		tt.route.Transport = base
 		if _, err := tt.route.RoundTrip(req); err != nil {
 			t.Fatal(err)
 		}
-		if got := base.reqs[0]; got.Host != tt.host || got.URL.User.Username() != tt.user || got.Header.Get("Host") != "" {
+		if got := base.Requests[0]; got.Host != tt.host || got.URL.User.Username() != tt.user || got.Header.Get("Host") != "" {
 			t.Errorf("%+v: host %q, user %q", tt.route, got.Host, got.URL.User)
 		}
 	}
@@ -166,23 +130,23 @@ func TestRerouteResponse(t *testing.T) {
 		{other, "/v1/files/1", 201, false, ""},
 		{same, "/v1/more", 307, false, "a=b"},
 	} {
-		body := &closing{Reader: strings.NewReader("{}")}
-		base := wire(func(*http.Request) (*http.Response, error) {
-			res := reply(tt.status, body, "Set-Cookie", "a=b")
+		body := &wiretest.CountedBody{Reader: strings.NewReader("{}")}
+		base := wiretest.Func(func(*http.Request) (*http.Response, error) {
+			res := wiretest.Response(tt.status, body, "Set-Cookie", "a=b")
 			if tt.location != "" {
 				res.Header.Set("Location", tt.location)
 			}
 			return res, nil
 		})
-		res, err := snubber.Reroute{URL: tt.url, Transport: base}.RoundTrip(chat(t))
+		res, err := snubber.Reroute{URL: tt.url, Transport: base}.RoundTrip(wiretest.Chat(t))
 		switch {
 		case (err != nil) != tt.fails:
 			t.Errorf("%+v: %v", tt, err)
 		case tt.fails:
-			if o := snubber.Classify(chat(t), nil, err); snubber.Retryable(chat(t), o) || o.Reason != "redirect" {
+			if o := snubber.Classify(wiretest.Chat(t), nil, err); snubber.Retryable(wiretest.Chat(t), o) || o.Reason != "redirect" {
 				t.Errorf("%+v: outcome %+v", tt, o) // the next answer is no other
 			}
-			if !body.closed || res != nil {
+			if body.Closed == 0 || res != nil {
 				t.Errorf("%+v: the body is open", tt)
 			}
 		case res.Header.Get("Set-Cookie") != tt.cookie || res.Header.Get("Location") != tt.location:
@@ -195,14 +159,14 @@ func TestRerouteResponse(t *testing.T) {
 // stream that breaks off, and sends it once.
 func TestRerouteStreamErrors(t *testing.T) {
 	const line = `{"model":"m","message":{"role":"assistant","content":"a"},"done":false}` + "\n"
-	cut := wire(func(req *http.Request) (*http.Response, error) {
-		return reply(200, strings.NewReader(line), "Content-Type", "application/x-ndjson"), nil
+	cut := wiretest.Func(func(req *http.Request) (*http.Response, error) {
+		return wiretest.Response(200, strings.NewReader(line), "Content-Type", "application/x-ndjson"), nil
 	})
-	base := wire(func(req *http.Request) (*http.Response, error) {
+	base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Host == "other.example" {
 			return cut(req)
 		}
-		return reply(500, strings.NewReader("{}")), nil
+		return wiretest.Response(500, strings.NewReader("{}")), nil
 	})
 	for said, want := range map[snubber.StreamErrorMode]int{-1: 0, 0: 1, 1: 1} { // Ollama's clients lose an error of Read
 		for _, tr := range []*snubber.Transport{
@@ -210,7 +174,7 @@ func TestRerouteStreamErrors(t *testing.T) {
 			{Base: &snubber.Balancer{Routes: []snubber.Route{{Transport: cut}}}},
 		} {
 			tr.StreamErrors = said
-			res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", chatBody))
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com/api/chat", wiretest.ChatBody))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,72 +195,62 @@ func TestRerouteRefuses(t *testing.T) {
 		route snubber.Reroute
 		req   *http.Request
 	}{
-		{"signed", snubber.Reroute{Model: "b"}, chat(t, "Authorization", signature)},
-		{"signed, elsewhere", snubber.Reroute{URL: "https://b.example.com/v1"}, chat(t, "Authorization", signature)},
-		{"no JSON", snubber.Reroute{Model: "b"}, newReq(t, "POST", chatURL, "model=a")},
-		{"multipart", snubber.Reroute{Model: "b"}, newReq(t, "POST", "https://api.example.com/v1/audio/transcriptions", "--x", "Content-Type", "multipart/form-data; boundary=x")},
-		{"no URL", snubber.Reroute{URL: "b.example.com"}, chat(t)},
-		{"a URL that is secret", snubber.Reroute{URL: "https://user:hunter2@b.example.com:port/"}, chat(t)},
+		{"signed", snubber.Reroute{Model: "b"}, wiretest.Chat(t, "Authorization", signature)},
+		{"signed, elsewhere", snubber.Reroute{URL: "https://b.example.com/v1"}, wiretest.Chat(t, "Authorization", signature)},
+		{"no JSON", snubber.Reroute{Model: "b"}, wiretest.NewRequest(t, "POST", wiretest.ChatURL, "model=a")},
+		{"multipart", snubber.Reroute{Model: "b"}, wiretest.NewRequest(t, "POST", "https://api.example.com/v1/audio/transcriptions", "--x", "Content-Type", "multipart/form-data; boundary=x")},
+		{"no URL", snubber.Reroute{URL: "b.example.com"}, wiretest.Chat(t)},
+		{"a URL that is secret", snubber.Reroute{URL: "https://user:hunter2@b.example.com:port/"}, wiretest.Chat(t)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			body := &closing{Reader: tt.req.Body}
+			body := &wiretest.CountedBody{Reader: tt.req.Body}
 			tt.req.Body = body
-			base := &seen{}
+			base := &wiretest.RequestLog{}
 			tt.route.Transport = base
 			_, err := tt.route.RoundTrip(tt.req)
 			if !errors.Is(err, snubber.ErrNoRoute) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("err = %v, want ErrRoute", err)
 			}
-			if !body.closed || len(base.reqs) != 0 {
-				t.Errorf("closed: %v, sent: %d", body.closed, len(base.reqs))
+			if body.Closed == 0 || len(base.Requests) != 0 {
+				t.Errorf("closed %d times, sent: %d", body.Closed, len(base.Requests))
 			}
-			second := play()
-			rt := &snubber.Transport{Base: play(step{status: 503}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: tt.route}, {Transport: second}}}}
+			second := wiretest.Play()
+			rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 503}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: tt.route}, {Transport: second}}}}
 			tt.req.Body, _ = tt.req.GetBody()
-			if status, err := fetch(rt, tt.req.WithContext(snubber.WithIdempotent(context.Background()))); status != 200 || err != nil || second.sent() != 1 {
+			if status, err := wiretest.Fetch(rt, tt.req.WithContext(snubber.WithIdempotent(context.Background()))); status != 200 || err != nil || second.Sent() != 1 {
 				t.Errorf("as a route: %d, %v, want the next one's 200", status, err)
 			}
 		})
 	}
-	base := &seen{}
-	res, err := (snubber.Reroute{Model: "b", Header: hdr("Authorization", "Bearer b"), Transport: base}).RoundTrip(chat(t, "Authorization", signature))
-	if err != nil || base.reqs[0].Header.Get("Authorization") != "Bearer b" {
+	base := &wiretest.RequestLog{}
+	res, err := (snubber.Reroute{Model: "b", Header: wiretest.Header("Authorization", "Bearer b"), Transport: base}).RoundTrip(wiretest.Chat(t, "Authorization", signature))
+	if err != nil || base.Requests[0].Header.Get("Authorization") != "Bearer b" {
 		t.Errorf("with a key of its own: %v, %v", res, err)
 	}
-}
-
-type closing struct {
-	io.Reader
-	closed bool
-}
-
-func (c *closing) Close() error {
-	c.closed = true
-	return nil
 }
 
 // A Reroute without a Transport uses the layers of the Transport around it,
 // with state of its own. The first origin's open circuit does not concern it.
 func TestRerouteUsesLayers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := wire(func(req *http.Request) (*http.Response, error) {
+		base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Host == "api.example.com" {
-				return reply(500, strings.NewReader("{}")), nil
+				return wiretest.Response(500, strings.NewReader("{}")), nil
 			}
 			if req.Header.Get("Authorization") != "Bearer second" {
 				t.Errorf("the route got %v", req.Header)
 			}
-			return reply(200, strings.NewReader("{}")), nil
+			return wiretest.Response(200, strings.NewReader("{}")), nil
 		})
 		tr := snubber.New(base)
 		tr.Retry.MaxAttempts = 2
-		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n", Header: hdr("Authorization", "Bearer second")}}}}
+		tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "n", Header: wiretest.Header("Authorization", "Bearer second")}}}}
 		for range 12 {
-			res, err := tr.RoundTrip(chat(t, "Authorization", "Bearer first"))
+			res, err := tr.RoundTrip(wiretest.Chat(t, "Authorization", "Bearer first"))
 			if err != nil || res.StatusCode != 200 {
 				t.Fatal(res, err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		}
 		states := map[string]snubber.CircuitState{}
 		for _, c := range tr.Breaker.Circuits() {
@@ -318,9 +272,9 @@ func TestRouteToItself(t *testing.T) {
 	for _, spread := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			sent := map[string]int{}
-			base := &idler{RoundTripper: wire(func(req *http.Request) (*http.Response, error) {
+			base := &wiretest.IdleCounter{RoundTripper: wiretest.Func(func(req *http.Request) (*http.Response, error) {
 				sent[req.URL.Host]++
-				return reply(500, strings.NewReader("{}")), nil
+				return wiretest.Response(500, strings.NewReader("{}")), nil
 			})}
 			tr := snubber.New(base)
 			tr.Cache = &snubber.Cache{PromptTTL: time.Hour}
@@ -329,18 +283,18 @@ func TestRouteToItself(t *testing.T) {
 				route = &snubber.Balancer{Routes: []snubber.Route{{Transport: route}}}
 			}
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: route}}}
-			if status, err := fetch(tr, chat(t)); status != 500 || err != nil || sent["api.example.com"] != 4 || sent["b.example.com"] != 1 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 500 || err != nil || sent["api.example.com"] != 4 || sent["b.example.com"] != 1 {
 				t.Errorf("%d, %v, sent %v", status, err, sent)
 			}
 			tr.Breaker.Trip("https://api.example.com m")
 			tr.Breaker.Trip("https://b.example.com m")
-			if at, err := tr.ReadyAt(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+			if at, err := tr.ReadyAt(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("Ready = %v, %v", at, err)
 			}
 			tr.CloseIdleConnections()
 			tr.CloseIdleConnections()
-			if base.closed != 2 {
-				t.Errorf("closed %d times, want 2", base.closed)
+			if base.Closed != 2 {
+				t.Errorf("closed %d times, want 2", base.Closed)
 			}
 		})
 	}
@@ -351,11 +305,11 @@ func TestRouteToItself(t *testing.T) {
 func TestRerouteAsBase(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }))
 	defer srv.Close()
-	res, err := (&snubber.Transport{Base: snubber.Reroute{URL: srv.URL + "/v9"}}).RoundTrip(chat(t))
+	res, err := (&snubber.Transport{Base: snubber.Reroute{URL: srv.URL + "/v9"}}).RoundTrip(wiretest.Chat(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slurp(t, res); got != "/v9/chat/completions" {
+	if got := wiretest.ReadAll(t, res); got != "/v9/chat/completions" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -364,19 +318,19 @@ func TestRerouteAsBase(t *testing.T) {
 func TestRoutesToEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := ""
-		base := wire(func(req *http.Request) (*http.Response, error) {
+		base := wiretest.Func(func(req *http.Request) (*http.Response, error) {
 			hosts += req.URL.Host[:1]
-			return reply(500, strings.NewReader("{}")), nil
+			return wiretest.Response(500, strings.NewReader("{}")), nil
 		})
 		a, b := snubber.New(base), snubber.New(base)
 		a.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: b}}}}
 		b.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://api.example.com/v1", Transport: a}}}}
-		if status, err := fetch(a, chat(t)); status != 500 || err != nil || hosts != "aaaaba" {
+		if status, err := wiretest.Fetch(a, wiretest.Chat(t)); status != 500 || err != nil || hosts != "aaaaba" {
 			t.Errorf("%d, %v, sent to %s", status, err, hosts)
 		}
 		a.Breaker.Trip("https://api.example.com m")
 		b.Breaker.Trip("https://b.example.com m")
-		if at, err := a.ReadyAt(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+		if at, err := a.ReadyAt(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 			t.Errorf("Ready = %v, %v", at, err)
 		}
 		a.CloseIdleConnections()
@@ -387,12 +341,12 @@ func TestRoutesToEachOther(t *testing.T) {
 // and not the service's.
 func TestRerouteBodyFails(t *testing.T) {
 	gone := errors.New("the file is gone")
-	for _, length := range []int64{-1, int64(len(chatBody))} { // recorded, or had again
-		tr := snubber.New(snubber.Reroute{Model: "n", Transport: play()})
-		req := once(t, "POST", chatURL, &tracked{r: strings.NewReader("{"), err: gone}, length)
+	for _, length := range []int64{-1, int64(len(wiretest.ChatBody))} { // recorded, or had again
+		tr := snubber.New(snubber.Reroute{Model: "n", Transport: wiretest.Play()})
+		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, &wiretest.TrackedBody{R: strings.NewReader("{"), Err: gone}, length)
 		if length > 0 {
 			req.GetBody = func() (io.ReadCloser, error) {
-				return io.NopCloser(&tracked{r: strings.NewReader("{"), err: gone}), nil
+				return io.NopCloser(&wiretest.TrackedBody{R: strings.NewReader("{"), Err: gone}), nil
 			}
 		}
 		ctx, report := snubber.WithReport(t.Context())
@@ -404,17 +358,17 @@ func TestRerouteBodyFails(t *testing.T) {
 
 // The route gets a body without GetBody from the recording, whole.
 func TestRerouteBodyWithoutGetBody(t *testing.T) {
-	for _, length := range []int64{-1, int64(len(chatBody))} {
-		second := &seen{}
-		tr := &snubber.Transport{Base: play(step{status: 503, header: hdr("Retry-After", "9")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "longer", Transport: second}}}}}
-		body := &closing{Reader: strings.NewReader(chatBody)}
-		req, _ := http.NewRequest("POST", chatURL, body)
+	for _, length := range []int64{-1, int64(len(wiretest.ChatBody))} {
+		second := &wiretest.RequestLog{}
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "9")}), Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "longer", Transport: second}}}}}
+		body := &wiretest.CountedBody{Reader: strings.NewReader(wiretest.ChatBody)}
+		req, _ := http.NewRequest("POST", wiretest.ChatURL, body)
 		req.ContentLength = length
-		if status, err := fetch(tr, req); status != 200 || err != nil {
+		if status, err := wiretest.Fetch(tr, req); status != 200 || err != nil {
 			t.Fatal(status, err)
 		}
-		if want := strings.Replace(chatBody, `"m"`, `"longer"`, 1); second.body[0] != want || !body.closed {
-			t.Errorf("the route got %q, the body was closed: %v", second.body[0], body.closed)
+		if want := strings.Replace(wiretest.ChatBody, `"m"`, `"longer"`, 1); second.Bodies[0] != want || body.Closed == 0 {
+			t.Errorf("the route got %q, the body was closed %d times", second.Bodies[0], body.Closed)
 		}
 	}
 }
@@ -424,9 +378,9 @@ func TestRerouteEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		pr, _ := io.Pipe()
-		req, _ := http.NewRequestWithContext(ctx, "POST", chatURL, pr)
+		req, _ := http.NewRequestWithContext(ctx, "POST", wiretest.ChatURL, pr)
 		go cancel()
-		if _, err := (snubber.Reroute{Model: "b", Transport: play()}).RoundTrip(req); !errors.Is(err, context.Canceled) {
+		if _, err := (snubber.Reroute{Model: "b", Transport: wiretest.Play()}).RoundTrip(req); !errors.Is(err, context.Canceled) {
 			t.Errorf("err = %v, want context.Canceled", err)
 		}
 	})
@@ -435,7 +389,7 @@ func TestRerouteEndsWithContext(t *testing.T) {
 // Another provider is tried when the first does not answer, then a model of the
 // first that is in less demand.
 func ExampleReroute() {
-	base := play(step{status: 402}, step{status: 402}, step{status: 402})
+	base := wiretest.Play(wiretest.Step{Status: 402}, wiretest.Step{Status: 402}, wiretest.Step{Status: 402})
 	t := snubber.New(base)
 	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{

@@ -10,29 +10,12 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // unbounded is a Retry without the bounds that would end a long sequence.
 func unbounded() *snubber.Retry {
 	return &snubber.Retry{MaxAttempts: -1, Budget: &snubber.Budget{Capacity: -1}}
-}
-
-// waits are the times between the attempts of one call.
-func waits(ts []try) []time.Duration {
-	var ds []time.Duration
-	for i := 1; i < len(ts); i++ {
-		ds = append(ds, ts[i].at.Sub(ts[i-1].at))
-	}
-	return ds
-}
-
-// fails is n times the same failure and then an answer.
-func fails(n int, st step) []step {
-	steps := make([]step, n, n+1)
-	for i := range steps {
-		steps[i] = st
-	}
-	return append(steps, step{})
 }
 
 // Each step of the backoff is half fixed and half random, and doubles up to a
@@ -50,18 +33,18 @@ func TestRetryBackoffSteps(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		min, max time.Duration
-		failure  step
+		failure  wiretest.Step
 		want     []time.Duration // the upper ends
 	}{
-		{"defaults", 0, 0, step{status: 500}, sequence(500*ms, 8*time.Second, 7)},
-		{"overloaded", 0, 0, step{status: 529}, sequence(time.Second, 8*time.Second, 7)},
-		{"rate limited without a hint", 0, 0, step{status: 429}, sequence(time.Second, 8*time.Second, 7)},
-		{"dial error", 0, 0, step{err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, sequence(500*ms, 8*time.Second, 7)},
-		{"own", 40 * ms, 200 * ms, step{status: 500}, sequence(40*ms, 200*ms, 5)},
-		{"no ceiling", time.Second, -1, step{status: 500}, sequence(time.Second, time.Hour, 8)},
-		{"no wait of our own", -1, 0, step{status: 500}, zeros},
-		{"nothing but the server", -1, -1, step{status: 529}, zeros},
-		{"ceiling below the first", time.Minute, time.Second, step{status: 500}, sequence(time.Second, time.Second, 3)},
+		{"defaults", 0, 0, wiretest.Step{Status: 500}, sequence(500*ms, 8*time.Second, 7)},
+		{"overloaded", 0, 0, wiretest.Step{Status: 529}, sequence(time.Second, 8*time.Second, 7)},
+		{"rate limited without a hint", 0, 0, wiretest.Step{Status: 429}, sequence(time.Second, 8*time.Second, 7)},
+		{"dial error", 0, 0, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, sequence(500*ms, 8*time.Second, 7)},
+		{"own", 40 * ms, 200 * ms, wiretest.Step{Status: 500}, sequence(40*ms, 200*ms, 5)},
+		{"no ceiling", time.Second, -1, wiretest.Step{Status: 500}, sequence(time.Second, time.Hour, 8)},
+		{"no wait of our own", -1, 0, wiretest.Step{Status: 500}, zeros},
+		{"nothing but the server", -1, -1, wiretest.Step{Status: 529}, zeros},
+		{"ceiling below the first", time.Minute, time.Second, wiretest.Step{Status: 500}, sequence(time.Second, time.Second, 3)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -69,15 +52,15 @@ func TestRetryBackoffSteps(t *testing.T) {
 				low := make([]time.Duration, len(tt.want))
 				high := make([]time.Duration, len(tt.want))
 				for run := range runs {
-					base := play(fails(len(tt.want), tt.failure)...)
+					base := wiretest.Play(wiretest.FailTimes(len(tt.want), tt.failure)...)
 					rt := unbounded()
 					rt.MinBackoff, rt.MaxBackoff = tt.min, tt.max
-					res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(chat(t))
+					res, err := (&snubber.Transport{Base: base, Retry: rt}).RoundTrip(wiretest.Chat(t))
 					if err != nil {
 						t.Fatal(err)
 					}
-					slurp(t, res)
-					got := waits(base.all())
+					wiretest.ReadAll(t, res)
+					got := wiretest.Waits(base.Attempts())
 					if len(got) != len(tt.want) {
 						t.Fatalf("%d waits, want %d", len(got), len(tt.want))
 					}
@@ -113,35 +96,35 @@ func TestRetryAfterIsMinimum(t *testing.T) {
 		header   http.Header
 		from, to time.Duration
 	}{
-		{"seconds", 503, hdr("Retry-After", "7"), 7 * time.Second, 7700 * ms},
-		{"a second of jitter at most", 503, hdr("Retry-After", "30"), 30 * time.Second, 31 * time.Second},
-		{"as long as MaxWait", 503, hdr("Retry-After", "60"), 60 * time.Second, 61 * time.Second},
-		{"milliseconds", 429, hdr("Retry-After-Ms", "4500"), 4500 * ms, 4950 * ms},
-		{"milliseconds before seconds", 429, hdr("Retry-After-Ms", "4500", "Retry-After", "9"), 4500 * ms, 4950 * ms},
-		{"Azure", 429, hdr("X-Ms-Retry-After-Ms", "2000"), 2000 * ms, 2200 * ms},
-		{"date against Date", 503, hdr("Retry-After", "Wed, 21 Oct 2015 07:28:05 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"), 5 * time.Second, 5500 * ms},
-		{"shorter than our own", 503, hdr("Retry-After-Ms", "1"), 500 * ms, 1000 * ms},
-		{"zero", 500, hdr("Retry-After", "0"), 250 * ms, 500 * ms},
-		{"negative", 500, hdr("Retry-After", "-5"), 250 * ms, 500 * ms},
-		{"garbage", 500, hdr("Retry-After", "soon"), 250 * ms, 500 * ms},
-		{"not a number", 500, hdr("Retry-After", "NaN"), 250 * ms, 500 * ms},
+		{"seconds", 503, wiretest.Header("Retry-After", "7"), 7 * time.Second, 7700 * ms},
+		{"a second of jitter at most", 503, wiretest.Header("Retry-After", "30"), 30 * time.Second, 31 * time.Second},
+		{"as long as MaxWait", 503, wiretest.Header("Retry-After", "60"), 60 * time.Second, 61 * time.Second},
+		{"milliseconds", 429, wiretest.Header("Retry-After-Ms", "4500"), 4500 * ms, 4950 * ms},
+		{"milliseconds before seconds", 429, wiretest.Header("Retry-After-Ms", "4500", "Retry-After", "9"), 4500 * ms, 4950 * ms},
+		{"Azure", 429, wiretest.Header("X-Ms-Retry-After-Ms", "2000"), 2000 * ms, 2200 * ms},
+		{"date against Date", 503, wiretest.Header("Retry-After", "Wed, 21 Oct 2015 07:28:05 GMT", "Date", "Wed, 21 Oct 2015 07:28:00 GMT"), 5 * time.Second, 5500 * ms},
+		{"shorter than our own", 503, wiretest.Header("Retry-After-Ms", "1"), 500 * ms, 1000 * ms},
+		{"zero", 500, wiretest.Header("Retry-After", "0"), 250 * ms, 500 * ms},
+		{"negative", 500, wiretest.Header("Retry-After", "-5"), 250 * ms, 500 * ms},
+		{"garbage", 500, wiretest.Header("Retry-After", "soon"), 250 * ms, 500 * ms},
+		{"not a number", 500, wiretest.Header("Retry-After", "NaN"), 250 * ms, 500 * ms},
 		{"Gemini", 429, nil, 3 * time.Second, 3300 * ms},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				failure := step{status: tt.status, header: tt.header}
+				failure := wiretest.Step{Status: tt.status, Header: tt.header}
 				if tt.name == "Gemini" {
-					failure.body = `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3s"}]}}`
+					failure.Body = `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"3s"}]}}`
 				}
 				low, high := time.Hour, time.Duration(0)
 				for range 100 {
-					base := play(failure, step{})
-					res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t))
+					base := wiretest.Play(failure, wiretest.Step{})
+					res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 					if err != nil {
 						t.Fatal(err)
 					}
-					slurp(t, res)
-					d := waits(base.all())[0]
+					wiretest.ReadAll(t, res)
+					d := wiretest.Waits(base.Attempts())[0]
 					low, high = min(low, d), max(high, d)
 				}
 				if low < tt.from-1 || high > tt.to+1 {
@@ -180,7 +163,7 @@ func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 				if tt.after != "" {
 					header.Set("Retry-After", tt.after)
 				}
-				base := play(step{status: 503, header: header, body: "first"}, step{})
+				base := wiretest.Play(wiretest.Step{Status: 503, Header: header, Body: "first"}, wiretest.Step{})
 				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxWait: tt.maxWait}}
 				ctx := context.Background()
 				if tt.deadline > 0 {
@@ -189,12 +172,12 @@ func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 					defer cancel()
 				}
 				start := time.Now()
-				res, err := tr.RoundTrip(chat(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
-				body := slurp(t, res)
-				if n := base.sent(); n != tt.attempts {
+				body := wiretest.ReadAll(t, res)
+				if n := base.Sent(); n != tt.attempts {
 					t.Fatalf("%d attempts, want %d", n, tt.attempts)
 				}
 				if tt.attempts == 1 && (res.StatusCode != 503 || body != "first" || time.Since(start) != 0) {
@@ -208,14 +191,14 @@ func TestRetryTooLongWaitReturnsResponse(t *testing.T) {
 // A Retry does not begin a backoff if the queue behind it exceeds the deadline.
 func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500, body: "no"}, step{body: "yes"})
+		base := wiretest.Play(wiretest.Step{Status: 500, Body: "no"}, wiretest.Step{Body: "yes"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		if e := <-launch(tr, chat(t).WithContext(ctx)); e.status != 500 || e.took != 0 || e.body != "no" {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t).WithContext(ctx)); e.Status != 500 || e.Took != 0 || e.Body != "no" {
 			t.Errorf("%+v, want the 500 at once", e)
 		}
-		if e := <-launch(tr, chat(t)); e.status != 200 || e.took.Round(time.Second) != time.Minute {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t)); e.Status != 200 || e.Took.Round(time.Second) != time.Minute {
 			t.Errorf("%+v, want the answer of the next minute", e)
 		}
 	})
@@ -226,9 +209,9 @@ func TestRetryNoBackoffBeforeLongQueue(t *testing.T) {
 // after the backoff.
 func TestRetryBackoffBeforeMovingQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 503, header: hdr("Retry-After", "1")}, step{body: "yes"})
+		base := wiretest.Play(wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "1")}, wiretest.Step{Body: "yes"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxWait: 500 * time.Millisecond}}
-		if e := <-launch(tr, chat(t)); e.status != 200 {
+		if e := <-wiretest.Launch(tr, wiretest.Chat(t)); e.Status != 200 {
 			t.Errorf("%+v, want the retry's 200", e)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // still is a budget that time does not fill.
@@ -21,23 +22,23 @@ func still(capacity, deposit float64) *snubber.Budget {
 // spend makes one call and returns how many attempts it took.
 func spend(t *testing.T, tr *snubber.Transport, req *http.Request) int {
 	t.Helper()
-	before := tr.Base.(*script).sent()
+	before := tr.Base.(*wiretest.Script).Sent()
 	res, err := tr.RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slurp(t, res)
-	return tr.Base.(*script).sent() - before
+	wiretest.ReadAll(t, res)
+	return tr.Base.(*wiretest.Script).Sent() - before
 }
 
 // A total outage costs ten retries over all calls together. After that each
 // call returns its first response without a wait.
 func TestBudgetOutageCostsTenRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tr := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
+		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
 		for i, want := range []int{4, 4, 4, 2, 1, 1, 1} {
 			start := time.Now()
-			if n := spend(t, tr, chat(t)); n != want {
+			if n := spend(t, tr, wiretest.Chat(t)); n != want {
 				t.Errorf("call %d: %d attempts, want %d", i, n, want)
 			}
 			if want == 1 && time.Since(start) != 0 {
@@ -47,18 +48,18 @@ func TestBudgetOutageCostsTenRetries(t *testing.T) {
 	})
 	// All at once it is no more.
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500})
+		base := wiretest.Play(wiretest.Step{Status: 500})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(0, 0)}}
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() {
-				if res, err := tr.RoundTrip(chat(t)); err == nil {
-					slurp(t, res)
+				if res, err := tr.RoundTrip(wiretest.Chat(t)); err == nil {
+					wiretest.ReadAll(t, res)
 				}
 			})
 		}
 		wg.Wait()
-		if n := base.sent(); n != 110 {
+		if n := base.Sent(); n != 110 {
 			t.Errorf("100 calls made %d attempts, want 110", n)
 		}
 	})
@@ -67,8 +68,8 @@ func TestBudgetOutageCostsTenRetries(t *testing.T) {
 // Each rule of the budget alone: what fills it, its capacity, and what a
 // negative value switches off.
 func TestBudgetRules(t *testing.T) {
-	down, up := step{status: 500}, step{}
-	repeat := func(n int, ss ...step) (all []step) {
+	down, up := wiretest.Step{Status: 500}, wiretest.Step{}
+	repeat := func(n int, ss ...wiretest.Step) (all []wiretest.Step) {
 		for range n {
 			all = append(all, ss...)
 		}
@@ -77,7 +78,7 @@ func TestBudgetRules(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		budget *snubber.Budget
-		steps  []step
+		steps  []wiretest.Step
 		rest   time.Duration // before each call
 		want   []int         // attempts of each call
 	}{
@@ -88,17 +89,17 @@ func TestBudgetRules(t *testing.T) {
 		{"a retry that succeeds is paid back", still(1, -1), repeat(5, down, up), 0, []int{2, 2, 2, 2, 2}},
 		{"one that fails is not", still(2, -1), repeat(9, down), 0, []int{3, 1}},
 		{"only the retry that succeeds", still(3, -1), repeat(9, down, down, up), 0, []int{3, 3, 2}},
-		{"no deposit", still(1, -1), append([]step{down, down}, append(repeat(9, up), repeat(9, down)...)...), 0, []int{2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
+		{"no deposit", still(1, -1), append([]wiretest.Step{down, down}, append(repeat(9, up), repeat(9, down)...)...), 0, []int{2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}},
 		{"time", &snubber.Budget{Capacity: 1, PerSecond: 0.25}, repeat(99, down), 4 * time.Second, []int{2, 2, 2, 2}},
 		{"not enough time", &snubber.Budget{Capacity: 1, PerSecond: 0.125}, repeat(99, down), 4 * time.Second, []int{2, 1, 2, 1}},
 		{"never above capacity", &snubber.Budget{Capacity: 2}, repeat(99, down), 10 * time.Hour, []int{3, 3, 3}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Base: play(tt.steps...), Retry: &snubber.Retry{Budget: tt.budget, MinBackoff: -1}}
+				tr := &snubber.Transport{Base: wiretest.Play(tt.steps...), Retry: &snubber.Retry{Budget: tt.budget, MinBackoff: -1}}
 				for i, want := range tt.want {
 					time.Sleep(tt.rest)
-					if n := spend(t, tr, chat(t)); n != want {
+					if n := spend(t, tr, wiretest.Chat(t)); n != want {
 						t.Errorf("call %d: %d attempts, want %d", i, n, want)
 					}
 				}
@@ -110,8 +111,8 @@ func TestBudgetRules(t *testing.T) {
 // A deposit comes with the first attempt of a call, when its body has ended.
 func TestBudgetDeposit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500}, step{status: 500}, step{status: 500},
-			step{}, step{status: 500}, step{}, step{status: 500}, step{status: 500}, step{status: 500})
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500},
+			wiretest.Step{}, wiretest.Step{Status: 500}, wiretest.Step{}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(1, 0.5)}}
 		for i, want := range []int{
 			2, // spends the one
@@ -122,26 +123,26 @@ func TestBudgetDeposit(t *testing.T) {
 			2, // is
 			1,
 		} {
-			if n := spend(t, tr, chat(t)); n != want {
+			if n := spend(t, tr, wiretest.Chat(t)); n != want {
 				t.Errorf("call %d: %d attempts, want %d", i, n, want)
 			}
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{
-			Base:  play(step{status: 500}, step{status: 500}, step{do: sse(chunk{text: deltaEvent}, chunk{text: doneEvent})}, step{status: 500}, step{status: 500}, step{}),
+			Base:  wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{Text: wiretest.DoneEvent})}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{}),
 			Retry: &snubber.Retry{Budget: still(1, 1)},
 		}
-		spend(t, tr, chat(t))
-		res, err := tr.RoundTrip(chat(t))
+		spend(t, tr, wiretest.Chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := spend(t, tr, chat(t)); n != 1 {
+		if n := spend(t, tr, wiretest.Chat(t)); n != 1 {
 			t.Errorf("%d attempts before the answer's end, want 1", n)
 		}
-		slurp(t, res)
-		if n := spend(t, tr, chat(t)); n != 2 {
+		wiretest.ReadAll(t, res)
+		if n := spend(t, tr, wiretest.Chat(t)); n != 2 {
 			t.Errorf("%d attempts after it, want 2", n)
 		}
 	})
@@ -164,18 +165,18 @@ func TestBudgetDefaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: 500})
+				base := wiretest.Play(wiretest.Step{Status: 500})
 				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}}
 				for range 4 {
-					spend(t, tr, chat(t))
+					spend(t, tr, wiretest.Chat(t))
 				}
-				base.steps = []step{{}}
+				base.Steps = []wiretest.Step{{}}
 				for range tt.successes {
-					spend(t, tr, chat(t))
+					spend(t, tr, wiretest.Chat(t))
 				}
 				time.Sleep(tt.rest)
-				base.steps = []step{{status: 500}}
-				if n := spend(t, tr, chat(t)); n != tt.want {
+				base.Steps = []wiretest.Step{{Status: 500}}
+				if n := spend(t, tr, wiretest.Chat(t)); n != tt.want {
 					t.Errorf("%d attempts, want %d", n, tt.want)
 				}
 			})
@@ -195,25 +196,25 @@ func TestBudgetKeys(t *testing.T) {
 		header  []string
 		want    int
 	}{
-		{"the same", nil, chatURL, chatBody, nil, 1},
-		{"another credential", nil, chatURL, chatBody, []string{"Authorization", "Bearer other"}, 1},
+		{"the same", nil, wiretest.ChatURL, wiretest.ChatBody, nil, 1},
+		{"another credential", nil, wiretest.ChatURL, wiretest.ChatBody, []string{"Authorization", "Bearer other"}, 1},
 		{"another path", nil, "https://api.example.com/v1/responses", `{"model":"m","input":"hi"}`, nil, 1},
-		{"another model", nil, chatURL, other, nil, 2},
-		{"another host", nil, "https://eu.example.com/v1/chat/completions", chatBody, nil, 2},
-		{"another scheme", nil, "http://api.example.com/v1/chat/completions", chatBody, nil, 2},
-		{"another model under a breaker", &snubber.Breaker{Failures: -1, Ratio: -1}, chatURL, other, nil, 2},
-		{"one key for all", &snubber.Breaker{Failures: -1, Ratio: -1, Key: func(*http.Request) string { return "all" }}, chatURL, other, nil, 1},
+		{"another model", nil, wiretest.ChatURL, other, nil, 2},
+		{"another host", nil, "https://eu.example.com/v1/chat/completions", wiretest.ChatBody, nil, 2},
+		{"another scheme", nil, "http://api.example.com/v1/chat/completions", wiretest.ChatBody, nil, 2},
+		{"another model under a breaker", &snubber.Breaker{Failures: -1, Ratio: -1}, wiretest.ChatURL, other, nil, 2},
+		{"one key for all", &snubber.Breaker{Failures: -1, Ratio: -1, Key: func(*http.Request) string { return "all" }}, wiretest.ChatURL, other, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{
-					Base: play(step{status: 500}), Breaker: tt.breaker,
+					Base: wiretest.Play(wiretest.Step{Status: 500}), Breaker: tt.breaker,
 					Retry: &snubber.Retry{Budget: still(1, 0)},
 				}
-				if n := spend(t, tr, chat(t, "Authorization", "Bearer one")); n != 2 {
+				if n := spend(t, tr, wiretest.Chat(t, "Authorization", "Bearer one")); n != 2 {
 					t.Fatalf("first call: %d attempts, want 2", n)
 				}
-				if n := spend(t, tr, newReq(t, "POST", tt.url, tt.body, tt.header...)); n != tt.want {
+				if n := spend(t, tr, wiretest.NewRequest(t, "POST", tt.url, tt.body, tt.header...)); n != tt.want {
 					t.Errorf("second call: %d attempts, want %d", n, tt.want)
 				}
 			})
@@ -226,13 +227,13 @@ func TestBudgetKeys(t *testing.T) {
 func TestBudgetShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := still(1, 0)
-		one := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: shared}}
-		two := &snubber.Transport{Base: play(step{status: 500}), Retry: &snubber.Retry{Budget: shared}}
-		if a, b := spend(t, one, chat(t)), spend(t, two, chat(t)); a != 2 || b != 1 {
+		one := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Retry: &snubber.Retry{Budget: shared}}
+		two := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Retry: &snubber.Retry{Budget: shared}}
+		if a, b := spend(t, one, wiretest.Chat(t)), spend(t, two, wiretest.Chat(t)); a != 2 || b != 1 {
 			t.Errorf("%d and %d attempts, want 2 and 1", a, b)
 		}
 		one.Retry, two.Retry = &snubber.Retry{}, &snubber.Retry{}
-		if a, b := spend(t, one, chat(t)), spend(t, two, chat(t)); a != 4 || b != 4 {
+		if a, b := spend(t, one, wiretest.Chat(t)), spend(t, two, wiretest.Chat(t)); a != 4 || b != 4 {
 			t.Errorf("%d and %d attempts, want 4 and 4", a, b)
 		}
 	})
@@ -242,16 +243,16 @@ func TestBudgetShared(t *testing.T) {
 func TestBudgetRefundsRetryNeverSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &snubber.Budget{Capacity: 1, PerSecond: -1, Deposit: -1}
-		base := play(step{status: 500}, step{status: 500}, step{body: "{}"})
+		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{Body: "{}"})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: budget, MinBackoff: time.Second}}
 		ctx, cancel := context.WithCancel(t.Context())
-		done := launch(tr, newReq(t, "GET", "http://x.test/", "").WithContext(ctx))
+		done := wiretest.Launch(tr, wiretest.NewRequest(t, "GET", "http://x.test/", "").WithContext(ctx))
 		synctest.Wait()
 		cancel()
-		if e := <-done; !errors.Is(e.err, context.Canceled) {
+		if e := <-done; !errors.Is(e.Err, context.Canceled) {
 			t.Fatalf("%+v, want context.Canceled", e)
 		}
-		if e := <-launch(tr, newReq(t, "GET", "http://x.test/", "")); e.status != 200 {
+		if e := <-wiretest.Launch(tr, wiretest.NewRequest(t, "GET", "http://x.test/", "")); e.Status != 200 {
 			t.Errorf("%+v, want a retry and its 200", e)
 		}
 	})

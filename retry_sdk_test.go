@@ -4,7 +4,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,12 +11,13 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A server's x-should-retry wins over the status, but does not make a hopeless
 // request retryable.
 func TestRetryObeysShouldRetry(t *testing.T) {
-	yes, no := hdr("X-Should-Retry", "true"), hdr("X-Should-Retry", "false")
+	yes, no := wiretest.Header("X-Should-Retry", "true"), wiretest.Header("X-Should-Retry", "false")
 	const quota = `{"error":{"code":"insufficient_quota","type":"insufficient_quota","message":"You exceeded your current quota"}}`
 	const long = `{"error":{"code":"context_length_exceeded","type":"invalid_request_error","message":"too long"}}`
 	const filter = `{"error":{"code":"content_filter","type":"invalid_request_error","message":"filtered"}}`
@@ -29,30 +29,30 @@ func TestRetryObeysShouldRetry(t *testing.T) {
 		body   string
 		want   int
 	}{
-		{"false on 500", chatURL, 500, no, "", 1},
-		{"false on 429", chatURL, 429, no, "", 1},
-		{"false on 529", chatURL, 529, no, "", 1},
-		{"false on 503 with Retry-After", chatURL, 503, hdr("X-Should-Retry", "false", "Retry-After", "1"), "", 1},
-		{"true on 400", chatURL, 400, yes, "", 2},
-		{"true on 404", chatURL, 404, yes, "", 2},
+		{"false on 500", wiretest.ChatURL, 500, no, "", 1},
+		{"false on 429", wiretest.ChatURL, 429, no, "", 1},
+		{"false on 529", wiretest.ChatURL, 529, no, "", 1},
+		{"false on 503 with Retry-After", wiretest.ChatURL, 503, wiretest.Header("X-Should-Retry", "false", "Retry-After", "1"), "", 1},
+		{"true on 400", wiretest.ChatURL, 400, yes, "", 2},
+		{"true on 404", wiretest.ChatURL, 404, yes, "", 2},
 		{"true on an unsafe 500", "https://api.example.com/v1/files", 500, yes, "", 2},
-		{"true on an exhausted quota", chatURL, 429, yes, quota, 1},
-		{"true on a long prompt", chatURL, 400, yes, long, 1},
-		{"true on a filtered one", chatURL, 400, yes, filter, 1},
-		{"true on 200", chatURL, 200, yes, "", 1},
-		{"anything else", chatURL, 500, hdr("X-Should-Retry", "maybe"), "", 2},
-		{"anything else on 400", chatURL, 400, hdr("X-Should-Retry", "maybe"), "", 1},
-		{"Cerebras says false of a full queue and is wrong", chatURL, 429, no, `{"code":"queue_exceeded","type":"too_many_requests_error","message":"busy"}`, 2},
+		{"true on an exhausted quota", wiretest.ChatURL, 429, yes, quota, 1},
+		{"true on a long prompt", wiretest.ChatURL, 400, yes, long, 1},
+		{"true on a filtered one", wiretest.ChatURL, 400, yes, filter, 1},
+		{"true on 200", wiretest.ChatURL, 200, yes, "", 1},
+		{"anything else", wiretest.ChatURL, 500, wiretest.Header("X-Should-Retry", "maybe"), "", 2},
+		{"anything else on 400", wiretest.ChatURL, 400, wiretest.Header("X-Should-Retry", "maybe"), "", 1},
+		{"Cerebras says false of a full queue and is wrong", wiretest.ChatURL, 429, no, `{"code":"queue_exceeded","type":"too_many_requests_error","message":"busy"}`, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: tt.status, header: tt.header, body: tt.body}, step{})
-				res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(newReq(t, "POST", tt.url, chatBody))
+				base := wiretest.Play(wiretest.Step{Status: tt.status, Header: tt.header, Body: tt.body}, wiretest.Step{})
+				res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.NewRequest(t, "POST", tt.url, wiretest.ChatBody))
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
-				if n := base.sent(); n != tt.want {
+				wiretest.ReadAll(t, res)
+				if n := base.Sent(); n != tt.want {
 					t.Errorf("%d attempts, want %d", n, tt.want)
 				}
 			})
@@ -65,50 +65,50 @@ func TestRetryObeysShouldRetry(t *testing.T) {
 func TestRetryMarksFinalFailureForSDK(t *testing.T) {
 	stainless := []string{"X-Stainless-Lang", "go"}
 	const files = "https://api.example.com/v1/files"
-	down := step{status: 500}
+	down := wiretest.Step{Status: 500}
 	for _, tt := range []struct {
 		name   string
 		url    string
 		header []string
-		step   step
+		step   wiretest.Step
 		retry  *snubber.Retry
 		want   string
 	}{
-		{"attempts ran out", chatURL, stainless, down, &snubber.Retry{}, "false"},
-		{"any of their headers", chatURL, []string{"X-Stainless-Retry-Count", "0"}, down, &snubber.Retry{}, "false"},
-		{"an SDK's retry", chatURL, []string{"X-Stainless-Retry-Count", "1"}, down, &snubber.Retry{}, "false"},
-		{"the wait is too long", chatURL, stainless, step{status: 429, header: hdr("Retry-After", "90")}, &snubber.Retry{}, "false"},
-		{"over the server's own word", chatURL, stainless, step{status: 500, header: hdr("X-Should-Retry", "true")}, &snubber.Retry{}, "false"},
-		{"quota exhausted", chatURL, stainless, step{status: 429, body: `{"error":{"code":"insufficient_quota"}}`}, &snubber.Retry{}, "false"},
-		{"unsafe but certainly not done", files, stainless, step{status: 429}, &snubber.Retry{}, "false"},
-		{"If declined", chatURL, stainless, down, &snubber.Retry{If: func(*http.Request, snubber.Outcome) bool { return false }}, "false"},
+		{"attempts ran out", wiretest.ChatURL, stainless, down, &snubber.Retry{}, "false"},
+		{"any of their headers", wiretest.ChatURL, []string{"X-Stainless-Retry-Count", "0"}, down, &snubber.Retry{}, "false"},
+		{"an SDK's retry", wiretest.ChatURL, []string{"X-Stainless-Retry-Count", "1"}, down, &snubber.Retry{}, "false"},
+		{"the wait is too long", wiretest.ChatURL, stainless, wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "90")}, &snubber.Retry{}, "false"},
+		{"over the server's own word", wiretest.ChatURL, stainless, wiretest.Step{Status: 500, Header: wiretest.Header("X-Should-Retry", "true")}, &snubber.Retry{}, "false"},
+		{"quota exhausted", wiretest.ChatURL, stainless, wiretest.Step{Status: 429, Body: `{"error":{"code":"insufficient_quota"}}`}, &snubber.Retry{}, "false"},
+		{"unsafe but certainly not done", files, stainless, wiretest.Step{Status: 429}, &snubber.Retry{}, "false"},
+		{"If declined", wiretest.ChatURL, stainless, down, &snubber.Retry{If: func(*http.Request, snubber.Outcome) bool { return false }}, "false"},
 		{"declined only because it is unsafe", files, stainless, down, &snubber.Retry{}, ""},
-		{"no Retry", chatURL, stainless, down, nil, ""},
-		{"another client", chatURL, nil, down, &snubber.Retry{}, ""},
-		{"success", chatURL, stainless, step{}, &snubber.Retry{}, ""},
+		{"no Retry", wiretest.ChatURL, stainless, down, nil, ""},
+		{"another client", wiretest.ChatURL, nil, down, &snubber.Retry{}, ""},
+		{"success", wiretest.ChatURL, stainless, wiretest.Step{}, &snubber.Retry{}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var own http.Header
-				base := play(step{do: func(req *http.Request) (*http.Response, error) {
+				base := wiretest.Play(wiretest.Step{Do: func(req *http.Request) (*http.Response, error) {
 					io.Copy(io.Discard, req.Body)
 					req.Body.Close()
 					st := tt.step
-					if st.status == 0 {
-						st.status = 200
+					if st.Status == 0 {
+						st.Status = 200
 					}
-					own = hdr("X-Request-Id", "r")
-					for k, v := range st.header {
+					own = wiretest.Header("X-Request-Id", "r")
+					for k, v := range st.Header {
 						own[k] = v
 					}
-					return &http.Response{StatusCode: st.status, Header: own, Body: io.NopCloser(strings.NewReader(st.body)), Request: req}, nil
+					return &http.Response{StatusCode: st.Status, Header: own, Body: io.NopCloser(strings.NewReader(st.Body)), Request: req}, nil
 				}})
-				before := tt.step.header.Get("X-Should-Retry")
-				res, err := (&snubber.Transport{Base: base, Retry: tt.retry}).RoundTrip(newReq(t, "POST", tt.url, chatBody, tt.header...))
+				before := tt.step.Header.Get("X-Should-Retry")
+				res, err := (&snubber.Transport{Base: base, Retry: tt.retry}).RoundTrip(wiretest.NewRequest(t, "POST", tt.url, wiretest.ChatBody, tt.header...))
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				if got := res.Header.Get("X-Should-Retry"); got != tt.want {
 					t.Errorf("X-Should-Retry = %q, want %q", got, tt.want)
 				}
@@ -141,32 +141,17 @@ func TestRetrySDKRetryGetsOneAttempt(t *testing.T) {
 		{"Amz-Sdk-Request", "", 4},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(step{status: 500})
-			res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(chat(t, tt.name, tt.value))
+			base := wiretest.Play(wiretest.Step{Status: 500})
+			res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t, tt.name, tt.value))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
-			if n := base.sent(); n != tt.want {
+			wiretest.ReadAll(t, res)
+			if n := base.Sent(); n != tt.want {
 				t.Errorf("%s: %s: %d attempts, want %d", tt.name, tt.value, n, tt.want)
 			}
 		})
 	}
-}
-
-// http2Error is like net/http's own HTTP/2 stream error: its As fills a struct
-// of the same shape.
-type http2Error struct{ code uint32 }
-
-func (e http2Error) Error() string { return "stream error" }
-
-func (e http2Error) As(target any) bool {
-	v := reflect.ValueOf(target).Elem()
-	if v.Kind() != reflect.Struct || v.NumField() != 3 || v.Type().Field(1).Name != "Code" {
-		return false
-	}
-	v.Field(1).SetUint(uint64(e.code))
-	return true
 }
 
 // A request that is not safe to repeat is repeated only if the server certainly
@@ -193,7 +178,7 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 		{"unknown method", "PROPOSE", root + "/x", "b", nil, false, false},
 		{"Idempotency-Key", "POST", root + "/x", "b", []string{"Idempotency-Key", "k"}, false, true},
 		{"WithIdempotent", "POST", root + "/x", "b", nil, true, true},
-		{"chat", "POST", root + "/v1/chat/completions", chatBody, nil, false, true},
+		{"chat", "POST", root + "/v1/chat/completions", wiretest.ChatBody, nil, false, true},
 		{"chat at Azure", "POST", root + "/openai/deployments/d/chat/completions", `{}`, nil, false, true},
 		{"responses", "POST", root + "/v1/responses", `{"model":"m","input":"hi"}`, nil, false, true},
 		{"responses in background", "POST", root + "/v1/responses", stored, nil, false, false},
@@ -211,33 +196,33 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 	}
 	failures := []struct {
 		name   string
-		step   step
+		step   wiretest.Step
 		always bool // repeated whatever the request
 		never  bool
 	}{
-		{name: "500", step: step{status: 500}},
-		{name: "502", step: step{status: 502}},
-		{name: "504", step: step{status: 504}},
-		{name: "bare 503", step: step{status: 503}},
-		{name: "503 with Retry-After", step: step{status: 503, header: hdr("Retry-After", "1")}, always: true},
-		{name: "503 with a body that declines", step: step{status: 503, body: `{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded. Please try again later."}}`}, always: true},
-		{name: "529", step: step{status: 529, body: `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`}, always: true},
-		{name: "429", step: step{status: 429}, always: true},
-		{name: "408", step: step{status: 408}},
-		{name: "409", step: step{status: 409}},
-		{name: "425", step: step{status: 425}},
-		{name: "dial", step: step{err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}, always: true},
-		{name: "DNS", step: step{err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}}, always: true},
-		{name: "refused stream", step: step{err: http2Error{7}}, always: true},
-		{name: "reset stream", step: step{err: http2Error{8}}},
-		{name: "connection reset", step: step{err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}},
-		{name: "EOF", step: step{err: io.EOF}},
-		{name: "timed out", step: step{delay: time.Hour}},
-		{name: "400", step: step{status: 400}, never: true},
-		{name: "401", step: step{status: 401}, never: true},
-		{name: "404", step: step{status: 404}, never: true},
-		{name: "402", step: step{status: 402}, never: true},
-		{name: "413", step: step{status: 413}, never: true},
+		{name: "500", step: wiretest.Step{Status: 500}},
+		{name: "502", step: wiretest.Step{Status: 502}},
+		{name: "504", step: wiretest.Step{Status: 504}},
+		{name: "bare 503", step: wiretest.Step{Status: 503}},
+		{name: "503 with Retry-After", step: wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "1")}, always: true},
+		{name: "503 with a body that declines", step: wiretest.Step{Status: 503, Body: `{"error":{"code":503,"status":"UNAVAILABLE","message":"The model is overloaded. Please try again later."}}`}, always: true},
+		{name: "529", step: wiretest.Step{Status: 529, Body: `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`}, always: true},
+		{name: "429", step: wiretest.Step{Status: 429}, always: true},
+		{name: "408", step: wiretest.Step{Status: 408}},
+		{name: "409", step: wiretest.Step{Status: 409}},
+		{name: "425", step: wiretest.Step{Status: 425}},
+		{name: "dial", step: wiretest.Step{Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}, always: true},
+		{name: "DNS", step: wiretest.Step{Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}}, always: true},
+		{name: "refused stream", step: wiretest.Step{Err: wiretest.HTTP2Error{Code: 7}}, always: true},
+		{name: "reset stream", step: wiretest.Step{Err: wiretest.HTTP2Error{Code: 8}}},
+		{name: "connection reset", step: wiretest.Step{Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}},
+		{name: "EOF", step: wiretest.Step{Err: io.EOF}},
+		{name: "timed out", step: wiretest.Step{Delay: time.Hour}},
+		{name: "400", step: wiretest.Step{Status: 400}, never: true},
+		{name: "401", step: wiretest.Step{Status: 401}, never: true},
+		{name: "404", step: wiretest.Step{Status: 404}, never: true},
+		{name: "402", step: wiretest.Step{Status: 402}, never: true},
+		{name: "413", step: wiretest.Step{Status: 413}, never: true},
 	}
 	for _, rq := range requests {
 		t.Run(rq.name, func(t *testing.T) {
@@ -248,22 +233,22 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 						if !f.never && (f.always || rq.safe) {
 							want = 2
 						}
-						base := play(f.step, step{})
+						base := wiretest.Play(f.step, wiretest.Step{})
 						tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Timeout: &snubber.Timeout{Headers: time.Second}}
-						req := newReq(t, rq.method, rq.url, rq.body, rq.header...)
+						req := wiretest.NewRequest(t, rq.method, rq.url, rq.body, rq.header...)
 						req.Method = rq.method
 						if rq.idempotent {
 							req = req.WithContext(snubber.WithIdempotent(req.Context()))
 						}
 						if res, err := tr.RoundTrip(req); err == nil {
-							slurp(t, res)
+							wiretest.ReadAll(t, res)
 						} else if want == 2 {
 							t.Errorf("RoundTrip: %v", err)
 						}
-						if n := base.sent(); n != want {
+						if n := base.Sent(); n != want {
 							t.Errorf("%d attempts, want %d", n, want)
 						}
-						if len(rq.header) == 0 && base.all()[0].header.Get("Idempotency-Key") != "" {
+						if len(rq.header) == 0 && base.Attempts()[0].Header.Get("Idempotency-Key") != "" {
 							t.Error("an Idempotency-Key was added")
 						}
 					})
@@ -277,15 +262,15 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 // attempt.
 func TestRetrySDKRetryIsNotRequeued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 429, header: hdr("Retry-After", "1")}, step{})
+		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "1")}, wiretest.Step{})
 		start := time.Now()
-		res, err := snubber.New(base).RoundTrip(chat(t, "X-Stainless-Retry-Count", "1"))
+		res, err := snubber.New(base).RoundTrip(wiretest.Chat(t, "X-Stainless-Retry-Count", "1"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		if res.StatusCode != 429 || res.Header.Get("X-Should-Retry") != "false" || base.sent() != 1 || time.Since(start) != 0 {
-			t.Errorf("%d %v after %d attempts and %v, want the 429 at once, stamped", res.StatusCode, res.Header, base.sent(), time.Since(start))
+		wiretest.ReadAll(t, res)
+		if res.StatusCode != 429 || res.Header.Get("X-Should-Retry") != "false" || base.Sent() != 1 || time.Since(start) != 0 {
+			t.Errorf("%d %v after %d attempts and %v, want the 429 at once, stamped", res.StatusCode, res.Header, base.Sent(), time.Since(start))
 		}
 	})
 }

@@ -12,18 +12,8 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// take reads once, of a body that has something.
-func take(t testing.TB, body io.Reader) string {
-	t.Helper()
-	p := make([]byte, 4096)
-	n, err := body.Read(p)
-	if err != nil {
-		t.Fatalf("Read = %d, %v, want bytes", n, err)
-	}
-	return string(p[:n])
-}
 
 // A stream of a known format that ends before its terminal event ends in
 // io.ErrUnexpectedEOF and counts as a failure. An unknown format, or one that
@@ -35,23 +25,23 @@ func TestStreamTruncated(t *testing.T) {
 		text            string
 		truncated       bool
 	}{
-		{"openai whole", chatURL, streamBody, nil, deltaEvent + doneEvent, false},
-		{"openai cut", chatURL, streamBody, nil, deltaEvent, true},
-		{"openai cut in an event", chatURL, streamBody, nil, deltaEvent + "data: {\"ch", true},
-		{"openai finished", chatURL, streamBody, nil, deltaEvent + finishedEvent, false},
-		{"openai empty", chatURL, streamBody, nil, "", true},
-		{"anthropic whole", anthropicURL, streamBody, nil, messageStart + textDelta + messageStop, false},
-		{"anthropic cut", anthropicURL, streamBody, nil, messageStart + textDelta, true},
-		{"unknown path", "https://api.example.com/events", streamBody, nil, "data: 1\n\n", false},
-		{"encoded", chatURL, streamBody, []string{"Content-Encoding", "br"}, "\x1b\x03", false},
+		{"openai whole", wiretest.ChatURL, wiretest.StreamBody, nil, wiretest.DeltaEvent + wiretest.DoneEvent, false},
+		{"openai cut", wiretest.ChatURL, wiretest.StreamBody, nil, wiretest.DeltaEvent, true},
+		{"openai cut in an event", wiretest.ChatURL, wiretest.StreamBody, nil, wiretest.DeltaEvent + "data: {\"ch", true},
+		{"openai finished", wiretest.ChatURL, wiretest.StreamBody, nil, wiretest.DeltaEvent + wiretest.FinishedEvent, false},
+		{"openai empty", wiretest.ChatURL, wiretest.StreamBody, nil, "", true},
+		{"anthropic whole", wiretest.AnthropicURL, wiretest.StreamBody, nil, wiretest.MessageStart + wiretest.TextDelta + wiretest.MessageStop, false},
+		{"anthropic cut", wiretest.AnthropicURL, wiretest.StreamBody, nil, wiretest.MessageStart + wiretest.TextDelta, true},
+		{"unknown path", "https://api.example.com/events", wiretest.StreamBody, nil, "data: 1\n\n", false},
+		{"encoded", wiretest.ChatURL, wiretest.StreamBody, []string{"Content-Encoding", "br"}, "\x1b\x03", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
-					return reply(200, strings.NewReader(tt.text), append(tt.header, "Content-Type", "text/event-stream")...), nil
+				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+					return wiretest.Response(200, strings.NewReader(tt.text), append(tt.header, "Content-Type", "text/event-stream")...), nil
 				})}
 				ctx, report := snubber.WithReport(t.Context())
-				res, err := tr.RoundTrip(newReq(t, "POST", tt.url, tt.body).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, tt.body).WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -89,22 +79,22 @@ func TestStreamTruncatedDocument(t *testing.T) {
 	long := `{"choices":[{"message":{"content":"` + strings.Repeat("x", 100_000)
 	for _, tt := range []struct {
 		name, path, body string
-		chunks           []chunk
+		chunks           []wiretest.Chunk
 		err              error
 		failures         int
 	}{
-		{"an array of events", streamPaths["gemini"], "{}", []chunk{{text: first}, {text: `,{"candidates":[]}]`}}, nil, 0},
-		{"cut in an event", streamPaths["gemini"], "{}", []chunk{{text: first}, {text: `,{"candi`}}, io.ErrUnexpectedEOF, 1},
-		{"cut between events", streamPaths["gemini"], "{}", []chunk{{text: first}}, io.ErrUnexpectedEOF, 1},
-		{"an answer", "/v1/chat/completions", chatBody, []chunk{{text: long}, {text: `"}}]}`}}, nil, 0},
-		{"half an answer", "/v1/chat/completions", chatBody, []chunk{{text: long}}, nil, 1},
+		{"an array of events", wiretest.StreamPath("gemini"), "{}", []wiretest.Chunk{{Text: first}, {Text: `,{"candidates":[]}]`}}, nil, 0},
+		{"cut in an event", wiretest.StreamPath("gemini"), "{}", []wiretest.Chunk{{Text: first}, {Text: `,{"candi`}}, io.ErrUnexpectedEOF, 1},
+		{"cut between events", wiretest.StreamPath("gemini"), "{}", []wiretest.Chunk{{Text: first}}, io.ErrUnexpectedEOF, 1},
+		{"an answer", "/v1/chat/completions", wiretest.ChatBody, []wiretest.Chunk{{Text: long}, {Text: `"}}]}`}}, nil, 0},
+		{"half an answer", "/v1/chat/completions", wiretest.ChatBody, []wiretest.Chunk{{Text: long}}, nil, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
-					return reply(200, newFlow(tt.chunks...), "Content-Type", "application/json"), nil
+				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+					return wiretest.Response(200, wiretest.NewBody(tt.chunks...), "Content-Type", "application/json"), nil
 				})}
-				res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, tt.body))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com"+tt.path, tt.body))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +102,7 @@ func TestStreamTruncatedDocument(t *testing.T) {
 				res.Body.Close()
 				want := 0
 				for _, c := range tt.chunks {
-					want += len(c.text)
+					want += len(c.Text)
 				}
 				if int(n) != want || !errors.Is(err, tt.err) {
 					t.Errorf("read %d, %v, want %d, %v", n, err, want, tt.err)
@@ -138,21 +128,21 @@ func TestStreamErrorEventIsVerdict(t *testing.T) {
 		class              snubber.Class
 		requests, failures int
 	}{
-		{"anthropic overloaded", anthropicURL, messageStart + textDelta + overloaded, snubber.Overloaded, 1, 1},
-		{"anthropic limited", anthropicURL, messageStart + textDelta + limited, snubber.RateLimited, 0, 0},
-		{"openai", chatURL, deltaEvent + server, snubber.ServerError, 1, 1},
-		{"openai and then done", chatURL, deltaEvent + server + doneEvent, snubber.ServerError, 1, 1},
+		{"anthropic overloaded", wiretest.AnthropicURL, wiretest.MessageStart + wiretest.TextDelta + overloaded, snubber.Overloaded, 1, 1},
+		{"anthropic limited", wiretest.AnthropicURL, wiretest.MessageStart + wiretest.TextDelta + limited, snubber.RateLimited, 0, 0},
+		{"openai", wiretest.ChatURL, wiretest.DeltaEvent + server, snubber.ServerError, 1, 1},
+		{"openai and then done", wiretest.ChatURL, wiretest.DeltaEvent + server + wiretest.DoneEvent, snubber.ServerError, 1, 1},
 	} {
 		for how, end := range map[string]func(io.Reader){"read on": func(r io.Reader) { io.Copy(io.Discard, r) }, "closed": func(io.Reader) {}} {
 			t.Run(tt.name+"/"+how, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					tr := &snubber.Transport{Base: sse(chunk{text: tt.text}), Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
+					tr := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{Text: tt.text}), Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
 					ctx, report := snubber.WithReport(t.Context())
-					res, err := tr.RoundTrip(newReq(t, "POST", tt.url, streamBody).WithContext(ctx))
+					res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, wiretest.StreamBody).WithContext(ctx))
 					if err != nil || res.StatusCode != 200 {
 						t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
 					}
-					if got := take(t, res.Body); got != tt.text {
+					if got := wiretest.ReadOnce(t, res.Body); got != tt.text {
 						t.Errorf("read %q, want %q", got, tt.text)
 					}
 					end(res.Body)
@@ -196,12 +186,12 @@ func (r *reads) Read(p []byte) (int, error) {
 // back. Bytes that come together with the end or an error are returned together
 // with it.
 func TestStreamBodyReadBoundaries(t *testing.T) {
-	want := []read{{text: "data: {"}, {}, {text: "\"choices\":[]}\n"}, {text: "\n"}, {text: deltaEvent + doneEvent[:3]}, {text: doneEvent[3:], err: io.EOF}}
+	want := []read{{text: "data: {"}, {}, {text: "\"choices\":[]}\n"}, {text: "\n"}, {text: wiretest.DeltaEvent + wiretest.DoneEvent[:3]}, {text: wiretest.DoneEvent[3:], err: io.EOF}}
 	for _, stack := range []*snubber.Transport{{}, snubber.New(nil)} {
-		stack.Base = wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, &reads{append([]read(nil), want...), io.NopCloser(nil)}, "Content-Type", "text/event-stream"), nil
+		stack.Base = wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, &reads{append([]read(nil), want...), io.NopCloser(nil)}, "Content-Type", "text/event-stream"), nil
 		})
-		res, err := stack.RoundTrip(streamReq(t))
+		res, err := stack.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,10 +208,10 @@ func TestStreamBodyReadBoundaries(t *testing.T) {
 // The error of a body is Base's own, also for errors.Is.
 func TestStreamBodyError(t *testing.T) {
 	cause := errors.New("cut")
-	tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
-		return reply(200, &reads{[]read{{text: "ab", err: cause}}, io.NopCloser(nil)}), nil
+	tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, &reads{[]read{{text: "ab", err: cause}}, io.NopCloser(nil)}), nil
 	}))
-	res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", ""))
+	res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,13 +228,13 @@ func TestStreamBodyError(t *testing.T) {
 // nothing more.
 func TestStreamBodyClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := newFlow(chunk{text: "abc"}, chunk{text: "def"})
-		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body), nil }))
-		res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", ""))
+		body := wiretest.NewBody(wiretest.Chunk{Text: "abc"}, wiretest.Chunk{Text: "def"})
+		tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) { return wiretest.Response(200, body), nil }))
+		res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", ""))
 		if err != nil {
 			t.Fatal(err)
 		}
-		take(t, res.Body)
+		wiretest.ReadOnce(t, res.Body)
 		for range 3 {
 			if err := res.Body.Close(); err != nil {
 				t.Errorf("Close = %v", err)
@@ -253,7 +243,7 @@ func TestStreamBodyClose(t *testing.T) {
 		if n, err := res.Body.Read(make([]byte, 10)); n != 0 || err == nil || err == io.EOF {
 			t.Errorf("Read after Close = %d, %v, want an error that is no clean end", n, err)
 		}
-		if body.closes() == 0 {
+		if body.Closes() == 0 {
 			t.Error("the base's body is not closed")
 		}
 	})
@@ -262,9 +252,9 @@ func TestStreamBodyClose(t *testing.T) {
 // A Read after Close returns no bytes of the response, prefetched or not, and
 // no clean end, whatever Base's body returns.
 func TestStreamBodyReadAfterClose(t *testing.T) {
-	for _, req := range []*http.Request{streamReq(t), newReq(t, "GET", "https://api.example.com/x", "")} {
-		tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, strings.NewReader(deltaEvent+doneEvent), "Content-Type", "text/event-stream"), nil
+	for _, req := range []*http.Request{wiretest.ChatStream(t), wiretest.NewRequest(t, "GET", "https://api.example.com/x", "")} {
+		tr := &snubber.Transport{Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, strings.NewReader(wiretest.DeltaEvent+wiretest.DoneEvent), "Content-Type", "text/event-stream"), nil
 		})}
 		res, err := tr.RoundTrip(req)
 		if err != nil {
@@ -283,26 +273,26 @@ func TestStreamBodyReadAfterClose(t *testing.T) {
 func TestStreamBodyClosedEarly(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		base wire
+		base wiretest.Func
 		read bool
 		want int
 	}{
-		{"before it is read", sse(chunk{text: textDelta}, chunk{at: -1}), false, 1},
-		{"after a stream's content", sse(chunk{text: textDelta}, chunk{at: -1}), true, 1},
-		{"behind a preamble", sse(chunk{text: strings.Repeat(messageStart, 500)}, chunk{at: -1}), true, 0},
+		{"before it is read", wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{At: -1}), false, 1},
+		{"after a stream's content", wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{At: -1}), true, 1},
+		{"behind a preamble", wiretest.SSE(wiretest.Chunk{Text: strings.Repeat(wiretest.MessageStart, 500)}, wiretest.Chunk{At: -1}), true, 0},
 		{"before all of an answer", func(*http.Request) (*http.Response, error) {
-			return reply(200, strings.NewReader("{}"), "Content-Type", "application/json"), nil
+			return wiretest.Response(200, strings.NewReader("{}"), "Content-Type", "application/json"), nil
 		}, false, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{Base: tt.base, Breaker: &snubber.Breaker{}}
-				res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
 				if err != nil {
 					t.Fatal(err)
 				}
 				if tt.read {
-					take(t, res.Body)
+					wiretest.ReadOnce(t, res.Body)
 				}
 				res.Body.Close()
 				if c := circuitOf(t, tr.Breaker); c.Requests != tt.want || c.Failures != 0 {
@@ -315,7 +305,7 @@ func TestStreamBodyClosedEarly(t *testing.T) {
 
 // socket is the body of an upgrade.
 type socket struct {
-	*flow
+	*wiretest.Body
 	sent bytes.Buffer
 }
 
@@ -325,11 +315,11 @@ func (s *socket) Write(p []byte) (int, error) { return s.sent.Write(p) }
 // look like a broken stream are not one there.
 func TestStreamBodyUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &socket{flow: newFlow(chunk{text: deltaEvent})}
-		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
-			return reply(101, s, "Upgrade", "websocket", "Connection", "Upgrade", "Content-Type", "text/event-stream"), nil
+		s := &socket{Body: wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent})}
+		tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(101, s, "Upgrade", "websocket", "Connection", "Upgrade", "Content-Type", "text/event-stream"), nil
 		}))
-		res, err := tr.RoundTrip(streamReq(t))
+		res, err := tr.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,10 +330,10 @@ func TestStreamBodyUpgrade(t *testing.T) {
 		if n, err := w.Write([]byte("ping")); n != 4 || err != nil || s.sent.String() != "ping" {
 			t.Errorf("Write = %d, %v, sent %q", n, err, s.sent.String())
 		}
-		if got := slurp(t, res); got != deltaEvent {
-			t.Errorf("read %q, want %q", got, deltaEvent)
+		if got := wiretest.ReadAll(t, res); got != wiretest.DeltaEvent {
+			t.Errorf("read %q, want %q", got, wiretest.DeltaEvent)
 		}
-		if s.closes() == 0 {
+		if s.Closes() == 0 {
 			t.Error("the base's body is not closed")
 		}
 	})
@@ -361,15 +351,15 @@ func TestStreamBodyNone(t *testing.T) {
 	} {
 		for name, body := range map[string]io.Reader{"NoBody": http.NoBody, "nil": nil, "empty": strings.NewReader("")} {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Timeout: &snubber.Timeout{}, Base: wire(func(*http.Request) (*http.Response, error) {
-					res := reply(tt.status, body)
+				tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Timeout: &snubber.Timeout{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+					res := wiretest.Response(tt.status, body)
 					if body == nil {
 						res.Body = nil
 					}
 					res.ContentLength = tt.length
 					return res, nil
 				})}
-				res, err := tr.RoundTrip(newReq(t, tt.method, "https://api.example.com/x", ""))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, tt.method, "https://api.example.com/x", ""))
 				if err != nil || res.StatusCode != tt.status || res.ContentLength != tt.length {
 					t.Fatalf("%s %d, %s: %+v, %v", tt.method, tt.status, name, res, err)
 				}
@@ -378,7 +368,7 @@ func TestStreamBodyNone(t *testing.T) {
 						t.Errorf("%s %d, %s: %d in flight with the header, want 0", tt.method, tt.status, name, n)
 					}
 				}
-				if got := slurp(t, res); got != "" {
+				if got := wiretest.ReadAll(t, res); got != "" {
 					t.Errorf("%s %d, %s: body %q", tt.method, tt.status, name, got)
 				}
 				if n := inFlight(t, tr.Limiter); n != 0 {
@@ -389,41 +379,23 @@ func TestStreamBodyNone(t *testing.T) {
 	}
 }
 
-// tardy is a context that tells nobody of its end who does not ask.
-type tardy struct {
-	context.Context
-	ended chan struct{}
-}
-
-func (c *tardy) Done() <-chan struct{}        { return c.ended }
-func (c *tardy) AfterFunc(func()) func() bool { return func() bool { return true } }
-
-func (c *tardy) Err() error {
-	select {
-	case <-c.ended:
-		return context.Canceled
-	default:
-		return nil
-	}
-}
-
 // leaver is a body whose caller leaves during the Read, and which notices first.
 type leaver struct {
-	ctx *tardy
+	ctx *wiretest.LateContext
 	err error
 }
 
-func (b leaver) Read([]byte) (int, error) { close(b.ctx.ended); return 0, b.err }
+func (b leaver) Read([]byte) (int, error) { close(b.ctx.Ended); return 0, b.err }
 func (b leaver) Close() error             { return nil }
 
 // An error after the end of the caller's context is the caller's end, whatever
 // error Base returns. It does not count against the service.
 func TestStreamBodyErrorOfCallersEnd(t *testing.T) {
-	ctx, cause := &tardy{t.Context(), make(chan struct{})}, errors.New("stream closed")
-	tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wire(func(*http.Request) (*http.Response, error) {
-		return reply(200, leaver{ctx, cause}), nil
+	ctx, cause := &wiretest.LateContext{Context: t.Context(), Ended: make(chan struct{})}, errors.New("stream closed")
+	tr := &snubber.Transport{Breaker: &snubber.Breaker{}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, leaver{ctx, cause}), nil
 	})}
-	res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+	res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -444,25 +416,25 @@ func TestStreamBodyCachedOnlyIfComplete(t *testing.T) {
 		class      snubber.Class
 		kept       bool
 	}{
-		{"whole", deltaEvent + doneEvent, snubber.Success, true},
-		{"finished", deltaEvent + finishedEvent, snubber.Success, false},
+		{"whole", wiretest.DeltaEvent + wiretest.DoneEvent, snubber.Success, true},
+		{"finished", wiretest.DeltaEvent + wiretest.FinishedEvent, snubber.Success, false},
 		{"of an unknown kind", "data: {\"x\":1}\n\n", snubber.Success, false},
-		{"called a failure", deltaEvent + doneEvent, snubber.Invalid, false},
+		{"called a failure", wiretest.DeltaEvent + wiretest.DoneEvent, snubber.Invalid, false},
 	} {
-		base := play(step{header: hdr("Content-Type", "text/event-stream"), body: tt.text})
+		base := wiretest.Play(wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: tt.text})
 		tr := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}, Classify: func(*http.Request, *http.Response, error) snubber.Outcome {
 			return snubber.Outcome{Class: tt.class}
 		}}
 		for range 2 {
-			res, err := tr.RoundTrip(streamReq(t))
+			res, err := tr.RoundTrip(wiretest.ChatStream(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := slurp(t, res); got != tt.text {
+			if got := wiretest.ReadAll(t, res); got != tt.text {
 				t.Errorf("%s: read %q", tt.name, got)
 			}
 		}
-		if n := base.sent(); (n == 1) != tt.kept {
+		if n := base.Sent(); (n == 1) != tt.kept {
 			t.Errorf("%s: %d wire calls, want it kept: %v", tt.name, n, tt.kept)
 		}
 	}

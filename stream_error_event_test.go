@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // breakOffs are streams that break off after content, and the event that their
@@ -20,19 +21,19 @@ var breakOffs = []struct {
 	name, path, kind, body string
 	event                  string
 }{
-	{"openai", streamPaths["openai"], "text/event-stream", deltaEvent, "data: {\"error\":{"},
-	{"openai, in a line", streamPaths["openai"], "text/event-stream", deltaEvent + "data: {\"cho", "\n\ndata: {\"error\":{"},
-	{"openai, in a field's name", streamPaths["openai"], "text/event-stream", deltaEvent + "dat", "\n\ndata: {\"error\":{"},
-	{"openai, after a line", streamPaths["openai"], "text/event-stream", deltaEvent + "data: {}\n", "\ndata: {\"error\":{"},
+	{"openai", wiretest.StreamPath("openai"), "text/event-stream", wiretest.DeltaEvent, "data: {\"error\":{"},
+	{"openai, in a line", wiretest.StreamPath("openai"), "text/event-stream", wiretest.DeltaEvent + "data: {\"cho", "\n\ndata: {\"error\":{"},
+	{"openai, in a field's name", wiretest.StreamPath("openai"), "text/event-stream", wiretest.DeltaEvent + "dat", "\n\ndata: {\"error\":{"},
+	{"openai, after a line", wiretest.StreamPath("openai"), "text/event-stream", wiretest.DeltaEvent + "data: {}\n", "\ndata: {\"error\":{"},
 	{"responses", "/v1/responses", "text/event-stream", "event: response.created\ndata: {\"type\":\"response.created\"}\n\nevent: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n", "event: error\ndata: {\"error\":{"},
-	{"anthropic", streamPaths["anthropic"], "text/event-stream", messageStart + textDelta, "event: error\ndata: {\"error\":{"},
-	{"anthropic, after a name", streamPaths["anthropic"], "text/event-stream", messageStart + textDelta + "event: x\n", "\nevent: error\ndata: {\"error\":{"},
-	{"gemini", streamPaths["gemini"], "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\n", "data: {\"error\":{"},
-	{"gemini, between CR and LF", streamPaths["gemini"], "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\ndata: {}\r", "\n\r\ndata: {\"error\":{"},
-	{"cohere", streamPaths["cohere"], "text/event-stream", "event: message-start\ndata: {\"type\":\"message-start\"}\n\nevent: content-delta\ndata: {\"type\":\"content-delta\",\"delta\":{}}\n\n", "event: message-end\ndata: {\"delta\":{\"error\":"},
-	{"ollama", streamPaths["ollama"], "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n", "{\"code\":\"snubber_"},
-	{"ollama, in a line", streamPaths["ollama"], "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"mess", "\n{\"code\":\"snubber_"},
-	{"bedrock", streamPaths["bedrock"], "application/vnd.amazon.eventstream", frame("messageStart", `{}`) + frame("contentBlockDelta", `{"delta":{"text":"x"}}`), "\x00"},
+	{"anthropic", wiretest.StreamPath("anthropic"), "text/event-stream", wiretest.MessageStart + wiretest.TextDelta, "event: error\ndata: {\"error\":{"},
+	{"anthropic, after a name", wiretest.StreamPath("anthropic"), "text/event-stream", wiretest.MessageStart + wiretest.TextDelta + "event: x\n", "\nevent: error\ndata: {\"error\":{"},
+	{"gemini", wiretest.StreamPath("gemini"), "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\n", "data: {\"error\":{"},
+	{"gemini, between CR and LF", wiretest.StreamPath("gemini"), "text/event-stream", "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}}]}\r\n\r\ndata: {}\r", "\n\r\ndata: {\"error\":{"},
+	{"cohere", wiretest.StreamPath("cohere"), "text/event-stream", "event: message-start\ndata: {\"type\":\"message-start\"}\n\nevent: content-delta\ndata: {\"type\":\"content-delta\",\"delta\":{}}\n\n", "event: message-end\ndata: {\"delta\":{\"error\":"},
+	{"ollama", wiretest.StreamPath("ollama"), "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n", "{\"code\":\"snubber_"},
+	{"ollama, in a line", wiretest.StreamPath("ollama"), "application/x-ndjson", "{\"message\":{\"content\":\"x\"},\"done\":false}\n{\"mess", "\n{\"code\":\"snubber_"},
+	{"bedrock", wiretest.StreamPath("bedrock"), "application/vnd.amazon.eventstream", wiretest.AWSEvent("messageStart", `{}`) + wiretest.AWSEvent("contentBlockDelta", `{"delta":{"text":"x"}}`), "\x00"},
 }
 
 // With StreamErrors, a stream that breaks off ends in an error event of its own
@@ -40,25 +41,25 @@ var breakOffs = []struct {
 func TestStreamErrors(t *testing.T) {
 	for _, tt := range breakOffs {
 		for how, cause := range map[string]struct {
-			end   chunk
+			end   wiretest.Chunk
 			is    error
 			class snubber.Class
 		}{
-			"end":     {chunk{err: io.EOF}, io.ErrUnexpectedEOF, snubber.Unreachable},
-			"error":   {chunk{err: io.ErrClosedPipe}, io.ErrClosedPipe, snubber.Unreachable},
-			"silence": {chunk{at: -1}, nil, snubber.TimedOut},
+			"end":     {wiretest.Chunk{Err: io.EOF}, io.ErrUnexpectedEOF, snubber.Unreachable},
+			"error":   {wiretest.Chunk{Err: io.ErrClosedPipe}, io.ErrClosedPipe, snubber.Unreachable},
+			"silence": {wiretest.Chunk{At: -1}, nil, snubber.TimedOut},
 		} {
 			for _, size := range []int{1, 7, 1 << 10} {
 				t.Run(tt.name+"/"+how, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						tr := &snubber.Transport{
 							StreamErrors: snubber.StreamErrorsAlways, Timeout: &snubber.Timeout{Idle: time.Minute}, Breaker: &snubber.Breaker{},
-							Base: wire(func(*http.Request) (*http.Response, error) {
-								return reply(200, newFlow(chunk{text: tt.body}, cause.end), "Content-Type", tt.kind), nil
+							Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+								return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: tt.body}, cause.end), "Content-Type", tt.kind), nil
 							}),
 						}
 						ctx, report := snubber.WithReport(t.Context())
-						res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, streamBody).WithContext(ctx))
+						res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com"+tt.path, wiretest.StreamBody).WithContext(ctx))
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -97,11 +98,11 @@ func TestStreamErrors(t *testing.T) {
 // understood checks that a client with our own reader finds the error.
 func understood(t *testing.T, path, kind string, body []byte) {
 	t.Helper()
-	tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) {
-		return reply(200, bytes.NewReader(body), "Content-Type", kind), nil
+	tr := &snubber.Transport{Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, bytes.NewReader(body), "Content-Type", kind), nil
 	})}
 	ctx, report := snubber.WithReport(t.Context())
-	if _, err := fetch(tr, newReq(t, "POST", "https://api.example.com"+path, streamBody).WithContext(ctx)); err != nil {
+	if _, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", "https://api.example.com"+path, wiretest.StreamBody).WithContext(ctx)); err != nil {
 		t.Errorf("the event is not taken for one: %v", err)
 	}
 	if c := report.Load().Outcome.Class; c == snubber.Success || c == snubber.Unreachable {
@@ -115,10 +116,10 @@ func understood(t *testing.T, path, kind string, body []byte) {
 func TestStreamErrorsDefault(t *testing.T) {
 	for _, tt := range breakOffs {
 		for _, value := range []snubber.StreamErrorMode{snubber.StreamErrorsAuto, snubber.StreamErrorsNever} {
-			tr := &snubber.Transport{StreamErrors: value, Base: wire(func(*http.Request) (*http.Response, error) {
-				return reply(200, newFlow(chunk{text: tt.body}), "Content-Type", tt.kind), nil
+			tr := &snubber.Transport{StreamErrors: value, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: tt.body}), "Content-Type", tt.kind), nil
 			})}
-			res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+tt.path, streamBody))
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com"+tt.path, wiretest.StreamBody))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,27 +127,27 @@ func TestStreamErrorsDefault(t *testing.T) {
 			if !errors.Is(err, io.ErrUnexpectedEOF) {
 				t.Errorf("%s: error %v", tt.name, err)
 			}
-			if want := value == 0 && tt.path == streamPaths["ollama"]; (len(got) > len(tt.body)) != want || !bytes.HasPrefix(got, []byte(tt.body)) {
+			if want := value == 0 && tt.path == wiretest.StreamPath("ollama"); (len(got) > len(tt.body)) != want || !bytes.HasPrefix(got, []byte(tt.body)) {
 				t.Errorf("%s, %d: read %q, want an event: %v", tt.name, value, got, want)
 			}
 		}
 	}
-	for _, body := range []string{deltaEvent + doneEvent, deltaEvent + finishedEvent, deltaEvent + "data: {\"error\":\"x\"}\n\n"} {
-		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: body})}
-		res, err := tr.RoundTrip(streamReq(t))
+	for _, body := range []string{wiretest.DeltaEvent + wiretest.DoneEvent, wiretest.DeltaEvent + wiretest.FinishedEvent, wiretest.DeltaEvent + "data: {\"error\":\"x\"}\n\n"} {
+		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: wiretest.SSE(wiretest.Chunk{Text: body})}
+		res, err := tr.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slurp(t, res); got != body {
+		if got := wiretest.ReadAll(t, res); got != body {
 			t.Errorf("read %q, want %q", got, body)
 		}
 	}
 	for _, leave := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: deltaEvent}, chunk{at: -1})}
+			tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: -1})}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+			res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +158,7 @@ func TestStreamErrorsDefault(t *testing.T) {
 					res.Body.Close()
 				}
 			})
-			if got, err := io.ReadAll(res.Body); string(got) != deltaEvent || err == nil {
+			if got, err := io.ReadAll(res.Body); string(got) != wiretest.DeltaEvent || err == nil {
 				t.Errorf("left %v: %q, %v", leave, got, err)
 			}
 		})
@@ -168,24 +169,24 @@ func TestStreamErrorsDefault(t *testing.T) {
 // the event if it was kept for a retry that did not take place.
 func TestStreamErrorsAfterRefusedRetry(t *testing.T) {
 	const begun = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n"
-	for _, piece := range []chunk{{text: begun}, {text: strings.Replace(begun, "\"\"", "\"x\"", 1), err: io.ErrUnexpectedEOF}} {
+	for _, piece := range []wiretest.Chunk{{Text: begun}, {Text: strings.Replace(begun, "\"\"", "\"x\"", 1), Err: io.ErrUnexpectedEOF}} {
 		synctest.Test(t, func(t *testing.T) { streamErrorsPutAside(t, piece) })
 	}
 }
 
-func streamErrorsPutAside(t *testing.T, piece chunk) {
+func streamErrorsPutAside(t *testing.T, piece wiretest.Chunk) {
 	tr := &snubber.Transport{
 		Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second},
-		Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, newFlow(piece), "Content-Type", "application/x-ndjson"), nil
+		Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, wiretest.NewBody(piece), "Content-Type", "application/x-ndjson"), nil
 		}),
 	}
-	res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com/api/chat", streamBody))
+	res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com/api/chat", wiretest.StreamBody))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(res.Body)
-	if said, ok := strings.CutPrefix(string(got), piece.text); !ok || !strings.HasPrefix(said, "{\"code\"") || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if said, ok := strings.CutPrefix(string(got), piece.Text); !ok || !strings.HasPrefix(said, "{\"code\"") || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("read %q, %v, want what came, an event and io.ErrUnexpectedEOF", got, err)
 	}
 	res.Body.Close()
@@ -216,15 +217,15 @@ func (b *lateBody) Close() error {
 // replace the event, and are no clean end.
 func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 	for _, end := range []error{nil, io.EOF, io.ErrClosedPipe} {
-		for value, want := range map[snubber.StreamErrorMode]string{snubber.StreamErrorsAlways: deltaEvent + "data: {\"error\":{", snubber.StreamErrorsNever: deltaEvent + "data: {\"choices\":"} {
+		for value, want := range map[snubber.StreamErrorMode]string{snubber.StreamErrorsAlways: wiretest.DeltaEvent + "data: {\"error\":{", snubber.StreamErrorsNever: wiretest.DeltaEvent + "data: {\"choices\":"} {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{
 					StreamErrors: value, Timeout: &snubber.Timeout{Idle: time.Minute},
-					Base: wire(func(*http.Request) (*http.Response, error) {
-						return reply(200, &lateBody{deltaEvent, "data: {\"choices\":", end, make(chan struct{})}, "Content-Type", "text/event-stream"), nil
+					Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+						return wiretest.Response(200, &lateBody{wiretest.DeltaEvent, "data: {\"choices\":", end, make(chan struct{})}, "Content-Type", "text/event-stream"), nil
 					}),
 				}
-				res, err := tr.RoundTrip(streamReq(t))
+				res, err := tr.RoundTrip(wiretest.ChatStream(t))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -241,13 +242,13 @@ func TestStreamErrorsBeforeLateBytes(t *testing.T) {
 // Bytes that come in one Read with the error precede the event, which precedes
 // the error.
 func TestStreamErrorsAfterLastBytes(t *testing.T) {
-	tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: sse(chunk{text: deltaEvent}, chunk{text: roleEvent, err: io.ErrClosedPipe})}
-	res, err := tr.RoundTrip(streamReq(t))
+	tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsAlways, Base: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{Text: wiretest.RoleEvent, Err: io.ErrClosedPipe})}
+	res, err := tr.RoundTrip(wiretest.ChatStream(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(res.Body)
-	if !strings.HasPrefix(string(got), deltaEvent+roleEvent+"data: {\"error\":{") || !errors.Is(err, io.ErrClosedPipe) {
+	if !strings.HasPrefix(string(got), wiretest.DeltaEvent+wiretest.RoleEvent+"data: {\"error\":{") || !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("read %q, %v", got, err)
 	}
 }

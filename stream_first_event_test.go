@@ -13,11 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
-)
-
-const (
-	overloadedEvent = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"
-	roleEvent       = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A failure before the first content is retried like any other failure. The
@@ -28,48 +24,48 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 		jsonType = "application/json"
 		unary    = `{"model":"m","messages":[]}`
 	)
-	forever := chunk{at: -1}
+	forever := wiretest.Chunk{At: -1}
 	for _, tt := range []struct {
 		name, url, body, kind string
-		chunks                []chunk
+		chunks                []wiretest.Chunk
 		class                 snubber.Class
 		reason                string
 		after                 time.Duration // the verdict
 	}{
-		{"overload first", anthropicURL, streamBody, sseType, []chunk{{text: overloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 0},
-		{"overload after a preamble", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, text: pingEvent}, {at: 2 * time.Second, text: overloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 2 * time.Second},
-		{"error after a role", chatURL, streamBody, sseType, []chunk{{text: ": wait\n\n"}, {text: roleEvent}, {text: "data: {\"error\":{\"code\":\"server_error\"}}\n\n"}, forever}, snubber.ServerError, "server_error", 0},
-		{"an empty stream", chatURL, streamBody, sseType, nil, snubber.Unreachable, "truncated", 0},
-		{"a stream of comments", chatURL, streamBody, sseType, []chunk{{text: ": wait\n\n"}}, snubber.Unreachable, "truncated", 0},
-		{"cut after the preamble", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}}, snubber.Unreachable, "truncated", 0},
-		{"cut in the first event", anthropicURL, streamBody, sseType, []chunk{{text: textDelta[:40]}}, snubber.Unreachable, "truncated", 0},
-		{"reset", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
-		{"content and a reset in one Read", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, {at: time.Second, text: textDelta, err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
-		{"an empty stream as JSON", chatURL, streamBody, jsonType, nil, snubber.Unreachable, "truncated", 0},
-		{"a page as a stream", chatURL, streamBody, sseType, []chunk{{text: "\n<!DOCTYPE html>"}, forever}, snubber.ServerError, "html", 0},
-		{"a page", chatURL, streamBody, "text/html; charset=utf-8", []chunk{{text: "<html>"}, forever}, snubber.ServerError, "html", 0},
-		{"a JSON error as a stream", chatURL, streamBody, sseType, []chunk{{text: "{\"error\":"}, {at: time.Second, text: "{\"message\":\"x\",\"code\":\"server_error\"}}"}, forever}, snubber.ServerError, "server_error", time.Second},
-		{"a JSON error in place of a stream", chatURL, streamBody, jsonType, []chunk{{text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
-		{"first content too late", anthropicURL, streamBody, sseType, []chunk{{text: messageStart}, forever}, snubber.TimedOut, "timeout_first_event", time.Minute},
-		{"silence", anthropicURL, streamBody, sseType, []chunk{forever}, snubber.TimedOut, "timeout_idle", 40 * time.Second},
-		{"a unary error", chatURL, unary, jsonType, []chunk{{text: "\n\n{\"error\":{\"code\":502}"}, {at: time.Second, text: "}"}, forever}, snubber.ServerError, "http_502", time.Second},
-		{"an error behind an answer", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"message\":{\"content\":\"half\"},\"error\":{\"code\":502}}]}"}, forever}, snubber.ServerError, "http_502", 0},
-		{"a unary error as text", chatURL, unary, "text/plain", []chunk{{text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
-		{"half a document", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}}, snubber.Unreachable, "truncated", 0},
-		{"half a document and a reset", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[{\"mess"}, {err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
-		{"a document and a reset in one Read", chatURL, unary, jsonType, []chunk{{text: "{\"choices\":[]}", err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
-		{"blank lines and no document", chatURL, unary, jsonType, []chunk{{text: "\n"}, {at: time.Second, text: "\n"}, {at: 10 * time.Second, err: io.EOF}}, snubber.Unreachable, "truncated", 10 * time.Second},
+		{"overload first", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.OverloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 0},
+		{"overload after a preamble", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.PingEvent}, {At: 2 * time.Second, Text: wiretest.OverloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 2 * time.Second},
+		{"error after a role", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: ": wait\n\n"}, {Text: wiretest.RoleEvent}, {Text: "data: {\"error\":{\"code\":\"server_error\"}}\n\n"}, forever}, snubber.ServerError, "server_error", 0},
+		{"an empty stream", wiretest.ChatURL, wiretest.StreamBody, sseType, nil, snubber.Unreachable, "truncated", 0},
+		{"a stream of comments", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: ": wait\n\n"}}, snubber.Unreachable, "truncated", 0},
+		{"cut after the preamble", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}}, snubber.Unreachable, "truncated", 0},
+		{"cut in the first event", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.TextDelta[:40]}}, snubber.Unreachable, "truncated", 0},
+		{"reset", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
+		{"content and a reset in one Read", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.TextDelta, Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
+		{"an empty stream as JSON", wiretest.ChatURL, wiretest.StreamBody, jsonType, nil, snubber.Unreachable, "truncated", 0},
+		{"a page as a stream", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: "\n<!DOCTYPE html>"}, forever}, snubber.ServerError, "html", 0},
+		{"a page", wiretest.ChatURL, wiretest.StreamBody, "text/html; charset=utf-8", []wiretest.Chunk{{Text: "<html>"}, forever}, snubber.ServerError, "html", 0},
+		{"a JSON error as a stream", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: "{\"error\":"}, {At: time.Second, Text: "{\"message\":\"x\",\"code\":\"server_error\"}}"}, forever}, snubber.ServerError, "server_error", time.Second},
+		{"a JSON error in place of a stream", wiretest.ChatURL, wiretest.StreamBody, jsonType, []wiretest.Chunk{{Text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
+		{"first content too late", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, forever}, snubber.TimedOut, "timeout_first_event", time.Minute},
+		{"silence", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{forever}, snubber.TimedOut, "timeout_idle", 40 * time.Second},
+		{"a unary error", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "\n\n{\"error\":{\"code\":502}"}, {At: time.Second, Text: "}"}, forever}, snubber.ServerError, "http_502", time.Second},
+		{"an error behind an answer", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"message\":{\"content\":\"half\"},\"error\":{\"code\":502}}]}"}, forever}, snubber.ServerError, "http_502", 0},
+		{"a unary error as text", wiretest.ChatURL, unary, "text/plain", []wiretest.Chunk{{Text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
+		{"half a document", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"mess"}}, snubber.Unreachable, "truncated", 0},
+		{"half a document and a reset", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"mess"}, {Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
+		{"a document and a reset in one Read", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[]}", Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
+		{"blank lines and no document", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "\n"}, {At: time.Second, Text: "\n"}, {At: 10 * time.Second, Err: io.EOF}}, snubber.Unreachable, "truncated", 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const answer = "data: [DONE]\n\n"
-				var bad *flow
-				base := play(
-					step{do: func(*http.Request) (*http.Response, error) {
-						bad = newFlow(tt.chunks...)
-						return reply(200, bad, "Content-Type", tt.kind), nil
+				var bad *wiretest.Body
+				base := wiretest.Play(
+					wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
+						bad = wiretest.NewBody(tt.chunks...)
+						return wiretest.Response(200, bad, "Content-Type", tt.kind), nil
 					}},
-					step{header: hdr("Content-Type", sseType), body: answer})
+					wiretest.Step{Header: wiretest.Header("Content-Type", sseType), Body: answer})
 				var first snubber.Event
 				tr := &snubber.Transport{
 					Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1},
@@ -83,14 +79,14 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 				if tt.name == "first content too late" {
 					tr.Timeout.Idle = -1
 				}
-				res, err := tr.RoundTrip(newReq(t, "POST", tt.url, tt.body))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, tt.body))
 				if err != nil || res.StatusCode != 200 {
 					t.Fatalf("RoundTrip = %v, %v, want 200", res, err)
 				}
-				if got := slurp(t, res); got != answer {
+				if got := wiretest.ReadAll(t, res); got != answer {
 					t.Errorf("body %q, want %q", got, answer)
 				}
-				if n := base.sent(); n != 2 {
+				if n := base.Sent(); n != 2 {
 					t.Errorf("%d wire calls, want 2", n)
 				}
 				if o := first.Outcome; o.Class != tt.class || o.Reason != tt.reason {
@@ -99,7 +95,7 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 				if first.Took != tt.after {
 					t.Errorf("its verdict came after %v, want %v", first.Took, tt.after)
 				}
-				if bad.closes() == 0 {
+				if bad.Closes() == 0 {
 					t.Error("its body is open")
 				}
 				if n := inFlight(t, tr.Limiter); n != 0 {
@@ -115,32 +111,32 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 func TestStreamFirstEventReturnsResponse(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, body, kind string
-		chunks                []chunk
+		chunks                []wiretest.Chunk
 		at                    time.Duration
 	}{
-		{"anthropic", anthropicURL, streamBody, "text/event-stream", []chunk{{text: messageStart}, {at: time.Second, text: pingEvent}, {at: 2 * time.Second, text: textDelta}, {at: time.Hour, text: messageStop}}, 2 * time.Second},
-		{"openai", chatURL, streamBody, "text/event-stream", []chunk{{text: roleEvent}, {at: time.Second, text: deltaEvent[:30]}, {at: 2 * time.Second, text: deltaEvent[30:]}, {at: time.Hour, text: doneEvent}}, 2 * time.Second},
-		{"no content", chatURL, streamBody, "text/event-stream", []chunk{{text: roleEvent}, {at: time.Second, text: finishedEvent}, {at: time.Hour, text: doneEvent}}, time.Second},
-		{"an event of no known kind", chatURL, streamBody, "text/event-stream", []chunk{{at: time.Second, text: "data: {\"x\":1}\n\n"}, {at: time.Hour, text: "data: {\"x\":2}\n\n"}}, time.Second},
-		{"events labelled as JSON", chatURL, streamBody, "application/json", []chunk{{text: roleEvent}, {at: time.Second, text: deltaEvent}, {at: time.Hour, text: doneEvent}}, time.Second},
-		{"an array of events", "https://api.example.com/v1beta/models/m:streamGenerateContent", "{}", "application/json", []chunk{
-			{text: "[{\"candidates\":[{\"content\":{\"role\":\"model\"}}]}"}, {at: time.Second, text: ",{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}"}, {at: time.Hour, text: "}]}]"}}, time.Second},
-		{"a document", chatURL, chatBody, "application/json", []chunk{{text: "\n"}, {at: time.Second, text: "\n{"}, {at: 2 * time.Second, text: "}"}, {at: time.Hour, text: "\n"}}, 2 * time.Second},
-		{"a long document", chatURL, chatBody, "application/json", []chunk{{text: "{\"data\":\"" + strings.Repeat("x", 64<<10)}, {at: time.Hour, text: "\"}"}}, 0},
-		{"a long preamble", anthropicURL, streamBody, "text/event-stream", []chunk{{text: strings.Repeat(messageStart, 500)}, {at: time.Hour, text: textDelta + messageStop}}, 0},
-		{"neither JSON nor events", chatURL, chatBody, "application/json", []chunk{{text: "o"}, {at: time.Hour, text: "k"}}, 0},
-		{"nobody knows what", "https://api.example.com/v1/audio/speech", "{}", "audio/mpeg", []chunk{{at: time.Hour, text: "x"}}, 0},
+		{"anthropic", wiretest.AnthropicURL, wiretest.StreamBody, "text/event-stream", []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.PingEvent}, {At: 2 * time.Second, Text: wiretest.TextDelta}, {At: time.Hour, Text: wiretest.MessageStop}}, 2 * time.Second},
+		{"openai", wiretest.ChatURL, wiretest.StreamBody, "text/event-stream", []wiretest.Chunk{{Text: wiretest.RoleEvent}, {At: time.Second, Text: wiretest.DeltaEvent[:30]}, {At: 2 * time.Second, Text: wiretest.DeltaEvent[30:]}, {At: time.Hour, Text: wiretest.DoneEvent}}, 2 * time.Second},
+		{"no content", wiretest.ChatURL, wiretest.StreamBody, "text/event-stream", []wiretest.Chunk{{Text: wiretest.RoleEvent}, {At: time.Second, Text: wiretest.FinishedEvent}, {At: time.Hour, Text: wiretest.DoneEvent}}, time.Second},
+		{"an event of no known kind", wiretest.ChatURL, wiretest.StreamBody, "text/event-stream", []wiretest.Chunk{{At: time.Second, Text: "data: {\"x\":1}\n\n"}, {At: time.Hour, Text: "data: {\"x\":2}\n\n"}}, time.Second},
+		{"events labelled as JSON", wiretest.ChatURL, wiretest.StreamBody, "application/json", []wiretest.Chunk{{Text: wiretest.RoleEvent}, {At: time.Second, Text: wiretest.DeltaEvent}, {At: time.Hour, Text: wiretest.DoneEvent}}, time.Second},
+		{"an array of events", "https://api.example.com/v1beta/models/m:streamGenerateContent", "{}", "application/json", []wiretest.Chunk{
+			{Text: "[{\"candidates\":[{\"content\":{\"role\":\"model\"}}]}"}, {At: time.Second, Text: ",{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]}"}, {At: time.Hour, Text: "}]}]"}}, time.Second},
+		{"a document", wiretest.ChatURL, wiretest.ChatBody, "application/json", []wiretest.Chunk{{Text: "\n"}, {At: time.Second, Text: "\n{"}, {At: 2 * time.Second, Text: "}"}, {At: time.Hour, Text: "\n"}}, 2 * time.Second},
+		{"a long document", wiretest.ChatURL, wiretest.ChatBody, "application/json", []wiretest.Chunk{{Text: "{\"data\":\"" + strings.Repeat("x", 64<<10)}, {At: time.Hour, Text: "\"}"}}, 0},
+		{"a long preamble", wiretest.AnthropicURL, wiretest.StreamBody, "text/event-stream", []wiretest.Chunk{{Text: strings.Repeat(wiretest.MessageStart, 500)}, {At: time.Hour, Text: wiretest.TextDelta + wiretest.MessageStop}}, 0},
+		{"neither JSON nor events", wiretest.ChatURL, wiretest.ChatBody, "application/json", []wiretest.Chunk{{Text: "o"}, {At: time.Hour, Text: "k"}}, 0},
+		{"nobody knows what", "https://api.example.com/v1/audio/speech", "{}", "audio/mpeg", []wiretest.Chunk{{At: time.Hour, Text: "x"}}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var body *flow
-				tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
-					body = newFlow(tt.chunks...)
-					return reply(200, body, "Content-Type", tt.kind), nil
+				var body *wiretest.Body
+				tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
+					body = wiretest.NewBody(tt.chunks...)
+					return wiretest.Response(200, body, "Content-Type", tt.kind), nil
 				}))
 				tr.Timeout = nil
 				start := time.Now()
-				res, err := tr.RoundTrip(newReq(t, "POST", tt.url, tt.body))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, tt.body))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -149,16 +145,16 @@ func TestStreamFirstEventReturnsResponse(t *testing.T) {
 				}
 				p := make([]byte, 128<<10)
 				for _, c := range tt.chunks {
-					if len(c.text) > 4<<10 {
-						io.ReadFull(res.Body, p[:len(c.text)]) // in more than one piece
+					if len(c.Text) > 4<<10 {
+						io.ReadFull(res.Body, p[:len(c.Text)]) // in more than one piece
 						continue
 					}
 					n, err := res.Body.Read(p)
-					if string(p[:n]) != c.text || err != nil {
-						t.Fatalf("Read = %q, %v, want %q", p[:n], err, c.text)
+					if string(p[:n]) != c.Text || err != nil {
+						t.Fatalf("Read = %q, %v, want %q", p[:n], err, c.Text)
 					}
-					if d := time.Since(start); c.at <= tt.at && d != tt.at || c.at > tt.at && d != c.at {
-						t.Errorf("%q was there after %v, want %v", c.text, d, max(c.at, tt.at))
+					if d := time.Since(start); c.At <= tt.at && d != tt.at || c.At > tt.at && d != c.At {
+						t.Errorf("%q was there after %v, want %v", c.Text, d, max(c.At, tt.at))
 					}
 				}
 				if n, err := res.Body.Read(p); n != 0 || err != io.EOF {
@@ -180,14 +176,14 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 		err                   error // of the Read that the body came with
 		truncated             bool
 	}{
-		{"an event", anthropicURL, "text/event-stream", messageStart + overloadedEvent, nil, false},
-		{"an event that says more", anthropicURL, "text/event-stream", messageStart + overloadedEvent + pingEvent, nil, false},
-		{"a cut", anthropicURL, "text/event-stream", messageStart, nil, true},
-		{"a cut with content", anthropicURL, "text/event-stream", messageStart + textDelta, io.EOF, true},
-		{"an error with content", anthropicURL, "text/event-stream", messageStart + textDelta, io.ErrUnexpectedEOF, true},
-		{"nothing", anthropicURL, "text/event-stream", "", nil, true},
-		{"a page", chatURL, "text/html", page, nil, false},
-		{"a document", chatURL, "application/json", "{\"error\":{\"code\":502}}\n", nil, false},
+		{"an event", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart + wiretest.OverloadedEvent, nil, false},
+		{"an event that says more", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart + wiretest.OverloadedEvent + wiretest.PingEvent, nil, false},
+		{"a cut", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart, nil, true},
+		{"a cut with content", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart + wiretest.TextDelta, io.EOF, true},
+		{"an error with content", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart + wiretest.TextDelta, io.ErrUnexpectedEOF, true},
+		{"nothing", wiretest.AnthropicURL, "text/event-stream", "", nil, true},
+		{"a page", wiretest.ChatURL, "text/html", page, nil, false},
+		{"a document", wiretest.ChatURL, "application/json", "{\"error\":{\"code\":502}}\n", nil, false},
 	} {
 		for how, tr := range map[string]func() *snubber.Transport{
 			"no Retry":    func() *snubber.Transport { return &snubber.Transport{} },
@@ -199,7 +195,7 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 				return &snubber.Transport{Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
 			},
 			"the route": func() *snubber.Transport {
-				return &snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(step{err: syscall.ECONNREFUSED})}}}}
+				return &snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Err: syscall.ECONNREFUSED})}}}}
 			},
 			"the deadline": func() *snubber.Transport {
 				return &snubber.Transport{Retry: &snubber.Retry{MinBackoff: 20 * time.Second}}
@@ -209,17 +205,18 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					tr := tr()
 					tr.Timeout = &snubber.Timeout{}
-					var opened []*flow
-					tr.Base = wire(func(*http.Request) (*http.Response, error) {
-						opened = append(opened, newFlow(chunk{text: tt.body, err: tt.err}))
-						if tt.body == "" {
-							opened[len(opened)-1].chunks = nil
+					var opened []*wiretest.Body
+					tr.Base = wiretest.Func(func(*http.Request) (*http.Response, error) {
+						body := wiretest.NewBody()
+						if tt.body != "" {
+							body = wiretest.NewBody(wiretest.Chunk{Text: tt.body, Err: tt.err})
 						}
-						return reply(200, opened[len(opened)-1], "Content-Type", tt.kind, "X-Request-Id", "r"), nil
+						opened = append(opened, body)
+						return wiretest.Response(200, body, "Content-Type", tt.kind, "X-Request-Id", "r"), nil
 					})
 					ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 					defer cancel()
-					req := newReq(t, "POST", tt.url, streamBody, "X-Stainless-Lang", "go").WithContext(ctx)
+					req := wiretest.NewRequest(t, "POST", tt.url, wiretest.StreamBody, "X-Stainless-Lang", "go").WithContext(ctx)
 					res, err := tr.RoundTrip(req)
 					if err != nil || res.StatusCode != 200 || res.Header.Get("X-Request-Id") != "r" {
 						t.Fatalf("RoundTrip = %v, %v, want the 200", res, err)
@@ -236,7 +233,7 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 						t.Errorf("it ends in %v, want truncated: %v", err, tt.truncated)
 					}
 					for i, f := range opened {
-						if f.closes() == 0 {
+						if f.Closes() == 0 {
 							t.Errorf("body %d of %d is open", i+1, len(opened))
 						}
 					}
@@ -252,18 +249,20 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 	for _, kind := range []string{"text/event-stream", "application/json"} {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				body := newFlow(chunk{text: "\n"}, chunk{at: -1})
-				base := play(step{do: func(*http.Request) (*http.Response, error) { return reply(200, body, "Content-Type", kind), nil }})
+				body := wiretest.NewBody(wiretest.Chunk{Text: "\n"}, wiretest.Chunk{At: -1})
+				base := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
+					return wiretest.Response(200, body, "Content-Type", kind), nil
+				}})
 				tr := snubber.New(base)
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, cancel)
 				start := time.Now()
-				res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 				if res != nil || !errors.Is(err, context.Canceled) || time.Since(start) != time.Second {
 					t.Errorf("RoundTrip = %v, %v after %v, want Canceled after 1s", res, err, time.Since(start))
 				}
-				if body.closes() == 0 || base.sent() != 1 {
-					t.Errorf("closed %d times, %d wire calls, want closed and 1", body.closes(), base.sent())
+				if body.Closes() == 0 || base.Sent() != 1 {
+					t.Errorf("closed %d times, %d wire calls, want closed and 1", body.Closes(), base.Sent())
 				}
 				if n := inFlight(t, tr.Limiter); n != 0 {
 					t.Errorf("%d in flight, want 0", n)
@@ -275,9 +274,9 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) { // what is held is not given to a caller who has left
-		tr := snubber.New(sse(chunk{text: deltaEvent + doneEvent}))
+		tr := snubber.New(wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent}))
 		ctx, cancel := context.WithCancel(t.Context())
-		res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -289,8 +288,8 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 	})
 	for _, status := range []int{200, 500} { // a base that panics gives everything back
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-				return reply(status, panicReader{}, "Content-Type", "text/event-stream"), nil
+			tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(status, panicReader{}, "Content-Type", "text/event-stream"), nil
 			})}
 			func() {
 				defer func() {
@@ -298,7 +297,7 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 						t.Error("the panic is lost")
 					}
 				}()
-				tr.RoundTrip(streamReq(t))
+				tr.RoundTrip(wiretest.ChatStream(t))
 			}()
 			if n := inFlight(t, tr.Limiter); n != 0 {
 				t.Errorf("%d in flight, want 0", n)
@@ -315,7 +314,7 @@ func (panicReader) Read([]byte) (int, error) { panic("base") }
 // KiB, or after some thousand Reads.
 func TestStreamFirstEventIsBounded(t *testing.T) {
 	for name, body := range map[string]io.Reader{
-		"pings":         &again{text: pingEvent},
+		"pings":         &again{text: wiretest.PingEvent},
 		"one line":      &again{text: ": and so on "},
 		"one event":     io.MultiReader(strings.NewReader("event: ping\ndata: "), &again{text: "x"}),
 		"blanks":        &again{text: "\n"},
@@ -329,8 +328,10 @@ func TestStreamFirstEventIsBounded(t *testing.T) {
 			if strings.HasPrefix(name, "a") || strings.HasPrefix(name, "n") {
 				kind = "application/json"
 			}
-			tr := snubber.New(wire(func(*http.Request) (*http.Response, error) { return reply(200, body, "Content-Type", kind), nil }))
-			res, err := tr.RoundTrip(streamReq(t))
+			tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(200, body, "Content-Type", kind), nil
+			}))
+			res, err := tr.RoundTrip(wiretest.ChatStream(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,24 +368,24 @@ func (a *again) Read(p []byte) (int, error) {
 func TestStreamFirstEventClassify(t *testing.T) {
 	for _, tt := range []struct {
 		name, url, kind string
-		chunks          []chunk
+		chunks          []wiretest.Chunk
 		held            string
 		class           snubber.Class
 	}{
-		{"content", anthropicURL, "text/event-stream", []chunk{{text: messageStart}, {text: textDelta}, {text: messageStop}}, messageStart + textDelta, snubber.Success},
-		{"overload", anthropicURL, "text/event-stream", []chunk{{text: messageStart}, {text: overloadedEvent}}, messageStart + overloadedEvent, snubber.Overloaded},
-		{"cut", anthropicURL, "text/event-stream", []chunk{{text: messageStart}}, messageStart, snubber.Unreachable},
-		{"document", chatURL, "application/json", []chunk{{text: "{\"choices\":"}, {text: "[]}"}}, "{\"choices\":[]}", snubber.Success},
-		{"error", chatURL, "application/json", []chunk{{text: "{\"error\":{\"code\":429}}"}}, "{\"error\":{\"code\":429}}", snubber.RateLimited},
+		{"content", wiretest.AnthropicURL, "text/event-stream", []wiretest.Chunk{{Text: wiretest.MessageStart}, {Text: wiretest.TextDelta}, {Text: wiretest.MessageStop}}, wiretest.MessageStart + wiretest.TextDelta, snubber.Success},
+		{"overload", wiretest.AnthropicURL, "text/event-stream", []wiretest.Chunk{{Text: wiretest.MessageStart}, {Text: wiretest.OverloadedEvent}}, wiretest.MessageStart + wiretest.OverloadedEvent, snubber.Overloaded},
+		{"cut", wiretest.AnthropicURL, "text/event-stream", []wiretest.Chunk{{Text: wiretest.MessageStart}}, wiretest.MessageStart, snubber.Unreachable},
+		{"document", wiretest.ChatURL, "application/json", []wiretest.Chunk{{Text: "{\"choices\":"}, {Text: "[]}"}}, "{\"choices\":[]}", snubber.Success},
+		{"error", wiretest.ChatURL, "application/json", []wiretest.Chunk{{Text: "{\"error\":{\"code\":429}}"}}, "{\"error\":{\"code\":429}}", snubber.RateLimited},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asked := 0
-				base := play(
-					step{do: func(*http.Request) (*http.Response, error) {
-						return reply(200, newFlow(tt.chunks...), "Content-Type", tt.kind), nil
+				base := wiretest.Play(
+					wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
+						return wiretest.Response(200, wiretest.NewBody(tt.chunks...), "Content-Type", tt.kind), nil
 					}},
-					step{header: hdr("Content-Type", "text/event-stream"), body: doneEvent})
+					wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.DoneEvent})
 				tr := &snubber.Transport{
 					Retry: &snubber.Retry{}, Base: base,
 					Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
@@ -402,12 +403,12 @@ func TestStreamFirstEventClassify(t *testing.T) {
 						return snubber.Outcome{Class: snubber.ServerError, Reason: "mine"}
 					},
 				}
-				res, err := tr.RoundTrip(newReq(t, "POST", tt.url, streamBody))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", tt.url, wiretest.StreamBody))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := slurp(t, res); got != doneEvent || asked != 2 || base.sent() != 2 {
-					t.Errorf("body %q, asked %d times in %d attempts, want the second answer", got, asked, base.sent())
+				if got := wiretest.ReadAll(t, res); got != wiretest.DoneEvent || asked != 2 || base.Sent() != 2 {
+					t.Errorf("body %q, asked %d times in %d attempts, want the second answer", got, asked, base.Sent())
 				}
 			})
 		})
@@ -419,17 +420,17 @@ func TestStreamFirstEventClassify(t *testing.T) {
 func TestStreamFirstEventRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limited = "data: {\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"Please try again in 9.9s.\"}}\n\n"
-		base := play(
-			step{header: hdr("Content-Type", "text/event-stream"), body: roleEvent + limited},
-			step{header: hdr("Content-Type", "text/event-stream"), body: deltaEvent + doneEvent})
+		base := wiretest.Play(
+			wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.RoleEvent + limited},
+			wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.DeltaEvent + wiretest.DoneEvent})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
 		ctx, report := snubber.WithReport(t.Context())
 		start := time.Now()
-		res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+		res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := slurp(t, res); got != deltaEvent+doneEvent {
+		if got := wiretest.ReadAll(t, res); got != wiretest.DeltaEvent+wiretest.DoneEvent {
 			t.Errorf("body %q", got)
 		}
 		if d := time.Since(start); d < 9900*time.Millisecond || d > 11*time.Second {
@@ -445,21 +446,21 @@ func TestStreamFirstEventRateLimited(t *testing.T) {
 // as the inner one did.
 func TestStreamFirstEventNested(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(
-			step{header: hdr("Content-Type", "text/event-stream"), body: overloadedEvent},
-			step{do: sse(chunk{text: messageStart}, chunk{at: time.Second, text: textDelta}, chunk{at: time.Hour, text: messageStop})})
+		base := wiretest.Play(
+			wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.OverloadedEvent},
+			wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: wiretest.MessageStart}, wiretest.Chunk{At: time.Second, Text: wiretest.TextDelta}, wiretest.Chunk{At: time.Hour, Text: wiretest.MessageStop})})
 		inner := &snubber.Transport{Base: base, Timeout: &snubber.Timeout{Idle: -1}}
 		outer := &snubber.Transport{Base: inner, Retry: &snubber.Retry{MinBackoff: -1}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
-		res, err := outer.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
-		if err != nil || base.sent() != 2 {
-			t.Fatalf("%v, %d wire calls, want 2", err, base.sent())
+		res, err := outer.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
+		if err != nil || base.Sent() != 2 {
+			t.Fatalf("%v, %d wire calls, want 2", err, base.Sent())
 		}
-		for _, want := range []string{messageStart, textDelta, messageStop} {
-			if got := take(t, res.Body); got != want {
+		for _, want := range []string{wiretest.MessageStart, wiretest.TextDelta, wiretest.MessageStop} {
+			if got := wiretest.ReadOnce(t, res.Body); got != want {
 				t.Errorf("Read %q, want %q", got, want)
 			}
 		}
-		slurp(t, res)
+		wiretest.ReadAll(t, res)
 		if n := inFlight(t, outer.Limiter); n != 0 {
 			t.Errorf("%d in flight, want 0", n)
 		}
@@ -469,23 +470,23 @@ func TestStreamFirstEventNested(t *testing.T) {
 // A reader that closes within the lookahead has not read the response, although
 // the lookahead holds its end. The part that was read is not cached.
 func TestStreamFirstEventClosedWithin(t *testing.T) {
-	base := play(step{do: func(*http.Request) (*http.Response, error) {
-		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
+	base := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: wiretest.RoleEvent}, wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent}), "Content-Type", "text/event-stream"), nil
 	}})
 	tr := &snubber.Transport{Base: base, Cache: &snubber.Cache{PromptTTL: time.Hour}}
-	res, err := tr.RoundTrip(streamReq(t))
+	res, err := tr.RoundTrip(wiretest.ChatStream(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := take(t, res.Body); got != roleEvent {
-		t.Errorf("Read %q, want %q", got, roleEvent)
+	if got := wiretest.ReadOnce(t, res.Body); got != wiretest.RoleEvent {
+		t.Errorf("Read %q, want %q", got, wiretest.RoleEvent)
 	}
 	res.Body.Close()
-	if res, err = tr.RoundTrip(streamReq(t)); err != nil {
+	if res, err = tr.RoundTrip(wiretest.ChatStream(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got := slurp(t, res); got != roleEvent+deltaEvent+doneEvent { // stored or asked for again
-		t.Errorf("then %q after %d wire calls, want all of it", got, base.sent())
+	if got := wiretest.ReadAll(t, res); got != wiretest.RoleEvent+wiretest.DeltaEvent+wiretest.DoneEvent { // stored or asked for again
+		t.Errorf("then %q after %d wire calls, want all of it", got, base.Sent())
 	}
 }
 
@@ -494,15 +495,15 @@ func TestStreamFirstEventClosedWithin(t *testing.T) {
 func TestStreamFirstEventStoredOnce(t *testing.T) {
 	var puts atomic.Int32
 	store := &recorder{put: func(context.Context) error { puts.Add(1); return nil }}
-	base := play(step{do: func(*http.Request) (*http.Response, error) {
-		return reply(200, newFlow(chunk{text: roleEvent}, chunk{text: deltaEvent + doneEvent}), "Content-Type", "text/event-stream"), nil
+	base := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{Text: wiretest.RoleEvent}, wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent}), "Content-Type", "text/event-stream"), nil
 	}})
 	rt := stored(base, store)
-	res, err := rt.RoundTrip(newReq(t, "POST", chatURL, streamPrompt))
+	res, err := rt.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.StreamBody))
 	if err != nil {
 		t.Fatal(err)
 	}
-	slurp(t, res)
+	wiretest.ReadAll(t, res)
 	if n, entries := puts.Load(), len(store.m); int(n) != entries || n == 0 {
 		t.Errorf("%d entries were written for %d that there are", n, entries)
 	}
@@ -510,16 +511,16 @@ func TestStreamFirstEventStoredOnce(t *testing.T) {
 
 // An error after the terminal event does not make the stream a failure.
 func TestStreamFirstEventErrorAfterEnd(t *testing.T) {
-	base := play(step{do: sse(chunk{text: deltaEvent + doneEvent, err: syscall.ECONNRESET})})
+	base := wiretest.Play(wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent, Err: syscall.ECONNRESET})})
 	tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}}
-	res, err := tr.RoundTrip(streamReq(t))
+	res, err := tr.RoundTrip(wiretest.ChatStream(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := io.ReadAll(res.Body)
 	res.Body.Close()
-	if string(got) != deltaEvent+doneEvent || !errors.Is(err, syscall.ECONNRESET) || base.sent() != 1 {
-		t.Errorf("read %q, %v after %d wire calls, want the answer of the first", got, err, base.sent())
+	if string(got) != wiretest.DeltaEvent+wiretest.DoneEvent || !errors.Is(err, syscall.ECONNRESET) || base.Sent() != 1 {
+		t.Errorf("read %q, %v after %d wire calls, want the answer of the first", got, err, base.Sent())
 	}
 	if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {
 		t.Errorf("%d outcomes, %d failures, want a success", c.Requests, c.Failures)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // inFlight is the number of permits that are held.
@@ -28,20 +29,20 @@ func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const after = ": bye\n\n"
 		tr := &snubber.Transport{
-			Base:    sse(chunk{text: deltaEvent}, chunk{at: time.Second, text: doneEvent}, chunk{at: time.Minute, text: after}),
+			Base:    wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: time.Second, Text: wiretest.DoneEvent}, wiretest.Chunk{At: time.Minute, Text: after}),
 			Breaker: &snubber.Breaker{},
 			Limiter: &snubber.Limiter{MaxConcurrent: 1},
 		}
-		res, err := tr.RoundTrip(streamReq(t))
+		res, err := tr.RoundTrip(wiretest.ChatStream(t))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		take(t, res.Body)
+		wiretest.ReadOnce(t, res.Body)
 		if n := inFlight(t, tr.Limiter); n != 1 {
 			t.Fatalf("%d in flight in the middle of the stream, want 1", n)
 		}
-		take(t, res.Body)
+		wiretest.ReadOnce(t, res.Body)
 		if n := inFlight(t, tr.Limiter); n != 0 {
 			t.Errorf("%d in flight after the terminal event, want 0", n)
 		}
@@ -49,12 +50,12 @@ func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 			t.Errorf("%d outcomes after the terminal event, want 1", c.Requests)
 		}
 		start := time.Now()
-		next, err := tr.RoundTrip(streamReq(t))
+		next, err := tr.RoundTrip(wiretest.ChatStream(t))
 		if err != nil || time.Since(start) != 0 {
 			t.Fatalf("the next call: %v after %v, want at once", err, time.Since(start))
 		}
 		next.Body.Close()
-		if got := slurp(t, res); got != after {
+		if got := wiretest.ReadAll(t, res); got != after {
 			t.Errorf("after the terminal event: %q, want %q", got, after)
 		}
 		if n := inFlight(t, tr.Limiter); n != 0 {
@@ -68,36 +69,36 @@ func TestStreamReleaseAtTerminalEvent(t *testing.T) {
 func TestStreamReleaseAtEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		end  chunk
+		end  wiretest.Chunk
 		do   func(res *http.Response, cancel func())
 	}{
-		{"EOF", chunk{at: time.Second, err: io.EOF}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
-		{"error", chunk{at: time.Second, err: syscall.ECONNRESET}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
-		{"Close", chunk{at: -1}, func(res *http.Response, _ func()) { time.Sleep(time.Second); res.Body.Close() }},
-		{"context", chunk{at: -1}, func(_ *http.Response, cancel func()) { time.Sleep(time.Second); cancel(); synctest.Wait() }},
-		{"context in a Read", chunk{at: -1}, func(res *http.Response, cancel func()) {
+		{"EOF", wiretest.Chunk{At: time.Second, Err: io.EOF}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
+		{"error", wiretest.Chunk{At: time.Second, Err: syscall.ECONNRESET}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
+		{"Close", wiretest.Chunk{At: -1}, func(res *http.Response, _ func()) { time.Sleep(time.Second); res.Body.Close() }},
+		{"context", wiretest.Chunk{At: -1}, func(_ *http.Response, cancel func()) { time.Sleep(time.Second); cancel(); synctest.Wait() }},
+		{"context in a Read", wiretest.Chunk{At: -1}, func(res *http.Response, cancel func()) {
 			time.AfterFunc(time.Second, cancel)
 			io.Copy(io.Discard, res.Body)
 		}},
-		{"Close in a Read", chunk{at: -1}, func(res *http.Response, _ func()) {
+		{"Close in a Read", wiretest.Chunk{At: -1}, func(res *http.Response, _ func()) {
 			time.AfterFunc(time.Second, func() { res.Body.Close() })
 			io.Copy(io.Discard, res.Body)
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				body := newFlow(chunk{text: "{"}, tt.end)
-				tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-					return reply(200, body), nil
+				body := wiretest.NewBody(wiretest.Chunk{Text: "{"}, tt.end)
+				tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+					return wiretest.Response(200, body), nil
 				})}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				start := time.Now()
-				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
-				take(t, res.Body)
+				wiretest.ReadOnce(t, res.Body)
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight, want 1", n)
 				}
@@ -109,7 +110,7 @@ func TestStreamReleaseAtEnd(t *testing.T) {
 				if n := inFlight(t, tr.Limiter); n != 0 {
 					t.Errorf("%d in flight after Close, want 0", n)
 				}
-				if body.closes() == 0 {
+				if body.Closes() == 0 {
 					t.Error("the base's body is not closed")
 				}
 			})
@@ -134,20 +135,20 @@ func TestStreamReleaseUnread(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tr := &snubber.Transport{
-					Base:    sse(chunk{text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: deltaEvent}, chunk{at: tt.want * 5 / 2, text: doneEvent}),
+					Base:    wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: tt.want * 5 / 2, Text: wiretest.DeltaEvent}, wiretest.Chunk{At: tt.want * 5 / 2, Text: wiretest.DoneEvent}),
 					Timeout: tt.timeout, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Breaker: &snubber.Breaker{},
 				}
-				res, err := tr.RoundTrip(streamReq(t))
+				res, err := tr.RoundTrip(wiretest.ChatStream(t))
 				if err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(tt.want - 1)
-				got := take(t, res.Body) // which begins the time anew
+				got := wiretest.ReadOnce(t, res.Body) // which begins the time anew
 				time.Sleep(tt.want - 1)
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight, want 1", n)
 				}
-				got += take(t, res.Body) // waits past the end of that time
+				got += wiretest.ReadOnce(t, res.Body) // waits past the end of that time
 				time.Sleep(tt.want - 1)
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight just before the idle time, want 1", n)
@@ -158,7 +159,7 @@ func TestStreamReleaseUnread(t *testing.T) {
 					t.Fatalf("%d in flight after the idle time, want 0", n)
 				}
 				time.Sleep(time.Hour)
-				if got += slurp(t, res); got != deltaEvent+deltaEvent+doneEvent {
+				if got += wiretest.ReadAll(t, res); got != wiretest.DeltaEvent+wiretest.DeltaEvent+wiretest.DoneEvent {
 					t.Errorf("read %q, want all of it", got)
 				}
 				if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {
@@ -172,8 +173,8 @@ func TestStreamReleaseUnread(t *testing.T) {
 	}
 	t.Run("a Read that waits", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Base: sse(chunk{at: time.Hour, text: doneEvent}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
-			res, err := tr.RoundTrip(streamReq(t))
+			tr := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{At: time.Hour, Text: wiretest.DoneEvent}), Limiter: &snubber.Limiter{MaxConcurrent: 1}}
+			res, err := tr.RoundTrip(wiretest.ChatStream(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +183,7 @@ func TestStreamReleaseUnread(t *testing.T) {
 					t.Errorf("%d in flight while a Read waits, want 1", n)
 				}
 			})
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		})
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // Over real connections of each protocol, an overload before the first content
@@ -28,7 +29,7 @@ func TestStreamOverSockets(t *testing.T) {
 		{name: "http2", http2: true}, {name: "http2, cut", http2: true, cut: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			events := []string{messageStart, textDelta, pingEvent, textDelta, messageStop}
+			events := []string{wiretest.MessageStart, wiretest.TextDelta, wiretest.PingEvent, wiretest.TextDelta, wiretest.MessageStop}
 			read := make(chan struct{}) // an event, by the client
 			wires := 0
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -47,7 +48,7 @@ func TestStreamOverSockets(t *testing.T) {
 					defer w.Header().Set("X-End", "reached")
 				}
 				if wires == 1 {
-					io.WriteString(out, messageStart+overloadedEvent)
+					io.WriteString(out, wiretest.MessageStart+wiretest.OverloadedEvent)
 					return
 				}
 				for i, event := range events {
@@ -71,7 +72,7 @@ func TestStreamOverSockets(t *testing.T) {
 			tr := snubber.New(srv.Client().Transport)
 			tr.Retry.MinBackoff = -1
 			tr.Limiter.MaxConcurrent = 1
-			res, err := (&http.Client{Transport: tr}).Do(newReq(t, "POST", srv.URL+"/v1/messages", streamBody))
+			res, err := (&http.Client{Transport: tr}).Do(wiretest.NewRequest(t, "POST", srv.URL+"/v1/messages", wiretest.StreamBody))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,8 +94,8 @@ func TestStreamOverSockets(t *testing.T) {
 			switch {
 			case tt.cut && (!errors.Is(err, io.ErrUnexpectedEOF) || len(rest) > 0):
 				t.Errorf("a cut ends in %q, %v, want io.ErrUnexpectedEOF", rest, err)
-			case !tt.cut && (err != nil || string(rest) != messageStop):
-				t.Errorf("the rest is %q, %v, want %q", rest, err, messageStop)
+			case !tt.cut && (err != nil || string(rest) != wiretest.MessageStop):
+				t.Errorf("the rest is %q, %v, want %q", rest, err, wiretest.MessageStop)
 			}
 			if got := res.Trailer.Get("X-End"); tt.trailer && got != "reached" {
 				t.Errorf("trailer %q", got)
@@ -125,15 +126,15 @@ func (c *readCounter) Read(p []byte) (int, error) {
 // Base's body is read ahead up to the first content. After that each Read of
 // the caller makes one Read of Base's body.
 func TestStreamExtraReads(t *testing.T) {
-	body := &readCounter{pieces: []string{roleEvent, ": wait\n\n", deltaEvent}}
+	body := &readCounter{pieces: []string{wiretest.RoleEvent, ": wait\n\n", wiretest.DeltaEvent}}
 	for range 100 {
-		body.pieces = append(body.pieces, deltaEvent)
+		body.pieces = append(body.pieces, wiretest.DeltaEvent)
 	}
-	body.pieces = append(body.pieces, doneEvent)
-	tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
-		return reply(200, body, "Content-Type", "text/event-stream"), nil
+	body.pieces = append(body.pieces, wiretest.DoneEvent)
+	tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
+		return wiretest.Response(200, body, "Content-Type", "text/event-stream"), nil
 	}))
-	res, err := tr.RoundTrip(streamReq(t))
+	res, err := tr.RoundTrip(wiretest.ChatStream(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func TestStreamExtraReads(t *testing.T) {
 		t.Errorf("%d Reads to the first content, want 3", body.reads)
 	}
 	for i, want := range body.pieces {
-		if got := take(t, res.Body); got != want {
+		if got := wiretest.ReadOnce(t, res.Body); got != want {
 			t.Fatalf("Read %d: %q, want %q", i, got, want)
 		}
 		if body.reads != max(i+1, 3) {
@@ -157,14 +158,14 @@ func TestStreamExtraReads(t *testing.T) {
 func FuzzStreamPasses(f *testing.F) {
 	kinds := []string{"text/event-stream", "application/json", "application/x-ndjson", "application/vnd.amazon.eventstream", "text/plain", "audio/mpeg", ""}
 	paths := []string{"/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1beta/models/m:streamGenerateContent", "/v2/chat", "/api/chat", "/model/m/converse-stream"}
-	for _, r := range streams(f) {
-		f.Add(r.body, uint8(0), uint8(0), uint8(7))
+	for _, r := range wiretest.Streams(f, "internal/dialect/testdata") {
+		f.Add(r.Body, uint8(0), uint8(0), uint8(7))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, kind, path, size uint8) {
-		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsNever, Timeout: &snubber.Timeout{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
-			return reply(200, &chopped{rest: body, size: int(size) + 1, err: io.EOF}, "Content-Type", kinds[int(kind)%len(kinds)]), nil
+		tr := &snubber.Transport{StreamErrors: snubber.StreamErrorsNever, Timeout: &snubber.Timeout{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+			return wiretest.Response(200, &wiretest.ChoppedBody{Rest: body, Size: int(size) + 1, Err: io.EOF}, "Content-Type", kinds[int(kind)%len(kinds)]), nil
 		})}
-		res, err := tr.RoundTrip(newReq(t, "POST", "https://api.example.com"+paths[int(path)%len(paths)], streamBody))
+		res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", "https://api.example.com"+paths[int(path)%len(paths)], wiretest.StreamBody))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // attemptTimedOut checks that err is the timer of the phase, in all the ways in which
@@ -38,42 +39,42 @@ func attemptTimedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after 
 // Each phase ends an attempt at exactly its limit. Its typed error can be found
 // in the client's error.
 func TestTimeoutPhases(t *testing.T) {
-	unary := func(chunks ...chunk) wire {
+	unary := func(chunks ...wiretest.Chunk) wiretest.Func {
 		return func(*http.Request) (*http.Response, error) {
-			return reply(200, newFlow(chunks...), "Content-Type", "application/json"), nil
+			return wiretest.Response(200, wiretest.NewBody(chunks...), "Content-Type", "application/json"), nil
 		}
 	}
 	const s = time.Second
-	pings := func(n int) (cs []chunk) {
+	pings := func(n int) (cs []wiretest.Chunk) {
 		for i := range n {
-			cs = append(cs, chunk{at: time.Duration(i) * s, text: pingEvent})
+			cs = append(cs, wiretest.Chunk{At: time.Duration(i) * s, Text: wiretest.PingEvent})
 		}
 		return cs
 	}
 	for _, tt := range []struct {
 		name    string
 		timeout snubber.Timeout
-		base    wire
+		base    wiretest.Func
 		phase   snubber.TimeoutPhase
 		after   time.Duration // the limit that passes
 		want    time.Duration // the time at which it does
 	}{
-		{"headers", snubber.Timeout{Headers: 3 * s}, hang, snubber.PhaseHeaders, 3 * s, 3 * s},
-		{"headers by default", snubber.Timeout{}, hang, snubber.PhaseHeaders, 10 * time.Minute, 10 * time.Minute},
-		{"first event", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
-		{"pings are no content", snubber.Timeout{FirstEvent: 5 * s}, sse(pings(20)...), snubber.PhaseFirstEvent, 5 * s, 5 * s},
-		{"nor is a preamble", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{text: messageStart}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
-		{"nor is a comment", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: s, text: ": wait\n\n"}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
-		{"nor is half an event", snubber.Timeout{FirstEvent: 5 * s}, sse(chunk{at: s, text: textDelta[:len(textDelta)-2]}, chunk{at: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
-		{"first event by default", snubber.Timeout{}, sse(pings(1000)...), snubber.PhaseFirstEvent, 5 * time.Minute, 5 * time.Minute},
-		{"after content it is idle", snubber.Timeout{FirstEvent: 5 * s, Idle: 20 * s}, sse(chunk{at: 3 * s, text: textDelta}, chunk{at: -1}), snubber.PhaseIdle, 20 * s, 23 * s},
-		{"idle", snubber.Timeout{Idle: 3 * s}, unary(chunk{text: "{"}, chunk{at: 2 * s, text: " "}, chunk{at: -1}), snubber.PhaseIdle, 3 * s, 5 * s},
-		{"idle from the header", snubber.Timeout{Idle: 3 * s}, unary(chunk{at: -1}), snubber.PhaseIdle, 3 * s, 3 * s},
-		{"idle by default", snubber.Timeout{}, unary(chunk{text: "{"}, chunk{at: -1}), snubber.PhaseIdle, 2 * time.Minute, 2 * time.Minute},
-		{"an unknown stream has no first event", snubber.Timeout{FirstEvent: 5 * s, Idle: 9 * s}, unary(chunk{at: -1}), snubber.PhaseIdle, 9 * s, 9 * s},
-		{"attempt before the header", snubber.Timeout{Attempt: 4 * s}, hang, snubber.PhaseAttempt, 4 * s, 4 * s},
-		{"attempt in the body", snubber.Timeout{Attempt: 4 * s}, sse(chunk{text: textDelta}, chunk{at: 2 * s, text: textDelta}, chunk{at: -1}), snubber.PhaseAttempt, 4 * s, 4 * s},
-		{"the nearest of all", snubber.Timeout{Headers: 9 * s, FirstEvent: 3 * s, Idle: 2 * s, Attempt: 7 * s}, sse(chunk{at: -1}), snubber.PhaseIdle, 2 * s, 2 * s},
+		{"headers", snubber.Timeout{Headers: 3 * s}, wiretest.Hang, snubber.PhaseHeaders, 3 * s, 3 * s},
+		{"headers by default", snubber.Timeout{}, wiretest.Hang, snubber.PhaseHeaders, 10 * time.Minute, 10 * time.Minute},
+		{"first event", snubber.Timeout{FirstEvent: 5 * s}, wiretest.SSE(wiretest.Chunk{At: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"pings are no content", snubber.Timeout{FirstEvent: 5 * s}, wiretest.SSE(pings(20)...), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is a preamble", snubber.Timeout{FirstEvent: 5 * s}, wiretest.SSE(wiretest.Chunk{Text: wiretest.MessageStart}, wiretest.Chunk{At: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is a comment", snubber.Timeout{FirstEvent: 5 * s}, wiretest.SSE(wiretest.Chunk{At: s, Text: ": wait\n\n"}, wiretest.Chunk{At: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"nor is half an event", snubber.Timeout{FirstEvent: 5 * s}, wiretest.SSE(wiretest.Chunk{At: s, Text: wiretest.TextDelta[:len(wiretest.TextDelta)-2]}, wiretest.Chunk{At: -1}), snubber.PhaseFirstEvent, 5 * s, 5 * s},
+		{"first event by default", snubber.Timeout{}, wiretest.SSE(pings(1000)...), snubber.PhaseFirstEvent, 5 * time.Minute, 5 * time.Minute},
+		{"after content it is idle", snubber.Timeout{FirstEvent: 5 * s, Idle: 20 * s}, wiretest.SSE(wiretest.Chunk{At: 3 * s, Text: wiretest.TextDelta}, wiretest.Chunk{At: -1}), snubber.PhaseIdle, 20 * s, 23 * s},
+		{"idle", snubber.Timeout{Idle: 3 * s}, unary(wiretest.Chunk{Text: "{"}, wiretest.Chunk{At: 2 * s, Text: " "}, wiretest.Chunk{At: -1}), snubber.PhaseIdle, 3 * s, 5 * s},
+		{"idle from the header", snubber.Timeout{Idle: 3 * s}, unary(wiretest.Chunk{At: -1}), snubber.PhaseIdle, 3 * s, 3 * s},
+		{"idle by default", snubber.Timeout{}, unary(wiretest.Chunk{Text: "{"}, wiretest.Chunk{At: -1}), snubber.PhaseIdle, 2 * time.Minute, 2 * time.Minute},
+		{"an unknown stream has no first event", snubber.Timeout{FirstEvent: 5 * s, Idle: 9 * s}, unary(wiretest.Chunk{At: -1}), snubber.PhaseIdle, 9 * s, 9 * s},
+		{"attempt before the header", snubber.Timeout{Attempt: 4 * s}, wiretest.Hang, snubber.PhaseAttempt, 4 * s, 4 * s},
+		{"attempt in the body", snubber.Timeout{Attempt: 4 * s}, wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{At: 2 * s, Text: wiretest.TextDelta}, wiretest.Chunk{At: -1}), snubber.PhaseAttempt, 4 * s, 4 * s},
+		{"the nearest of all", snubber.Timeout{Headers: 9 * s, FirstEvent: 3 * s, Idle: 2 * s, Attempt: 7 * s}, wiretest.SSE(wiretest.Chunk{At: -1}), snubber.PhaseIdle, 2 * s, 2 * s},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestTimeoutPhases(t *testing.T) {
 				client := &http.Client{Transport: &snubber.Transport{Base: tt.base, Timeout: &limits, Breaker: &snubber.Breaker{}}}
 				start := time.Now()
 				ctx, report := snubber.WithReport(t.Context())
-				res, err := client.Do(newReq(t, "POST", anthropicURL, streamBody).WithContext(ctx))
+				res, err := client.Do(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody).WithContext(ctx))
 				if err == nil {
 					_, err = io.Copy(io.Discard, res.Body)
 					_, again := res.Body.Read(make([]byte, 1))
@@ -111,34 +112,34 @@ func TestTimeoutPhases(t *testing.T) {
 // stream for as long as it likes, and take any time where a limit is off.
 func TestTimeoutSparesHealthyCalls(t *testing.T) {
 	const m = time.Minute
-	long := func(n int, gap time.Duration) (cs []chunk) {
+	long := func(n int, gap time.Duration) (cs []wiretest.Chunk) {
 		for i := range n {
-			cs = append(cs, chunk{at: time.Duration(i+1) * gap, text: textDelta})
+			cs = append(cs, wiretest.Chunk{At: time.Duration(i+1) * gap, Text: wiretest.TextDelta})
 		}
-		return append(cs, chunk{at: time.Duration(n+1) * gap, text: messageStop})
+		return append(cs, wiretest.Chunk{At: time.Duration(n+1) * gap, Text: wiretest.MessageStop})
 	}
 	off := &snubber.Timeout{Headers: -1, FirstEvent: -1, Idle: -1, Attempt: -1}
 	for _, tt := range []struct {
 		name    string
 		timeout *snubber.Timeout
 		header  time.Duration
-		body    []chunk
+		body    []wiretest.Chunk
 	}{
-		{"a header in ten minutes", &snubber.Timeout{}, 10*m - 1, []chunk{{text: messageStop}}},
-		{"content in five", &snubber.Timeout{}, 0, []chunk{{at: m, text: pingEvent}, {at: 3*m - 1, text: pingEvent}, {at: 4 * m, text: pingEvent}, {at: 5*m - 1, text: textDelta}, {at: 5 * m, text: messageStop}}},
-		{"content behind a preamble too long to hold", &snubber.Timeout{FirstEvent: m, Idle: -1}, 0, []chunk{{text: strings.Repeat(messageStart, 500)}, {at: m / 2, text: textDelta}, {at: 10 * m, text: messageStop}}},
+		{"a header in ten minutes", &snubber.Timeout{}, 10*m - 1, []wiretest.Chunk{{Text: wiretest.MessageStop}}},
+		{"content in five", &snubber.Timeout{}, 0, []wiretest.Chunk{{At: m, Text: wiretest.PingEvent}, {At: 3*m - 1, Text: wiretest.PingEvent}, {At: 4 * m, Text: wiretest.PingEvent}, {At: 5*m - 1, Text: wiretest.TextDelta}, {At: 5 * m, Text: wiretest.MessageStop}}},
+		{"content behind a preamble too long to hold", &snubber.Timeout{FirstEvent: m, Idle: -1}, 0, []wiretest.Chunk{{Text: strings.Repeat(wiretest.MessageStart, 500)}, {At: m / 2, Text: wiretest.TextDelta}, {At: 10 * m, Text: wiretest.MessageStop}}},
 		{"a stream of hours", &snubber.Timeout{}, 0, long(200, 2*m-1)},
 		{"a stream of hours without a Timeout", nil, time.Hour, long(10, time.Hour)},
-		{"all off", off, 24 * time.Hour, []chunk{{at: 24 * time.Hour, text: pingEvent}, {at: 48 * time.Hour, text: textDelta}, {at: 240 * time.Hour, text: messageStop}}},
+		{"all off", off, 24 * time.Hour, []wiretest.Chunk{{At: 24 * time.Hour, Text: wiretest.PingEvent}, {At: 48 * time.Hour, Text: wiretest.TextDelta}, {At: 240 * time.Hour, Text: wiretest.MessageStop}}},
 		{"limits without end", &snubber.Timeout{Headers: 1<<63 - 1, FirstEvent: 1<<63 - 1, Idle: 1<<63 - 1, Attempt: 1<<63 - 1}, time.Hour, long(3, time.Hour)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Timeout: tt.timeout, Base: wire(func(*http.Request) (*http.Response, error) {
+				tr := &snubber.Transport{Timeout: tt.timeout, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
 					time.Sleep(tt.header)
-					return reply(200, newFlow(tt.body...), "Content-Type", "text/event-stream"), nil
+					return wiretest.Response(200, wiretest.NewBody(tt.body...), "Content-Type", "text/event-stream"), nil
 				})}
-				if status, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody)); status != 200 || err != nil {
+				if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody)); status != 200 || err != nil {
 					t.Errorf("RoundTrip = %d, %v, want 200 and the whole body", status, err)
 				}
 			})
@@ -151,40 +152,40 @@ func TestTimeoutSparesHealthyCalls(t *testing.T) {
 func TestTimeoutSlowReader(t *testing.T) {
 	t.Run("before the first Read", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Base: sse(chunk{at: time.Second, text: textDelta + messageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
-			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			tr := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{At: time.Second, Text: wiretest.TextDelta + wiretest.MessageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Hour)
-			if got := slurp(t, res); got != textDelta+messageStop {
+			if got := wiretest.ReadAll(t, res); got != wiretest.TextDelta+wiretest.MessageStop {
 				t.Errorf("read %q, want all of it", got)
 			}
 		})
 	})
 	t.Run("between Reads", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Base: sse(chunk{text: textDelta}, chunk{text: pingEvent}, chunk{text: textDelta}, chunk{text: textDelta}, chunk{text: messageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
-			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			tr := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{Text: wiretest.PingEvent}, wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{Text: wiretest.MessageStop}), Timeout: &snubber.Timeout{FirstEvent: 5 * time.Second, Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for range 5 {
-				take(t, res.Body)
+				wiretest.ReadOnce(t, res.Body)
 				time.Sleep(time.Hour)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		})
 	})
 	t.Run("idle", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Base: sse(chunk{text: textDelta}, chunk{at: -1}), Timeout: &snubber.Timeout{Idle: 5 * time.Second}}
-			res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+			tr := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{At: -1}), Timeout: &snubber.Timeout{Idle: 5 * time.Second}}
+			res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			take(t, res.Body)
+			wiretest.ReadOnce(t, res.Body)
 			time.Sleep(time.Hour)
 			start := time.Now()
 			_, err = res.Body.Read(make([]byte, 1))
@@ -200,25 +201,25 @@ func TestTimeoutSlowReader(t *testing.T) {
 // next Read returns the reason.
 func TestTimeoutAttemptUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		body := newFlow(chunk{text: textDelta}, chunk{text: textDelta})
-		tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 10 * time.Second}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wire(func(*http.Request) (*http.Response, error) {
+		body := wiretest.NewBody(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{Text: wiretest.TextDelta})
+		tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: 10 * time.Second}, Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
 			time.Sleep(4 * time.Second)
-			return reply(200, body, "Content-Type", "text/event-stream"), nil
+			return wiretest.Response(200, body, "Content-Type", "text/event-stream"), nil
 		})}
-		res, err := tr.RoundTrip(newReq(t, "POST", anthropicURL, streamBody))
+		res, err := tr.RoundTrip(wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		take(t, res.Body)
+		wiretest.ReadOnce(t, res.Body)
 		time.Sleep(6*time.Second - 1)
-		if n := inFlight(t, tr.Limiter); n != 1 || body.closes() != 0 {
-			t.Errorf("%d in flight, closed %d times before the limit, want 1 and open", n, body.closes())
+		if n := inFlight(t, tr.Limiter); n != 1 || body.Closes() != 0 {
+			t.Errorf("%d in flight, closed %d times before the limit, want 1 and open", n, body.Closes())
 		}
 		time.Sleep(time.Nanosecond)
 		synctest.Wait()
-		if n := inFlight(t, tr.Limiter); n != 0 || body.closes() == 0 {
-			t.Errorf("%d in flight, closed %d times after the limit, want 0 and closed", n, body.closes())
+		if n := inFlight(t, tr.Limiter); n != 0 || body.Closes() == 0 {
+			t.Errorf("%d in flight, closed %d times after the limit, want 0 and closed", n, body.Closes())
 		}
 		_, err = res.Body.Read(make([]byte, 1))
 		attemptTimedOut(t, err, snubber.PhaseAttempt, 10*time.Second)
@@ -238,12 +239,12 @@ func TestTimeoutEndsAnyBody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wire(func(*http.Request) (*http.Response, error) {
-					return reply(200, strings.NewReader("all of it is in memory")), nil
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Attempt: time.Minute}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
+					return wiretest.Response(200, strings.NewReader("all of it is in memory")), nil
 				})}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				res, err := tr.RoundTrip(newReq(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
+				res, err := tr.RoundTrip(wiretest.NewRequest(t, "GET", "https://api.example.com/x", "").WithContext(ctx))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -262,14 +263,14 @@ func TestTimeoutEndsAnyBody(t *testing.T) {
 // Each attempt of a call has a limit of its own.
 func TestTimeoutIsPerAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{do: hang}, step{delay: 4 * time.Second})
+		base := wiretest.Play(wiretest.Step{Do: wiretest.Hang}, wiretest.Step{Delay: 4 * time.Second})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Timeout: &snubber.Timeout{Headers: 5 * time.Second, Attempt: 6 * time.Second}}
 		start := time.Now()
-		if status, err := fetch(tr, chat(t)); status != 200 {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 			t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 		}
-		if d := time.Since(start); d != 9*time.Second || base.sent() != 2 {
-			t.Errorf("%d attempts in %v, want 2 in 9s", base.sent(), d)
+		if d := time.Since(start); d != 9*time.Second || base.Sent() != 2 {
+			t.Errorf("%d attempts in %v, want 2 in 9s", base.Sent(), d)
 		}
 	})
 }
@@ -277,24 +278,24 @@ func TestTimeoutIsPerAttempt(t *testing.T) {
 // The caller gets the timer's error, whatever Base makes of the end of its
 // context. A response that comes too late is closed.
 func TestTimeoutIgnoredByBase(t *testing.T) {
-	for name, answer := range map[string]func(*flow) (*http.Response, error){
-		"own error": func(*flow) (*http.Response, error) { return nil, errors.New("canceled") },
-		"response":  func(f *flow) (*http.Response, error) { return reply(200, f), nil },
-		"failure":   func(f *flow) (*http.Response, error) { return reply(500, f), nil },
+	for name, answer := range map[string]func(*wiretest.Body) (*http.Response, error){
+		"own error": func(*wiretest.Body) (*http.Response, error) { return nil, errors.New("canceled") },
+		"response":  func(f *wiretest.Body) (*http.Response, error) { return wiretest.Response(200, f), nil },
+		"failure":   func(f *wiretest.Body) (*http.Response, error) { return wiretest.Response(500, f), nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				body := newFlow(chunk{text: "late"})
-				tr := &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}, Base: wire(func(req *http.Request) (*http.Response, error) {
+				body := wiretest.NewBody(wiretest.Chunk{Text: "late"})
+				tr := &snubber.Transport{Timeout: &snubber.Timeout{Headers: time.Second}, Base: wiretest.Func(func(req *http.Request) (*http.Response, error) {
 					<-req.Context().Done()
 					return answer(body)
 				})}
-				res, err := tr.RoundTrip(chat(t))
+				res, err := tr.RoundTrip(wiretest.Chat(t))
 				if res != nil {
 					t.Errorf("RoundTrip = %v, want no response", res)
 				}
 				attemptTimedOut(t, err, snubber.PhaseHeaders, time.Second)
-				if name != "own error" && body.closes() == 0 {
+				if name != "own error" && body.Closes() == 0 {
 					t.Error("the late response is not closed")
 				}
 			})
@@ -305,7 +306,7 @@ func TestTimeoutIgnoredByBase(t *testing.T) {
 // The caller's end gives the caller's own error at its moment, even from a body
 // that ignores the context.
 func TestTimeoutCallersEnd(t *testing.T) {
-	for name, base := range map[string]wire{"header": hang, "body": sse(chunk{text: textDelta}, chunk{at: -1})} {
+	for name, base := range map[string]wiretest.Func{"header": wiretest.Hang, "body": wiretest.SSE(wiretest.Chunk{Text: wiretest.TextDelta}, wiretest.Chunk{At: -1})} {
 		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
 			t.Run(name+"/"+want.Error(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -318,7 +319,7 @@ func TestTimeoutCallersEnd(t *testing.T) {
 					}
 					defer cancel()
 					start := time.Now()
-					_, err := fetch(tr, newReq(t, "POST", anthropicURL, streamBody).WithContext(ctx))
+					_, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", wiretest.AnthropicURL, wiretest.StreamBody).WithContext(ctx))
 					var late *snubber.TimeoutError
 					if !errors.Is(err, want) || errors.As(err, &late) {
 						t.Errorf("error = %v, want %v", err, want)

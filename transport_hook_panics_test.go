@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // A hook that panics leaks no permit and no body.
@@ -23,19 +24,19 @@ func TestTransportHookPanics(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: 500, body: "{}"})
+				base := wiretest.Play(wiretest.Step{Status: 500, Body: "{}"})
 				tr.Base = base
 				if tr.Limiter == nil {
 					tr.Limiter = &snubber.Limiter{MaxConcurrent: 1}
 				}
 				func() {
 					defer func() { recover() }()
-					tr.RoundTrip(newReq(t, "GET", "http://x.test/", ""))
+					tr.RoundTrip(wiretest.NewRequest(t, "GET", "http://x.test/", ""))
 				}()
 				if n := inFlight(t, tr.Limiter); n != 0 {
 					t.Errorf("%d in flight, want 0", n)
 				}
-				if base.sent() > 0 && base.all()[0].closed.IsZero() {
+				if base.Sent() > 0 && base.Attempts()[0].Closed.IsZero() {
 					t.Error("the response's body is open")
 				}
 			})
@@ -49,18 +50,18 @@ func TestTransportDecidingHookPanics(t *testing.T) {
 	boom := func(*http.Request, snubber.Outcome) bool { panic("boom") }
 	for name, tr := range map[string]*snubber.Transport{
 		"Retry.If":   {Retry: &snubber.Retry{If: boom}},
-		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: play(), If: boom}}}},
+		"Route.When": {Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(), If: boom}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(step{status: 500, body: strings.Repeat("x", 200<<10)})
+				base := wiretest.Play(wiretest.Step{Status: 500, Body: strings.Repeat("x", 200<<10)})
 				tr.Base, tr.Limiter = base, &snubber.Limiter{MaxConcurrent: 1}
 				func() {
 					defer func() { recover() }()
-					tr.RoundTrip(chat(t))
+					tr.RoundTrip(wiretest.Chat(t))
 				}()
-				if n := inFlight(t, tr.Limiter); n != 0 || base.all()[0].closed.IsZero() {
-					t.Errorf("%d in flight, the body closed at %v", n, base.all()[0].closed)
+				if n := inFlight(t, tr.Limiter); n != 0 || base.Attempts()[0].Closed.IsZero() {
+					t.Errorf("%d in flight, the body closed at %v", n, base.Attempts()[0].Closed)
 				}
 			})
 		})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // middle is a layer of somebody else, between two Transports. It passes on a
@@ -32,28 +33,28 @@ func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.
 // Nested Retries share one count of attempts. There are four wire calls in all,
 // and both reports agree.
 func TestTransportNestedSharesAttempts(t *testing.T) {
-	for _, failure := range []step{{status: 500}, {status: 529}, {err: syscall.ECONNRESET}} {
+	for _, failure := range []wiretest.Step{{Status: 500}, {Status: 529}, {Err: syscall.ECONNRESET}} {
 		nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 			synctest.Test(t, func(t *testing.T) {
-				base := play(failure)
+				base := wiretest.Play(failure)
 				ctx, report := snubber.WithReport(context.Background())
 				outer := &snubber.Transport{Base: wrap(&snubber.Transport{Base: wrap(base), Retry: &snubber.Retry{}}), Retry: &snubber.Retry{}}
-				res, err := outer.RoundTrip(chat(t).WithContext(ctx))
-				if failure.err != nil {
-					if !errors.Is(err, failure.err) {
-						t.Errorf("err = %v, want %v", err, failure.err)
+				res, err := outer.RoundTrip(wiretest.Chat(t).WithContext(ctx))
+				if failure.Err != nil {
+					if !errors.Is(err, failure.Err) {
+						t.Errorf("err = %v, want %v", err, failure.Err)
 					}
 				} else if err != nil {
 					t.Fatal(err)
 				} else {
-					slurp(t, res)
+					wiretest.ReadAll(t, res)
 				}
-				if n := base.sent(); n != 4 || report.Load().Attempts != 4 || report.Load().Calls != 1 {
+				if n := base.Sent(); n != 4 || report.Load().Attempts != 4 || report.Load().Calls != 1 {
 					t.Errorf("%d wire calls, report %+v, want 4 in all", n, report.Load())
 				}
-				for i, tr := range base.all() {
-					if tr.body != chatBody {
-						t.Errorf("attempt %d sent %q", i, tr.body)
+				for i, tr := range base.Attempts() {
+					if tr.Body != wiretest.ChatBody {
+						t.Errorf("attempt %d sent %q", i, tr.Body)
 					}
 				}
 			})
@@ -76,15 +77,15 @@ func TestTransportNestedMaxAttempts(t *testing.T) {
 		{1, 4, 9, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(fails(tt.failures, step{status: 500})...)
+			base := wiretest.Play(wiretest.FailTimes(tt.failures, wiretest.Step{Status: 500})...)
 			outer := &snubber.Transport{Retry: &snubber.Retry{MaxAttempts: tt.outer},
 				Base: &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxAttempts: tt.inner}}}
-			res, err := outer.RoundTrip(chat(t))
+			res, err := outer.RoundTrip(wiretest.Chat(t))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
-			if n := base.sent(); n != tt.want {
+			wiretest.ReadAll(t, res)
+			if n := base.Sent(); n != tt.want {
 				t.Errorf("%d in %d: %d wire calls, want %d", tt.inner, tt.outer, n, tt.want)
 			}
 			if ok := res.StatusCode == 200; ok != (tt.failures < tt.want) {
@@ -99,19 +100,19 @@ func TestTransportNestedMaxAttempts(t *testing.T) {
 func TestTransportNestedUnderSDK(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(step{status: 500})
+			base := wiretest.Play(wiretest.Step{Status: 500})
 			tr := snubber.New(wrap(snubber.New(wrap(base))))
 			for count := range 3 {
-				res, err := tr.RoundTrip(chat(t, "X-Stainless-Retry-Count", string(rune('0'+count))))
+				res, err := tr.RoundTrip(wiretest.Chat(t, "X-Stainless-Retry-Count", string(rune('0'+count))))
 				if err != nil {
 					t.Fatal(err)
 				}
-				slurp(t, res)
+				wiretest.ReadAll(t, res)
 				if res.Header.Get("X-Should-Retry") == "false" {
 					break // as the SDK does
 				}
 			}
-			if n := base.sent(); n != 4 {
+			if n := base.Sent(); n != 4 {
 				t.Errorf("%d wire calls, want 4", n)
 			}
 		})
@@ -126,7 +127,7 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := &snubber.Breaker{}
 			b.Trip("https://api.example.com m")
-			base := play()
+			base := wiretest.Play()
 			var between []error
 			spy := spyOn(&snubber.Transport{Base: base, Breaker: b}, &between)
 			var verdicts []snubber.Outcome
@@ -139,11 +140,11 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 				},
 			}
 			ctx, report := snubber.WithReport(context.Background())
-			res, err := outer.RoundTrip(chat(t, stainless, "go").WithContext(ctx))
+			res, err := outer.RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(ctx))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 			if res.StatusCode != 503 || res.Header.Get("X-Should-Retry") != "false" {
 				t.Errorf("got %d %v, want the refusal's response", res.StatusCode, res.Header)
 			}
@@ -156,10 +157,10 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 			if c := outer.Breaker.Circuits(); len(c) != 1 || c[0].State != snubber.CircuitClosed || c[0].Requests != 0 {
 				t.Errorf("the outer circuit counted it: %+v", c)
 			}
-			if base.sent() != 0 || report.Load().Attempts != 0 {
-				t.Errorf("%d wire calls, report %+v, want none", base.sent(), report.Load())
+			if base.Sent() != 0 || report.Load().Attempts != 0 {
+				t.Errorf("%d wire calls, report %+v, want none", base.Sent(), report.Load())
 			}
-			if _, err := outer.RoundTrip(chat(t)); !errors.Is(err, snubber.ErrOpen) {
+			if _, err := outer.RoundTrip(wiretest.Chat(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("another client got %v, want the error", err)
 			}
 		})
@@ -168,7 +169,7 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 
 // spyOn notes the errors that come out of a layer.
 func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
-	return roundTrip(func(req *http.Request) (*http.Response, error) {
+	return wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 		res, err := next.RoundTrip(req)
 		*errs = append(*errs, err)
 		return res, err
@@ -178,15 +179,15 @@ func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
 // The caller gets the response of an attempt that precedes an inner refusal.
 func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500, body: "mine"})
+		base := wiretest.Play(wiretest.Step{Status: 500, Body: "mine"})
 		outer := &snubber.Transport{Retry: &snubber.Retry{},
 			Base: &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 1}}}
-		res, err := outer.RoundTrip(chat(t))
+		res, err := outer.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body := slurp(t, res); res.StatusCode != 500 || body != "mine" || base.sent() != 1 {
-			t.Errorf("%d %q after %d wire calls, want the 500", res.StatusCode, body, base.sent())
+		if body := wiretest.ReadAll(t, res); res.StatusCode != 500 || body != "mine" || base.Sent() != 1 {
+			t.Errorf("%d %q after %d wire calls, want the 500", res.StatusCode, body, base.Sent())
 		}
 	})
 }
@@ -195,32 +196,32 @@ func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 // of resp.Request is a new call, with its own attempts and report.
 func TestTransportNestedNotByResponseContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 500})
+		base := wiretest.Play(wiretest.Step{Status: 500})
 		b := &snubber.Breaker{Failures: 5}
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Breaker: b}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		again, err := tr.RoundTrip(chat(t).WithContext(res.Request.Context()))
+		wiretest.ReadAll(t, res)
+		again, err := tr.RoundTrip(wiretest.Chat(t).WithContext(res.Request.Context()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, again)
-		if n := base.sent(); n <= 4 {
+		wiretest.ReadAll(t, again)
+		if n := base.Sent(); n <= 4 {
 			t.Errorf("%d wire calls, want attempts of its own", n)
 		}
-		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 4 || two.Load().Attempts != base.sent()-4 {
+		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 4 || two.Load().Attempts != base.Sent()-4 {
 			t.Errorf("reports %+v and %+v", one, two)
 		}
 		// A refusal is converted: this call is an outermost one.
 		b.Trip("https://api.example.com m")
-		refused, err := tr.RoundTrip(chat(t, stainless, "go").WithContext(res.Request.Context()))
+		refused, err := tr.RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(res.Request.Context()))
 		if err != nil || refused.StatusCode != 503 {
 			t.Fatalf("RoundTrip = %v, %v, want a 503", refused, err)
 		}
-		slurp(t, refused)
+		wiretest.ReadAll(t, refused)
 	})
 }
 
@@ -231,8 +232,8 @@ func TestTransportNestedCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(7*time.Second, cancel)
 			start := time.Now()
-			tr := snubber.New(wrap(snubber.New(wrap(play(step{delay: time.Hour})))))
-			_, err := tr.RoundTrip(chat(t).WithContext(ctx))
+			tr := snubber.New(wrap(snubber.New(wrap(wiretest.Play(wiretest.Step{Delay: time.Hour})))))
+			_, err := tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
 			if !errors.Is(err, context.Canceled) || time.Since(start) != 7*time.Second {
 				t.Errorf("%v after %v, want context.Canceled after 7s", err, time.Since(start))
 			}
@@ -243,17 +244,17 @@ func TestTransportNestedCancel(t *testing.T) {
 // Nested Transports share one count of requeues: eight in all.
 func TestTransportNestedRequeues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{status: 429, header: hdr("Retry-After", "1")})
+		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "1")})
 		full := func(rt http.RoundTripper) *snubber.Transport {
 			return &snubber.Transport{Base: rt, Retry: &snubber.Retry{}, Limiter: &snubber.Limiter{}}
 		}
 		ctx, report := snubber.WithReport(context.Background())
-		res, err := full(full(base)).RoundTrip(chat(t).WithContext(ctx))
+		res, err := full(full(base)).RoundTrip(wiretest.Chat(t).WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)
 		}
-		slurp(t, res)
-		if n := base.sent(); n != 12 || report.Load().Attempts != 12 || report.Load().Requeued != 8 {
+		wiretest.ReadAll(t, res)
+		if n := base.Sent(); n != 12 || report.Load().Attempts != 12 || report.Load().Requeued != 8 {
 			t.Errorf("%d wire calls, report %+v, want 4 attempts and 8 readmissions", n, report.Load())
 		}
 	})
@@ -267,7 +268,7 @@ func TestTransportNestedRejectHook(t *testing.T) {
 			b.Trip("https://api.example.com m")
 			own := errors.New("my own")
 			asked := 0
-			inner := &snubber.Transport{Base: play(), Breaker: b, Reject: func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
+			inner := &snubber.Transport{Base: wiretest.Play(), Breaker: b, Reject: func(*http.Request, *snubber.RejectedError) (*http.Response, error) {
 				t.Error("the inner Reject was asked")
 				return nil, own
 			}}
@@ -278,7 +279,7 @@ func TestTransportNestedRejectHook(t *testing.T) {
 				}
 				return nil, own
 			}}
-			if _, err := outer.RoundTrip(chat(t)); err != own || asked != 1 {
+			if _, err := outer.RoundTrip(wiretest.Chat(t)); err != own || asked != 1 {
 				t.Errorf("err = %v after %d questions, want the hook's after one", err, asked)
 			}
 		})
@@ -304,12 +305,12 @@ func TestTransportNestedReportsEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 				synctest.Test(t, func(t *testing.T) {
-					innermost := &snubber.Transport{Base: sse(chunk{text: deltaEvent}, chunk{at: -1}), Breaker: &snubber.Breaker{}}
+					innermost := &snubber.Transport{Base: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: -1}), Breaker: &snubber.Breaker{}}
 					tr := &snubber.Transport{Base: wrap(&snubber.Transport{Base: wrap(innermost)}), Timeout: tt.timeout}
 					ctx, report := snubber.WithReport(t.Context())
 					ctx, cancel := context.WithCancel(ctx)
 					defer cancel()
-					res, err := tr.RoundTrip(streamReq(t).WithContext(ctx))
+					res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
 					if err != nil {
 						t.Fatal(err)
 					}

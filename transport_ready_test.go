@@ -3,53 +3,24 @@ package snubber_test
 import (
 	"context"
 	"errors"
-	"io"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// oracle is a base that can say whether it is ready.
-type oracle struct {
-	http.RoundTripper
-	at  time.Time
-	err error
-}
-
-func (o *oracle) ReadyAt(*http.Request) (time.Time, error) { return o.at, o.err }
-
-// untouched is a request whose body may only be had through GetBody.
-func untouched(t testing.TB) *http.Request {
-	req := chat(t)
-	req.Body = untouchable{t}
-	return req
-}
-
-type untouchable struct{ t testing.TB }
-
-func (u untouchable) Read([]byte) (int, error) {
-	u.t.Error("Ready read the request's body")
-	return 0, io.EOF
-}
-
-func (u untouchable) Close() error {
-	u.t.Error("Ready closed the request's body")
-	return nil
-}
 
 // ReadyAt predicts what RoundTrip would do at that moment: send at once, send
 // later, or refuse and why. It takes nothing.
 func TestReadyAt(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		for _, tr := range []*snubber.Transport{{}, snubber.New(nil)} {
-			base := play()
+			base := wiretest.Play()
 			tr.Base = base
 			for range 3 {
-				if at, err := tr.ReadyAt(untouched(t)); !at.IsZero() || err != nil || base.sent() != 0 {
-					t.Errorf("Ready = %v, %v after %d wire calls, want zero", at, err, base.sent())
+				if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !at.IsZero() || err != nil || base.Sent() != 0 {
+					t.Errorf("Ready = %v, %v after %d wire calls, want zero", at, err, base.Sent())
 				}
 			}
 		}
@@ -57,45 +28,45 @@ func TestReadyAt(t *testing.T) {
 	t.Run("open", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Breaker: &snubber.Breaker{Failures: 2, Probes: 1}}
-			tripped(t, tr, step{})
-			_, err := tr.ReadyAt(untouched(t))
-			refusal := mustRefuse(t, tr, chat(t))
+			tripped(t, tr, wiretest.Step{})
+			_, err := tr.ReadyAt(wiretest.UntouchedChat(t))
+			refusal := mustRefuse(t, tr, wiretest.Chat(t))
 			var ready *snubber.RejectedError
 			if !errors.As(err, &ready) || !errors.Is(err, snubber.ErrOpen) || *ready != *refusal {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", err, refusal)
 			}
 			sleepOpen(t, tr.Breaker)
 			for range 3 { // although there is but one probe's place
-				if at, err := tr.ReadyAt(untouched(t)); !at.IsZero() || err != nil {
+				if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !at.IsZero() || err != nil {
 					t.Errorf("Ready = %v, %v while half-open, want zero", at, err)
 				}
 			}
-			if status, err := fetch(tr, chat(t)); status != 200 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Errorf("the probe: %d, %v, want 200", status, err)
 			}
 		})
 	})
 	t.Run("limited", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(step{})
+			base := wiretest.Play(wiretest.Step{})
 			tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{RequestsPerMinute: 6}}
 			start := time.Now()
-			fetch(tr, chat(t))
+			wiretest.Fetch(tr, wiretest.Chat(t))
 			var at time.Time
 			for range 3 {
 				var err error
-				if at, err = tr.ReadyAt(untouched(t)); err != nil || at.Sub(start) < 10*time.Second || at.Sub(start) > 10*time.Second+time.Microsecond {
+				if at, err = tr.ReadyAt(wiretest.UntouchedChat(t)); err != nil || at.Sub(start) < 10*time.Second || at.Sub(start) > 10*time.Second+time.Microsecond {
 					t.Fatalf("Ready = in %v, %v, want in 10s", at.Sub(start), err)
 				}
 			}
-			fetch(tr, chat(t))
-			if sent := base.all()[1].at; !sent.Equal(at) {
+			wiretest.Fetch(tr, wiretest.Chat(t))
+			if sent := base.Attempts()[1].At; !sent.Equal(at) {
 				t.Errorf("sent at %v, want when Ready said, %v", sent.Sub(start), at.Sub(start))
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
-			_, ready := tr.ReadyAt(untouched(t).WithContext(ctx))
-			_, err := fetch(tr, chat(t).WithContext(ctx))
+			_, ready := tr.ReadyAt(wiretest.UntouchedChat(t).WithContext(ctx))
+			_, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx))
 			if !errors.Is(ready, snubber.ErrLimited) || !errors.Is(ready, context.DeadlineExceeded) || ready.Error() != err.Error() {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", ready, err)
 			}
@@ -103,28 +74,28 @@ func TestReadyAt(t *testing.T) {
 	})
 	t.Run("gated", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			base := play(step{status: 429, header: hdr("Retry-After", "20")}, step{})
+			base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, wiretest.Step{})
 			tr := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}}
 			start := time.Now()
-			if status, err := fetch(tr, chat(t)); status != 429 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 429 {
 				t.Fatalf("RoundTrip = %d, %v, want 429", status, err)
 			}
-			at, err := tr.ReadyAt(untouched(t))
+			at, err := tr.ReadyAt(wiretest.UntouchedChat(t))
 			if d := at.Sub(start); err != nil || d < 20*time.Second || d > 21*time.Second {
 				t.Fatalf("Ready = in %v, %v, want in 20s and a bit", d, err)
 			}
-			fetch(tr, chat(t))
-			if sent := base.all()[1].at; !sent.Equal(at) {
+			wiretest.Fetch(tr, wiretest.Chat(t))
+			if sent := base.Attempts()[1].At; !sent.Equal(at) {
 				t.Errorf("sent after %v, want when Ready said, %v", sent.Sub(start), at.Sub(start))
 			}
 		})
 	})
 	t.Run("exhausted", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Limiter: &snubber.Limiter{}, Base: play(step{status: 429, body: `{"error":{"message":"no","type":"insufficient_quota","code":"insufficient_quota"}}`})}
-			fetch(tr, chat(t))
-			_, ready := tr.ReadyAt(untouched(t))
-			_, err := fetch(tr, chat(t))
+			tr := &snubber.Transport{Limiter: &snubber.Limiter{}, Base: wiretest.Play(wiretest.Step{Status: 429, Body: `{"error":{"message":"no","type":"insufficient_quota","code":"insufficient_quota"}}`})}
+			wiretest.Fetch(tr, wiretest.Chat(t))
+			_, ready := tr.ReadyAt(wiretest.UntouchedChat(t))
+			_, err := wiretest.Fetch(tr, wiretest.Chat(t))
 			if !errors.Is(ready, snubber.ErrQuota) || ready.Error() != err.Error() {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", ready, err)
 			}
@@ -133,26 +104,26 @@ func TestReadyAt(t *testing.T) {
 	t.Run("base", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			late := time.Now().Add(time.Minute)
-			base := &oracle{RoundTripper: play(step{}), at: late}
+			base := &wiretest.ReadyBase{RoundTripper: wiretest.Play(wiretest.Step{}), At: late}
 			tr := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 6}}
-			if at, err := tr.ReadyAt(untouched(t)); !at.Equal(late) || err != nil {
+			if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !at.Equal(late) || err != nil {
 				t.Errorf("Ready = %v, %v, want the base's time", at, err)
 			}
-			fetch(tr, chat(t))
-			if at, err := tr.ReadyAt(untouched(t)); !at.Equal(late) || err != nil {
+			wiretest.Fetch(tr, wiretest.Chat(t))
+			if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !at.Equal(late) || err != nil {
 				t.Errorf("Ready = %v, %v, want the later of the two", at, err)
 			}
-			base.at = time.Now().Add(time.Second)
-			if at, err := tr.ReadyAt(untouched(t)); time.Until(at) < 10*time.Second || err != nil {
+			base.At = time.Now().Add(time.Second)
+			if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); time.Until(at) < 10*time.Second || err != nil {
 				t.Errorf("Ready = in %v, %v, want the later of the two", time.Until(at), err)
 			}
-			base.err = &snubber.RejectedError{Err: snubber.ErrLimited}
-			if _, err := tr.ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrLimited) {
+			base.Err = &snubber.RejectedError{Err: snubber.ErrLimited}
+			if _, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !errors.Is(err, snubber.ErrLimited) {
 				t.Errorf("Ready = %v, want the base's error", err)
 			}
-			inner := &snubber.Transport{Base: play(), Breaker: &snubber.Breaker{}}
+			inner := &snubber.Transport{Base: wiretest.Play(), Breaker: &snubber.Breaker{}}
 			inner.Breaker.Trip(chatKey)
-			if _, err := (&snubber.Transport{Base: inner}).ReadyAt(untouched(t)); !errors.Is(err, snubber.ErrOpen) {
+			if _, err := (&snubber.Transport{Base: inner}).ReadyAt(wiretest.UntouchedChat(t)); !errors.Is(err, snubber.ErrOpen) {
 				t.Errorf("Ready = %v, want the inner Transport's ErrOpen", err)
 			}
 		})

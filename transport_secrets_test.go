@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // No credential, prompt or completion appears in anything that the package
@@ -24,34 +25,34 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 	ownErr := fmt.Errorf("dial %s: %w", url, io.ErrUnexpectedEOF)
 	for _, tt := range []struct {
 		name  string
-		steps []step
+		steps []wiretest.Step
 		calls int
 		stack func(base http.RoundTripper) *snubber.Transport
 	}{
-		{"answers", []step{{body: `{"choices":[{"message":{"content":"` + mark + `8"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`}}, 1, snubber.New},
-		{"failures", []step{{status: 500, body: failure}}, 5, snubber.New},
-		{"rate limits", []step{{status: 429, body: failure, header: hdr("Retry-After", "1", "X-Request-Id", mark)}}, 2, snubber.New},
-		{"exhausted", []step{{status: 429, body: `{"error":{"code":"insufficient_quota","message":"` + mark + `"}}`}}, 2, snubber.New},
-		{"codes that are not codes", []step{{status: 400, body: `{"error":{"code":"` + mark + ` is not a valid key","type":"` + mark + ` again"}}`}}, 1, snubber.New},
-		{"unreachable", []step{{err: ownErr}}, 12, snubber.New},
-		{"timed out", []step{{delay: time.Hour}}, 2, snubber.New},
-		{"queues", []step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
+		{"answers", []wiretest.Step{{Body: `{"choices":[{"message":{"content":"` + mark + `8"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`}}, 1, snubber.New},
+		{"failures", []wiretest.Step{{Status: 500, Body: failure}}, 5, snubber.New},
+		{"rate limits", []wiretest.Step{{Status: 429, Body: failure, Header: wiretest.Header("Retry-After", "1", "X-Request-Id", mark)}}, 2, snubber.New},
+		{"exhausted", []wiretest.Step{{Status: 429, Body: `{"error":{"code":"insufficient_quota","message":"` + mark + `"}}`}}, 2, snubber.New},
+		{"codes that are not codes", []wiretest.Step{{Status: 400, Body: `{"error":{"code":"` + mark + ` is not a valid key","type":"` + mark + ` again"}}`}}, 1, snubber.New},
+		{"unreachable", []wiretest.Step{{Err: ownErr}}, 12, snubber.New},
+		{"timed out", []wiretest.Step{{Delay: time.Hour}}, 2, snubber.New},
+		{"queues", []wiretest.Step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
 			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second}}
 		}},
-		{"queues with a secret", []step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
+		{"queues with a secret", []wiretest.Step{{}}, 2, func(base http.RoundTripper) *snubber.Transport {
 			return &snubber.Transport{Base: base, Limiter: &snubber.Limiter{RequestsPerMinute: 1, MaxWait: time.Second, Secret: []byte(mark)}}
 		}},
 	} {
-		for _, client := range []string{"X-Other", stainless} {
+		for _, client := range []string{"X-Other", wiretest.StainlessHeader} {
 			t.Run(tt.name+" "+client, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var seen strings.Builder
 					note := func(what string, v any) { fmt.Fprintf(&seen, "%s: %v %+v %#v\n", what, v, v, v) }
-					tr := tt.stack(play(tt.steps...))
+					tr := tt.stack(wiretest.Play(tt.steps...))
 					tr.Observe = func(e snubber.Event) { note("event", e) }
 					for range tt.calls {
 						ctx, report := snubber.WithReport(context.Background())
-						req := newReq(t, "POST", url, prompt, client, "go", "Authorization", "Bearer "+mark+"9", "X-Api-Key", mark+"10", "Cookie", mark+"11")
+						req := wiretest.NewRequest(t, "POST", url, prompt, client, "go", "Authorization", "Bearer "+mark+"9", "X-Api-Key", mark+"10", "Cookie", mark+"11")
 						res, err := tr.RoundTrip(req.WithContext(ctx))
 						var refusal *snubber.RejectedError
 						var late *snubber.TimeoutError
@@ -60,7 +61,7 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 							note("error", err)
 							note("refusal", refusal)
 						case err == nil:
-							body := slurp(t, res)
+							body := wiretest.ReadAll(t, res)
 							if strings.Contains(body, "snubber_") {
 								note("refusal", body)
 								note("header", res.Header)
@@ -92,13 +93,13 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 func TestTransportSecretsCredentialIsHashed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{}
-		tr := &snubber.Transport{Base: play(), Limiter: l}
+		tr := &snubber.Transport{Base: wiretest.Play(), Limiter: l}
 		for _, c := range []string{"Bearer one", "Bearer two", "Bearer one"} {
-			res, err := tr.RoundTrip(chat(t, "Authorization", c))
+			res, err := tr.RoundTrip(wiretest.Chat(t, "Authorization", c))
 			if err != nil {
 				t.Fatal(err)
 			}
-			slurp(t, res)
+			wiretest.ReadAll(t, res)
 		}
 		qs := l.Queues()
 		if len(qs) != 2 || qs[0].Key == qs[1].Key {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
@@ -85,7 +86,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if fault == 0 { // an answer before the upload has ended, which goes on meanwhile
-		go upload(&slow{req.Body, 20 * time.Millisecond})
+		go upload(&wiretest.SlowBody{ReadCloser: req.Body, Gap: 20 * time.Millisecond})
 		return s.reply(req, 503, "text/plain", "early", nil), nil
 	}
 	if fault == 1 {
@@ -107,7 +108,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Header.Set("Retry-After", strconv.Itoa(s.draw(3)))
 		return res, nil
 	case 5, 6:
-		res := s.reply(req, 429, "application/json", limited, nil)
+		res := s.reply(req, 429, "application/json", wiretest.LimitedBody, nil)
 		res.Header.Set("Retry-After-Ms", strconv.Itoa(s.draw(900)))
 		return res, nil
 	case 7:
@@ -124,7 +125,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 	n, _ := strconv.Atoi(id)
 	switch {
 	case n%2 == 1:
-		return s.reply(req, 200, "application/json", answered(10, 5), io.EOF), nil
+		return s.reply(req, 200, "application/json", wiretest.Usage(10, 5), io.EOF), nil
 	case fault == 11: // truncated
 		return s.reply(req, 200, "text/event-stream", event, io.EOF), nil
 	case fault == 12:
@@ -143,20 +144,9 @@ func (s *storm) reply(req *http.Request, status int, media, body string, end err
 	gap := time.Duration(s.draw(300)) * time.Millisecond
 	return &http.Response{
 		StatusCode: status, Status: strconv.Itoa(status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
-		Header: hdr("Content-Type", media), ContentLength: -1,
-		Body: &watched{&slow{stuck(body, end), gap}, sync.OnceFunc(func() { s.open.Add(-1) })},
+		Header: wiretest.Header("Content-Type", media), ContentLength: -1,
+		Body: &wiretest.WatchedBody{ReadCloser: &wiretest.SlowBody{ReadCloser: wiretest.Stuck(body, end), Gap: gap}, Closing: sync.OnceFunc(func() { s.open.Add(-1) })},
 	}
-}
-
-// slow is a body that lets a time pass before every Read.
-type slow struct {
-	io.ReadCloser
-	gap time.Duration
-}
-
-func (s *slow) Read(p []byte) (int, error) {
-	time.Sleep(s.gap)
-	return s.ReadCloser.Read(p[:min(len(p), 64)])
 }
 
 // counted is a caller's body that knows how often it was closed.
@@ -185,13 +175,13 @@ func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (o
 	}
 	own := &counted{Reader: strings.NewReader(body)}
 	if kind == 5 { // still being produced while it is sent
-		own.Reader = &slow{io.NopCloser(own.Reader), time.Millisecond}
+		own.Reader = &wiretest.SlowBody{ReadCloser: io.NopCloser(own.Reader), Gap: time.Millisecond}
 	}
 	req, err := http.NewRequestWithContext(ctx, "POST", url, own)
 	if err != nil {
 		return false, err
 	}
-	req.Header = hdr("X-Id", strconv.Itoa(id), "Content-Type", "application/json")
+	req.Header = wiretest.Header("X-Id", strconv.Itoa(id), "Content-Type", "application/json")
 	switch kind % 3 {
 	case 0:
 		req.ContentLength = int64(len(body))
@@ -295,7 +285,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 			r := rand.New(rand.NewPCG(uint64(g), 3))
 			for i := range calls {
 				time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
-				ok, err := stressCall(rt, chatURL, g*calls+i, r.IntN(6), r)
+				ok, err := stressCall(rt, wiretest.ChatURL, g*calls+i, r.IntN(6), r)
 				if err != nil {
 					t.Errorf("call %d of goroutine %d: %v", i, g, err)
 				}
@@ -341,11 +331,11 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 		t.Errorf("%d of %d requests arrived changed", n, sent)
 	}
 	for id := range 24 {
-		req := newReq(t, "POST", chatURL, stressBody(strconv.Itoa(id)), "X-Id", strconv.Itoa(id), "Content-Type", "application/json")
+		req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, stressBody(strconv.Itoa(id)), "X-Id", strconv.Itoa(id), "Content-Type", "application/json")
 		if id%2 == 0 { // of unknown length, and so of unknown model
 			req.GetBody, req.ContentLength = nil, -1
 		}
-		if e := <-launch(rt, req); e.status != 200 {
+		if e := <-wiretest.Launch(rt, req); e.Status != 200 {
 			t.Errorf("call %d after the storm: %+v", id, e)
 		}
 	}
@@ -382,7 +372,7 @@ func TestTransportStressOverSockets(t *testing.T) {
 	defer srv.Close()
 	wire := &http.Transport{MaxConnsPerHost: 20}
 	defer wire.CloseIdleConnections()
-	base := &tally{base: wire}
+	base := &wiretest.OpenBodies{Base: wire}
 	rt := snubber.New(base)
 	rt.Retry = &snubber.Retry{MinBackoff: time.Millisecond, MaxBackoff: 5 * time.Millisecond, Budget: &snubber.Budget{Capacity: -1}}
 	rt.Breaker = &snubber.Breaker{Failures: -1, Ratio: -1}
@@ -405,7 +395,7 @@ func TestTransportStressOverSockets(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := base.open.Load(); n != 0 {
+	if n := base.Open.Load(); n != 0 {
 		t.Errorf("%d response bodies are open", n)
 	}
 	idle(t, rt.Limiter)
@@ -422,19 +412,4 @@ func TestTransportStressOverSockets(t *testing.T) {
 	if succeeded.Load() == 0 || arrived < goroutines*calls/2 {
 		t.Errorf("%d succeeded, %d arrived: this was no test", succeeded.Load(), arrived)
 	}
-}
-
-// tally counts the response bodies that are open.
-type tally struct {
-	base http.RoundTripper
-	open atomic.Int64
-}
-
-func (b *tally) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := b.base.RoundTrip(req)
-	if err == nil {
-		b.open.Add(1)
-		res.Body = &watched{res.Body, sync.OnceFunc(func() { b.open.Add(-1) })}
-	}
-	return res, err
 }

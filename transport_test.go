@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // New returns the stack that its comment describes. http.DefaultTransport may
@@ -32,7 +33,7 @@ func TestTransportDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := slurp(t, res); got != "hello" {
+	if got := wiretest.ReadAll(t, res); got != "hello" {
 		t.Errorf("body = %q, want hello", got)
 	}
 	if snubber.ReportOf(res) == nil {
@@ -41,24 +42,16 @@ func TestTransportDefault(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// idler counts the calls of CloseIdleConnections.
-type idler struct {
-	http.RoundTripper
-	closed int
-}
-
-func (i *idler) CloseIdleConnections() { i.closed++ }
-
 // CloseIdleConnections of a client reaches Base through every Transport. A Base
 // without that method does no harm.
 func TestTransportCloseIdleConnections(t *testing.T) {
-	base := &idler{}
+	base := &wiretest.IdleCounter{}
 	client := &http.Client{Transport: snubber.New(&snubber.Transport{Base: base})}
 	client.CloseIdleConnections()
-	if base.closed != 1 {
-		t.Errorf("reached the base %d times, want 1", base.closed)
+	if base.Closed != 1 {
+		t.Errorf("reached the base %d times, want 1", base.Closed)
 	}
-	(&http.Client{Transport: snubber.New(play())}).CloseIdleConnections()
+	(&http.Client{Transport: snubber.New(wiretest.Play())}).CloseIdleConnections()
 }
 
 // The zero Transport changes nothing, in either direction.
@@ -66,18 +59,18 @@ func TestTransportZero(t *testing.T) {
 	header := http.Header{"Authorization": {"Bearer k"}, "x-odd": {"1"}, "Accept": {"a", "b"}}
 	var got *http.Request
 	var sent string
-	answer := reply(418, strings.NewReader("teapot"), "X-Should-Retry", "true", "Retry-After", "7")
+	answer := wiretest.Response(418, strings.NewReader("teapot"), "X-Should-Retry", "true", "Retry-After", "7")
 	answer.ContentLength = 6
 	answer.Trailer = http.Header{"T": {"1"}}
 	want := *answer
-	tr := &snubber.Transport{Base: wire(func(*http.Request) (*http.Response, error) { return nil, nil })}
-	tr.Base = roundTrip(func(req *http.Request) (*http.Response, error) {
+	tr := &snubber.Transport{Base: wiretest.Func(func(*http.Request) (*http.Response, error) { return nil, nil })}
+	tr.Base = wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 		b, _ := io.ReadAll(req.Body)
 		req.Body.Close()
 		got, sent = req, string(b)
 		return answer, nil
 	})
-	req := newReq(t, "POST", "https://user@api.example.com/v1/files?key=k#f", "data")
+	req := wiretest.NewRequest(t, "POST", "https://user@api.example.com/v1/files?key=k#f", "data")
 	req.Header = header.Clone()
 	req.Host, req.Close, req.TransferEncoding = "other.example.com", true, []string{"identity"}
 	before := *req
@@ -95,7 +88,7 @@ func TestTransportZero(t *testing.T) {
 	if res.StatusCode != 418 || !reflect.DeepEqual(res.Header, want.Header) || res.ContentLength != 6 || !reflect.DeepEqual(res.Trailer, want.Trailer) {
 		t.Errorf("RoundTrip = %+v, want %+v", res, want)
 	}
-	if body := slurp(t, res); body != "teapot" {
+	if body := wiretest.ReadAll(t, res); body != "teapot" {
 		t.Errorf("body = %q, want teapot", body)
 	}
 	if r := res.Request; r == nil || r.URL != req.URL || r.Method != "POST" || !reflect.DeepEqual(r.Header, header) {
@@ -103,27 +96,22 @@ func TestTransportZero(t *testing.T) {
 	}
 
 	cause := errors.New("cause")
-	tr.Base = wire(func(*http.Request) (*http.Response, error) { return nil, cause })
-	if res, err := tr.RoundTrip(chat(t)); res != nil || err != cause {
+	tr.Base = wiretest.Func(func(*http.Request) (*http.Response, error) { return nil, cause })
+	if res, err := tr.RoundTrip(wiretest.Chat(t)); res != nil || err != cause {
 		t.Errorf("RoundTrip = %v, %v, want the base's error itself", res, err)
 	}
 }
 
-// roundTrip is a base that sees to the request's body itself.
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
 // A Base that breaks the contract does not make the Transport break it.
 func TestTransportBaseBreaksContract(t *testing.T) {
 	cause := errors.New("cause")
-	body := newFlow(chunk{text: "abc"})
-	for name, base := range map[string]wire{
+	body := wiretest.NewBody(wiretest.Chunk{Text: "abc"})
+	for name, base := range map[string]wiretest.Func{
 		"nothing": func(*http.Request) (*http.Response, error) { return nil, nil },
-		"both":    func(*http.Request) (*http.Response, error) { return reply(200, body), cause },
+		"both":    func(*http.Request) (*http.Response, error) { return wiretest.Response(200, body), cause },
 	} {
 		tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Limiter: &snubber.Limiter{MaxConcurrent: 1}}
-		res, err := tr.RoundTrip(chat(t))
+		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if res != nil || err == nil {
 			t.Errorf("%s: RoundTrip = %v, %v, want only an error", name, res, err)
 		}
@@ -134,7 +122,7 @@ func TestTransportBaseBreaksContract(t *testing.T) {
 			t.Errorf("%s: %d in flight, want 0", name, n)
 		}
 	}
-	if body.closes() == 0 {
+	if body.Closes() == 0 {
 		t.Error("the response beside an error is not closed")
 	}
 }
@@ -143,11 +131,11 @@ func TestTransportBaseBreaksContract(t *testing.T) {
 func TestTransportBasePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		panics := true
-		tr := snubber.New(wire(func(*http.Request) (*http.Response, error) {
+		tr := snubber.New(wiretest.Func(func(*http.Request) (*http.Response, error) {
 			if panics {
 				panic("boom")
 			}
-			return reply(200, strings.NewReader("{}")), nil
+			return wiretest.Response(200, strings.NewReader("{}")), nil
 		}))
 		tr.Limiter.MaxConcurrent = 1
 		for range 3 {
@@ -157,14 +145,14 @@ func TestTransportBasePanics(t *testing.T) {
 						t.Errorf("recover = %v, want boom", v)
 					}
 				}()
-				fetch(tr, chat(t))
+				wiretest.Fetch(tr, wiretest.Chat(t))
 			}()
 		}
 		panics = false
 		if n := inFlight(t, tr.Limiter); n != 0 {
 			t.Fatalf("%d in flight, want 0", n)
 		}
-		if status, err := fetch(tr, chat(t)); status != 200 {
+		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 			t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 		}
 		if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {
@@ -190,17 +178,17 @@ func TestTransportInvalidRequests(t *testing.T) {
 		"deadline passed": {func(r *http.Request) *http.Request { return r.WithContext(past) }, context.DeadlineExceeded},
 	} {
 		for _, tr := range []*snubber.Transport{{}, snubber.New(nil)} {
-			base := play()
+			base := wiretest.Play()
 			tr.Base = base
-			body := newFlow(chunk{text: "{}"})
-			req := tt.change(chat(t))
+			body := wiretest.NewBody(wiretest.Chunk{Text: "{}"})
+			req := tt.change(wiretest.Chat(t))
 			req.Body, req.GetBody = body, nil
 			res, err := tr.RoundTrip(req)
 			if res != nil || err == nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("%s: RoundTrip = %v, %v, want %v", name, res, err, tt.want)
 			}
-			if base.sent() != 0 || body.closes() == 0 {
-				t.Errorf("%s: %d wire calls, body closed %d times, want none and closed", name, base.sent(), body.closes())
+			if base.Sent() != 0 || body.Closes() == 0 {
+				t.Errorf("%s: %d wire calls, body closed %d times, want none and closed", name, base.Sent(), body.Closes())
 			}
 		}
 	}
@@ -209,7 +197,7 @@ func TestTransportInvalidRequests(t *testing.T) {
 // Every method may be called at any time from any goroutine.
 func TestTransportConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := play(step{}, step{status: 500}, step{status: 503, delay: time.Millisecond}, step{status: 200, body: "{}", delay: time.Second})
+		base := wiretest.Play(wiretest.Step{}, wiretest.Step{Status: 500}, wiretest.Step{Status: 503, Delay: time.Millisecond}, wiretest.Step{Status: 200, Body: "{}", Delay: time.Second})
 		tr := snubber.New(base)
 		tr.Limiter.RequestsPerMinute, tr.Limiter.MaxConcurrent = 60_000, 50
 		tr.Observe = func(snubber.Event) {}
@@ -218,7 +206,7 @@ func TestTransportConcurrently(t *testing.T) {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Millisecond)
 				defer cancel()
-				req := chat(t).WithContext(ctx)
+				req := wiretest.Chat(t).WithContext(ctx)
 				switch i % 10 {
 				case 7:
 					tr.ReadyAt(req)
@@ -245,9 +233,9 @@ func TestTransportConcurrently(t *testing.T) {
 		if n := inFlight(t, tr.Limiter); n != 0 {
 			t.Errorf("%d in flight, want 0", n)
 		}
-		for i, try := range base.all() {
-			if try.body != "" && try.body != chatBody {
-				t.Errorf("attempt %d sent %q", i+1, try.body)
+		for i, try := range base.Attempts() {
+			if try.Body != "" && try.Body != wiretest.ChatBody {
+				t.Errorf("attempt %d sent %q", i+1, try.Body)
 			}
 		}
 	})
