@@ -78,7 +78,7 @@ func TestPeersCacheSockets(t *testing.T) {
 	}
 
 	t.Run("what was unpacked under way is whole as a hit", func(t *testing.T) {
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")
 			w.Header().Set("Vary", "Accept-Encoding")
 			if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -114,7 +114,7 @@ func TestPeersCacheSockets(t *testing.T) {
 	})
 
 	t.Run("many hits at once keep their bytes", func(t *testing.T) {
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")
 			io.WriteString(w, strings.Repeat(r.URL.Path[1:], 16<<10))
 		})
@@ -132,7 +132,7 @@ func TestPeersCacheSockets(t *testing.T) {
 	})
 
 	t.Run("interim answers reach the one who asks, and are not stored", func(t *testing.T) {
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Link", "</a>")
 			w.WriteHeader(http.StatusEarlyHints)
 			w.Header().Del("Link")
@@ -160,7 +160,7 @@ func TestPeersCacheSockets(t *testing.T) {
 	})
 
 	t.Run("an upgrade is the caller's alone, and can be written to", func(t *testing.T) {
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "echo")
 			w.Header().Set("Cache-Control", "max-age=60")
@@ -193,7 +193,7 @@ func TestPeersCacheSockets(t *testing.T) {
 
 	t.Run("redirects are kept like other answers", func(t *testing.T) {
 		var n atomic.Int32
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			n.Add(1)
 			w.Header().Set("Cache-Control", "max-age=60")
 			if r.URL.Path == "/old" {
@@ -215,7 +215,7 @@ func TestPeersCacheSockets(t *testing.T) {
 	})
 
 	t.Run("trailers come again", func(t *testing.T) {
-		url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+		url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "max-age=60")
 			w.Header().Set("Trailer", "Digest")
 			io.WriteString(w, "hello")

@@ -1,4 +1,4 @@
-package snubber_test
+package peers_test
 
 import (
 	"context"
@@ -15,14 +15,12 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// The same for state that outlives one attempt: circuits, permits, timers and
-// contexts.
+// State that outlives one attempt: circuits, permits, timers and contexts.
 func TestPeersBreaker(t *testing.T) {
 	for _, tt := range []struct {
-		name string // of the behaviour that is right
+		name string // the correct behaviour
 		test func(t *testing.T)
 	}{
-		// peers: 8
 		{"a response that comes after its timeout is closed", func(t *testing.T) {
 			late := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 				time.Sleep(time.Minute) // deaf to the context
@@ -36,7 +34,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("%v, %v with %d bodies open, want a TimeoutError and none", res, err, closed.Open.Load())
 			}
 		}},
-		// peers: 10, 43
 		{"finished calls under a long-lived context leave no goroutine", func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -54,7 +51,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("%d goroutines more after 300 calls", n)
 			}
 		}},
-		// peers: 11, 41, 43
 		{"a panic gives back the probe's place and the permit", func(t *testing.T) {
 			crash := func(*http.Request) (*http.Response, error) { panic("base") }
 			l := &snubber.Limiter{MaxConcurrent: 1}
@@ -75,7 +71,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("after a probe that panicked: %d, %+v, want a probe that closes", res.StatusCode, b.Circuits()[0])
 			}
 		}},
-		// peers: 12, 39
 		{"a success that began before the trip does not close", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 1, Probes: 1, OpenFor: time.Second}
 			rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: 10 * time.Second}, wiretest.Step{Status: 500}, wiretest.Step{Delay: time.Hour}), Breaker: b}
@@ -93,7 +88,6 @@ func TestPeersBreaker(t *testing.T) {
 			cancel()
 			<-probe
 		}},
-		// peers: 15, 28
 		{"timeouts reach into the body, also into one that is deaf to them", func(t *testing.T) {
 			for phase, limits := range map[snubber.TimeoutPhase]*snubber.Timeout{
 				snubber.PhaseIdle:    {Idle: time.Second},
@@ -109,7 +103,6 @@ func TestPeersBreaker(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 16, 44, 47
 		{"the context lives to the end of the body, and its end is the caller's", func(t *testing.T) {
 			var inner context.Context
 			rt := snubber.New(wiretest.Play(wiretest.Step{Do: func(r *http.Request) (*http.Response, error) {
@@ -130,7 +123,6 @@ func TestPeersBreaker(t *testing.T) {
 			}
 			res.Body.Close()
 		}},
-		// peers: 28, 39
 		{"dial errors open the circuit, and it stays open for seconds", func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Err: wiretest.RefusedDial()})
 			rt := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{Failures: 3}}
@@ -142,7 +134,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("%v after %d dials, want ErrOpen after 3", e.Err, base.Sent())
 			}
 		}},
-		// peers: 30, 31
 		{"a failure that took longer than the window counts, a hung probe does not stay", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 2, Probes: 1}
 			hung := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: 5 * time.Minute, Status: 500}, wiretest.Step{Delay: 5 * time.Minute, Status: 500}, wiretest.Step{Delay: time.Hour}, wiretest.Step{}), Breaker: b}
@@ -164,7 +155,6 @@ func TestPeersBreaker(t *testing.T) {
 			}
 			<-probe
 		}},
-		// peers: 32, 39
 		{"hooks run under no lock", func(t *testing.T) {
 			rt := snubber.New(wiretest.Play(wiretest.Step{Status: 500}, wiretest.TooMany("1"), wiretest.Step{}))
 			rt.Breaker = &snubber.Breaker{Failures: 1}
@@ -182,7 +172,6 @@ func TestPeersBreaker(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 33, 42, 47
 		{"the caller's own end is no failure and is not repeated", func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Delay: time.Hour})
 			b := &snubber.Breaker{Failures: 1, MinRequests: 1}
@@ -201,7 +190,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("%d sent, %+v, want 2 and no failure", base.Sent(), c)
 			}
 		}},
-		// peers: 38, 41
 		{"a refusal for the deadline has its type, and closes the request's body", func(t *testing.T) {
 			rt := &snubber.Transport{Base: wiretest.Play(), Limiter: &snubber.Limiter{RequestsPerMinute: 1}}
 			must(t, rt, wiretest.Chat(t)).Body.Close()
@@ -214,7 +202,6 @@ func TestPeersBreaker(t *testing.T) {
 				t.Errorf("%v with the body closed %d times, want DeadlineExceeded and once", err, own.Closed)
 			}
 		}},
-		// peers: 43, 47
 		{"opening and closing by hand at any time is safe, and probes are few", func(t *testing.T) {
 			b := &snubber.Breaker{Failures: 1, Probes: 2}
 			base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{Delay: time.Second})

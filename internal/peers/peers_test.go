@@ -1,4 +1,9 @@
-package snubber_test
+// Package peers shows that this module does not have the bugs that other HTTP
+// clients, retriers, breakers, limiters and caches were seen to have. Each case
+// is named for the correct behaviour, and fails on the bug.
+//
+// The package uses the module as a program does, and knows no internals.
+package peers_test
 
 import (
 	"context"
@@ -17,13 +22,12 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// Each test fails on a bug that another library was seen to have.
+// Attempts, waits and bodies, in memory.
 func TestPeers(t *testing.T) {
 	for _, tt := range []struct {
-		name string // of the behaviour that is right
+		name string // the correct behaviour
 		test func(t *testing.T)
 	}{
-		// peers: 2, 20
 		{"exhausted attempts give the last response as it came", func(t *testing.T) {
 			st := wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "1", "X-Request-Id", "r"), Body: `{"error":{"message":"busy"}}`}
 			res, err := snubber.New(wiretest.Play(st)).RoundTrip(wiretest.Chat(t))
@@ -34,14 +38,12 @@ func TestPeers(t *testing.T) {
 				t.Errorf("body %q, want the provider's", got)
 			}
 		}},
-		// peers: 20
 		{"an exhausted 429 stays a 429", func(t *testing.T) {
 			res, err := (&snubber.Transport{Base: wiretest.Play(wiretest.TooMany("1")), Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
 			if err != nil || res.StatusCode != 429 || wiretest.ReadAll(t, res) != wiretest.LimitedBody {
 				t.Errorf("%v, %v, want the 429", res, err)
 			}
 		}},
-		// peers: 3
 		{"attempts are apart, and a POST that is not safe is sent once", func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Status: 500})
 			res, _ := snubber.New(base).RoundTrip(wiretest.Chat(t))
@@ -58,7 +60,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("%d POSTs and %d chats sent, want 1 and 4", base.Sent(), len(sent))
 			}
 		}},
-		// peers: 4, 5, 21, 46
 		{"the caller's request is untouched and its body closed once", func(t *testing.T) {
 			for _, st := range []wiretest.Step{{}, {Status: 503}, {Err: wiretest.RefusedDial()}, {Err: io.ErrUnexpectedEOF}} {
 				own := &wiretest.CountedBody{Reader: strings.NewReader(wiretest.ChatBody)}
@@ -72,7 +73,6 @@ func TestPeers(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 5, 21
 		{"a body with GetBody is sent as it is, not read ahead", func(t *testing.T) {
 			own := &wiretest.CountedBody{Reader: strings.NewReader("data")}
 			req := wiretest.NewRequest(t, "PUT", "https://a.test/file", "")
@@ -89,7 +89,6 @@ func TestPeers(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		// peers: 5
 		{"a file is closed, and sent again from its beginning", func(t *testing.T) {
 			f, err := os.CreateTemp(t.TempDir(), "")
 			if err != nil {
@@ -109,7 +108,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("the file reads with %v, want closed", err)
 			}
 		}},
-		// peers: 6, 22, 29
 		{"Retry-After is obeyed, as a date too and of a 529", func(t *testing.T) {
 			at := time.Now().Add(7 * time.Second).UTC().Format(http.TimeFormat)
 			for _, st := range []wiretest.Step{
@@ -132,7 +130,6 @@ func TestPeers(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 6, 19, 22, 39, 46
 		{"a wait that is too long is not begun", func(t *testing.T) {
 			for _, after := range []string{"3600", "1e10", "9223372036854775807", "-1e10", "99999999999999999999999", "NaN", "Inf"} {
 				base := wiretest.Play(wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", after)})
@@ -154,7 +151,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("Retry-After 3600 without a deadline: %v, %v after %v, want the 503 at once", res, err, time.Since(start))
 			}
 		}},
-		// peers: 18, 35, 27
 		{"a response and an error together become the error alone", func(t *testing.T) {
 			base := &both{}
 			res, err := snubber.New(base).RoundTrip(wiretest.NewRequest(t, "POST", "https://a.test/v1/orders", "{}"))
@@ -162,7 +158,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("%v, %v, closed %d times, want the base's error and a closed body", res, err, base.body.Closed)
 			}
 		}},
-		// peers: 23, 26, 42, 44
 		{"a backoff ends with the context, and none follows the last attempt", func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Status: 503})
 			ctx, cancel := context.WithCancel(t.Context())
@@ -184,7 +179,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("%v, %v: something was waited for after the last attempt", res, err)
 			}
 		}},
-		// peers: 24, 46
 		{"an error body that trickles or never ends does not hold up the retry", func(t *testing.T) {
 			for _, body := range []io.ReadCloser{wiretest.Stuck("x", nil), &wiretest.SlowBody{ReadCloser: io.NopCloser(wiretest.Endless{}), Gap: time.Millisecond}, io.NopCloser(wiretest.Endless{})} {
 				base := wiretest.Play(wiretest.Step{Status: 503, Stream: body}, wiretest.Step{})
@@ -196,7 +190,6 @@ func TestPeers(t *testing.T) {
 				res.Body.Close()
 			}
 		}},
-		// peers: 27
 		{"errors keep their types", func(t *testing.T) {
 			_, err := snubber.New(wiretest.Play(wiretest.Step{Err: wiretest.RefusedDial()})).RoundTrip(wiretest.Chat(t))
 			var op *net.OpError
@@ -204,7 +197,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("%#v, want the base's own", err)
 			}
 		}},
-		// peers: 29
 		{"an error of GetBody is an error, and no empty body is sent", func(t *testing.T) {
 			gone := errors.New("gone")
 			req := wiretest.NewRequest(t, "PUT", "https://a.test/file", "data")
@@ -215,7 +207,6 @@ func TestPeers(t *testing.T) {
 				t.Errorf("%v, %v after %d, want the error of GetBody after one", res, err, base.Sent())
 			}
 		}},
-		// peers: 29, 37, 42
 		{"no number of attempts makes a wait negative, endless or a panic", func(t *testing.T) {
 			for _, rt := range []*snubber.Retry{
 				{MaxAttempts: 200, MaxBackoff: 10 * time.Second, Budget: &snubber.Budget{Capacity: -1}},
@@ -236,7 +227,6 @@ func TestPeers(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 36
 		{"the base sees the caller's context", func(t *testing.T) {
 			type mark struct{}
 			ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), mark{}, "x"), time.Hour)
@@ -249,7 +239,6 @@ func TestPeers(t *testing.T) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 			}})), wiretest.Chat(t).WithContext(ctx))
 		}},
-		// peers: 45
 		{"a body of many megabytes is not cut", func(t *testing.T) {
 			const size = 12 << 20
 			res := must(t, snubber.New(wiretest.Play(wiretest.Step{Stream: io.NopCloser(io.LimitReader(wiretest.Endless{}, size))})), wiretest.Chat(t))
@@ -280,4 +269,14 @@ func (b *both) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Body.Close()
 	b.body.Reader = strings.NewReader("x")
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &b.body}, syscall.ECONNRESET
+}
+
+// idle checks that no request waits and no permit is held.
+func idle(t *testing.T, l *snubber.Limiter) {
+	t.Helper()
+	for _, q := range l.Queues() {
+		if q.InFlight != 0 || q.Waiting != 0 {
+			t.Errorf("%d in flight, %d waiting at the end (%s)", q.InFlight, q.Waiting, q.Key)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package snubber_test
+package peers_test
 
 import (
 	"bufio"
@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -22,34 +21,23 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// quick retries without the waits that only simulated time makes bearable.
+// quick returns a Transport whose retries wait some milliseconds, for tests in
+// real time.
 func quick(base http.RoundTripper) *snubber.Transport {
 	rt := snubber.New(base)
 	rt.Retry = &snubber.Retry{MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond, Budget: &snubber.Budget{Capacity: -1}}
 	return rt
 }
 
-// wired is a server and a base that talks to it.
-func wired(t *testing.T, h http.HandlerFunc) (url string, base *http.Transport) {
-	srv := httptest.NewServer(h)
-	base = &http.Transport{}
-	t.Cleanup(func() {
-		base.CloseIdleConnections()
-		srv.Close()
-	})
-	return srv.URL, base
-}
-
-// These bugs of other libraries show only with the real net/http below.
+// Bugs that show only with the real net/http as Base.
 func TestPeersOverSockets(t *testing.T) {
 	for _, tt := range []struct {
-		name string // of the behaviour that is right
+		name string // the correct behaviour
 		test func(t *testing.T)
 	}{
-		// peers: 1, 48
 		{"retried bodies are closed, with MaxConnsPerHost 1", func(t *testing.T) {
 			var n atomic.Int32
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if n.Add(1)%3 != 0 {
 					w.WriteHeader(503)
 					w.Write(bytes.Repeat([]byte("x"), 200<<10)) // more than is read ahead
@@ -66,10 +54,9 @@ func TestPeersOverSockets(t *testing.T) {
 				cancel()
 			}
 		}},
-		// peers: 13
 		{"permits last to the end of a stream", func(t *testing.T) {
 			var now, most atomic.Int32
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if n := now.Add(1); n > most.Load() {
 					most.Store(n)
 				}
@@ -97,9 +84,8 @@ func TestPeersOverSockets(t *testing.T) {
 			}
 			idle(t, rt.Limiter)
 		}},
-		// peers: 14
 		{"an upgraded connection can be written to", func(t *testing.T) {
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				conn, rw, err := w.(http.Hijacker).Hijack()
 				if err != nil {
 					t.Error(err)
@@ -121,9 +107,8 @@ func TestPeersOverSockets(t *testing.T) {
 				t.Errorf("read %q, %v", line, err)
 			}
 		}},
-		// peers: 17
 		{"redirects are the client's to follow", func(t *testing.T) {
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/" {
 					t.Errorf("%s was asked for", r.URL.Path)
 				}
@@ -134,7 +119,6 @@ func TestPeersOverSockets(t *testing.T) {
 				t.Errorf("%d, want the 302", res.StatusCode)
 			}
 		}},
-		// peers: 25, 29, 45
 		{"an answer before the upload has ended does not mix two attempts", func(t *testing.T) {
 			for name, prepare := range map[string]func(*http.Request){
 				"GetBody":       func(*http.Request) {},
@@ -144,7 +128,7 @@ func TestPeersOverSockets(t *testing.T) {
 				for _, size := range []int{8 << 20, 3 << 20} {
 					want := bytes.Repeat([]byte("0123456789abcdef"), size/16)
 					var n atomic.Int32
-					url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+					url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 						if n.Add(1) == 1 {
 							w.WriteHeader(503)
 							io.WriteString(w, "early")
@@ -175,9 +159,8 @@ func TestPeersOverSockets(t *testing.T) {
 				}
 			}
 		}},
-		// peers: 16, 23
 		{"a cancel while the body is read is the caller's, and says so", func(t *testing.T) {
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				io.WriteString(w, "x")
 				w.(http.Flusher).Flush()
 				<-r.Context().Done()
@@ -196,7 +179,6 @@ func TestPeersOverSockets(t *testing.T) {
 			res.Body.Close()
 			idle(t, rt.Limiter)
 		}},
-		// peers: 39
 		{"a port where nobody listens opens the circuit", func(t *testing.T) {
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -216,9 +198,8 @@ func TestPeersOverSockets(t *testing.T) {
 				t.Errorf("%d of 10 were refused, want 7", refused)
 			}
 		}},
-		// peers: 48
 		{"a stream without an end arrives at once", func(t *testing.T) {
-			url, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "text/event-stream")
 				fmt.Fprint(w, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n")
 				w.(http.Flusher).Flush()
@@ -231,10 +212,9 @@ func TestPeersOverSockets(t *testing.T) {
 			}
 			res.Body.Close()
 		}},
-		// peers: 49
 		{"a reverse proxy over it passes every stream whole", func(t *testing.T) {
 			const events = 30
-			up, base := wired(t, func(w http.ResponseWriter, r *http.Request) {
+			up, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				io.Copy(io.Discard, r.Body)
 				w.Header().Set("Content-Type", "text/event-stream")
 				for range events {
@@ -251,7 +231,7 @@ func TestPeersOverSockets(t *testing.T) {
 				Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target) },
 				Transport: quick(base),
 			}
-			front, client := wired(t, proxy.ServeHTTP)
+			front, client := wiretest.Serve(t, proxy.ServeHTTP)
 			for i := range 150 {
 				res := must(t, client, wiretest.NewRequest(t, "POST", front+"/v1/chat/completions", wiretest.Prompt(1000, 0)))
 				b, err := io.ReadAll(res.Body)
