@@ -25,7 +25,7 @@ func (c *cacheCall) Facts() httpcache.Facts {
 	return httpcache.Facts{
 		NoCache: ctx.Value(noCacheKey{}) != nil, Priority: priorityOf(ctx),
 		Inference: c.info.inference, Known: c.info.format != dialect.Unknown, Stream: c.info.stream,
-		Background: c.info.background, Model: c.info.model,
+		Model: c.info.model,
 	}
 }
 

@@ -134,7 +134,7 @@ func newRequestInfo(route dialect.Route, p dialect.Prompt, count bool) requestIn
 	}
 	a := requestInfo{
 		model: route.Model, format: route.Format, inference: route.Asks(p),
-		stream: route.Stream || p.Stream, background: p.Background, counted: count,
+		stream: route.Stream || p.Stream, background: p.Lasting, counted: count,
 		input: int32(min(p.Input, math.MaxInt32)), output: int32(min(p.MaxOutput, math.MaxInt32)),
 	}
 	if a.model == "" {

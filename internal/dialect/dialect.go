@@ -43,9 +43,13 @@ type Prompt struct {
 	Input     int // estimated input tokens: text bytes / 4, encoded media not counted
 	MaxOutput int // requested output tokens over all choices, 0 where none is stated
 
-	// Background says that the answer is made and stored on the server, whoever
-	// waits for it: sending such a request again makes another one.
-	Background bool
+	// Lasting says that sending the request leaves something behind on the server
+	// that counts: an answer that is made there, whoever waits for it, a turn of a
+	// conversation, a container. Sending it again makes another one.
+	Lasting bool
+	// Other says that the body is none of the format's: it names no model and has
+	// nothing that the format calls a prompt. Something else has the same path.
+	Other bool
 }
 
 // Class is the verdict on one attempt. The values are those of snubber.Class,

@@ -34,9 +34,10 @@ func (r Route) ReadPrompt(body []byte) Prompt {
 	s := promptScan{Cursor: jsonscan.NewCursor(body)}
 	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
 	if t := s.Next(); t.Kind != jsonscan.Object {
+		p.Other = r.other(p.Model, false) && len(body) > 0
 		return p
 	}
-	times := 1
+	times, own := 1, false
 	for {
 		key := s.Next()
 		if !key.Key {
@@ -52,8 +53,6 @@ func (r Route) ReadPrompt(body []byte) Prompt {
 			if k := s.scalar().Kind; k == jsonscan.True || k == jsonscan.False {
 				p.Stream = r.Stream || k == jsonscan.True
 			}
-		case "background":
-			p.Background = s.scalar().Kind == jsonscan.True
 		case "max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample", "max_gen_len":
 			p.MaxOutput = max(p.MaxOutput, s.count())
 		case "n", "best_of":
@@ -63,13 +62,18 @@ func (r Route) ReadPrompt(body []byte) Prompt {
 		case "messages", "input", "prompt", "contents", "content", "system", "systemInstruction", "system_instruction",
 			"instructions", "texts", "inputs", "inputText", "documents", "query", "message", "chat_history", "preamble",
 			"suffix", "requests", "images":
+			own = own || r.prompts(name, &s.Cursor)
 			s.text(name, false)
 		case "tools", "functions", "toolConfig":
+			before := s.Cursor
 			s.text(name, true)
+			p.Lasting = p.Lasting || lastingIn(before, body[before.Offset():s.Offset()], name[0] == 't' && len(name) == len("tools"))
 		default:
+			p.Lasting = p.Lasting || lastingMember(name, &s.Cursor)
 			s.Skip()
 		}
 	}
+	p.Other = r.other(p.Model, own)
 	p.MaxOutput = int(min(int64(p.MaxOutput)*int64(times), maxOutput))
 	p.Input = s.bytes/4 + s.media*mediaTokens
 	if s.bytes%4 > 0 {
@@ -78,68 +82,99 @@ func (r Route) ReadPrompt(body []byte) Prompt {
 	return p
 }
 
-// SkimPrompt is ReadPrompt for who needs no tokens: Input and MaxOutput are 0.
-// Nearly all of a body are texts, and it finds the model without passing over
-// them, before the first or close to the end. Stream is false where it is said
-// elsewhere; only for an answer without a Content-Type is it missed.
+// SkimPrompt is ReadPrompt for who needs no tokens: Input and MaxOutput are 0. It
+// passes over the texts, which are nearly all of a body.
 func (r Route) SkimPrompt(body []byte) Prompt {
 	p := Prompt{Model: r.Model, Stream: r.Stream || r.streamsUnasked()}
-	all := r.Format == OpenAIResponses || r.streamsUnasked() // background and Ollama's stream are not to be missed
-	if p.Model != "" && !all {
+	s := promptScan{Cursor: jsonscan.NewCursor(body)}
+	if s.Next().Kind != jsonscan.Object {
+		p.Other = r.other(p.Model, false) && len(body) > 0
 		return p
 	}
-	if r.skim(body, &p, all); p.Model != "" || all {
-		return p
-	}
-	// Inside of a string a name could only stand with its quotes escaped, so that
-	// this is a member; and it is the document's own if what follows closes one
-	// object and no more.
-	tail := body[max(0, len(body)-maxTail):]
-	if i := bytes.LastIndex(tail, []byte(`"model"`)); i >= 0 {
-		s := promptScan{Cursor: jsonscan.NewCursor(tail[i:])}
-		s.Depth = 1
-		if r.members(&s, &p, true); p.Model != "" && s.Depth == 0 && s.Next().Kind == jsonscan.None {
-			return p
-		}
-		p.Model = ""
-	}
-	r.skim(body, &p, true)
-	return p
-}
-
-const maxTail = 256 // bytes of a body in which the model is looked for backwards
-
-func (r Route) skim(body []byte, p *Prompt, all bool) {
-	if s := (promptScan{Cursor: jsonscan.NewCursor(body)}); s.Next().Kind == jsonscan.Object {
-		r.members(&s, p, all)
-	}
-}
-
-// members reads the members of an object: all, or those before the first text.
-func (r Route) members(s *promptScan, p *Prompt, all bool) {
+	own := false
 	for {
 		key := s.Next()
 		if !key.Key {
-			return
+			break
 		}
-		switch string(jsonscan.Unquote(key.Raw)) {
+		name := jsonscan.Unquote(key.Raw)
+		switch string(name) {
 		case "model":
 			if t := s.scalar(); t.Kind == jsonscan.String && len(t.Raw) <= maxModel && r.Model == "" {
 				p.Model = string(jsonscan.Unquote(t.Raw))
 			}
 			continue
 		case "stream":
-			p.Stream = s.scalar().Kind == jsonscan.True || r.Stream
-			continue
-		case "background":
-			p.Background = s.scalar().Kind == jsonscan.True
-			continue
-		case "messages", "input", "prompt", "contents", "system", "tools":
-			if !all {
-				return
+			if k := s.scalar().Kind; k == jsonscan.True || k == jsonscan.False {
+				p.Stream = r.Stream || k == jsonscan.True
 			}
+			continue
+		case "messages", "input", "prompt", "contents", "system", "texts", "chat_history", "documents", "query":
+			own = own || r.prompts(name, &s.Cursor)
+		case "tools", "toolConfig":
+			before := s.Cursor
+			s.Skip()
+			p.Lasting = p.Lasting || lastingIn(before, body[before.Offset():s.Offset()], len(name) == len("tools"))
+			continue
+		default:
+			p.Lasting = p.Lasting || lastingMember(name, &s.Cursor)
 		}
 		s.Skip()
+	}
+	p.Other = r.other(p.Model, own)
+	return p
+}
+
+// other reports that a body which names that model, or has a prompt of the
+// format's own, is none of the format's: its path is one that half of the world's
+// APIs have, too. A survey is posted to responses, a room's message to api/chat.
+// chat/completions and what names a model in its path is nobody else's.
+func (r Route) other(model string, own bool) bool {
+	switch r.Format {
+	case OpenAIChat:
+		return r.Suffix == "completions" && model == "" && !own
+	case OpenAIResponses, Cohere, Ollama:
+		return model == "" && !own
+	}
+	return false
+}
+
+// prompts reports whether the next value, that of the member name, is a prompt as
+// the format writes one. Where a format insists on a model, it is not asked for
+// more; and a bare "message" is what a room is sent.
+func (r Route) prompts(name []byte, s *jsonscan.Cursor) bool {
+	t := peek(s)
+	filled := t.Kind == jsonscan.String && len(t.Raw) > 0 || t.Kind == jsonscan.Array
+	switch r.Format {
+	case OpenAIChat:
+		return string(name) == "messages" && turns(s) || string(name) == "prompt" && filled
+	case OpenAIResponses:
+		return string(name) == "input" && (t.Kind == jsonscan.String || turns(s)) || string(name) == "prompt" && t.Kind == jsonscan.Object
+	case OpenAIEmbeddings:
+		return string(name) == "input" && filled
+	case Cohere:
+		return (string(name) == "messages" || string(name) == "chat_history") && turns(s) || string(name) == "texts" && filled || string(name) == "documents" && t.Kind == jsonscan.Array
+	}
+	return false
+}
+
+// turns reports whether the next value is a list of what somebody has said in a
+// role: the text messages of a phone have none.
+func turns(s *jsonscan.Cursor) bool {
+	at := *s
+	if at.Next().Kind != jsonscan.Array || at.Next().Kind != jsonscan.Object {
+		return false
+	}
+	for {
+		key := at.Next()
+		if !key.Key {
+			return false
+		}
+		switch string(key.Raw) {
+		case "role", "type":
+			return true
+		}
+		at.Skip()
 	}
 }
 

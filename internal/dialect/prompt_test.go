@@ -39,7 +39,7 @@ func TestReadPrompt(t *testing.T) {
 		{"ollama", ollama, `{"model":"l","messages":[]}`, Prompt{Model: "l", Stream: true}},
 		{"ollama unary", ollama, `{"model":"l","stream":false}`, Prompt{Model: "l"}},
 		{"ollama embed", Route{Format: Ollama, Suffix: "api/embed"}, `{"model":"l","input":["1234"]}`, Prompt{Model: "l", Input: 1}},
-		{"background", Route{Format: OpenAIResponses}, `{"model":"m","input":"12345","background":true}`, Prompt{Model: "m", Input: 2, Background: true}},
+		{"background", Route{Format: OpenAIResponses}, `{"model":"m","input":"12345","background":true}`, Prompt{Model: "m", Input: 2, Lasting: true}},
 
 		{"max_completion_tokens", openai, `{"max_completion_tokens":7}`, Prompt{MaxOutput: 7}},
 		{"max_output_tokens", openai, `{"max_output_tokens":7}`, Prompt{MaxOutput: 7}},
@@ -82,7 +82,9 @@ func TestReadPrompt(t *testing.T) {
 		{"unbalanced", openai, `{"messages":]}}}`, Prompt{}},
 		{"deep", openai, `{"messages":` + strings.Repeat("[", 1<<20), Prompt{}},
 	} {
-		if got := tt.route.ReadPrompt([]byte(tt.body)); got != tt.want {
+		got := tt.route.ReadPrompt([]byte(tt.body))
+		got.Other = false // TestAsks has its own bodies
+		if got != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, got, tt.want)
 		}
 	}
@@ -114,8 +116,9 @@ func FuzzPrompt(f *testing.F) {
 		if ok && len(model) < maxModel/6 && p.Model != model {
 			t.Fatalf("model %q, want %q", p.Model, model)
 		}
-		if q := (Route{Format: OpenAIChat}).SkimPrompt(body); bytes.Count(body, []byte("odel")) == 1 && q.Model != p.Model {
-			t.Fatalf("skimmed model %q, want %q", q.Model, p.Model)
+		p.Input, p.MaxOutput = 0, 0
+		if q := (Route{Format: OpenAIChat}).SkimPrompt(body); q != p {
+			t.Fatalf("skimmed %+v, want %+v", q, p)
 		}
 		if stream, ok := doc["stream"].(bool); ok && p.Stream != stream {
 			t.Fatalf("stream %v, want %v", p.Stream, stream)
@@ -169,7 +172,7 @@ func BenchmarkReadPrompt(b *testing.B) {
 // Skimming finds the same model, wherever it stands, and never one that is not
 // the document's own.
 func TestSkimPrompt(t *testing.T) {
-	long := strings.Repeat("x", 4*maxTail)
+	long := strings.Repeat("x", 1<<10)
 	for _, tt := range []struct {
 		name, path, body string
 		model            string
@@ -197,9 +200,5 @@ func TestSkimPrompt(t *testing.T) {
 		if p := r.SkimPrompt([]byte(tt.body)); p.Model != tt.model || p.Stream != tt.stream {
 			t.Errorf("%s: model %q, stream %v; want %q, %v", tt.name, p.Model, p.Stream, tt.model, tt.stream)
 		}
-	}
-	r := RouteOf("POST", &url.URL{Path: "/v1/responses"})
-	if p := r.SkimPrompt([]byte(`{"model":"m","input":"hi","background":true}`)); !p.Background {
-		t.Error("background is missed")
 	}
 }

@@ -83,10 +83,11 @@ func RouteOf(method string, u *url.URL) Route {
 }
 
 // Asks reports whether a request on the route asks a model, now that its body
-// is known. The path alone says so, but for messages, which is also where
-// others send a text message from: there the body must name a model.
+// is known. Where the body is at hand it must name a model or be a prompt of the
+// format; of messages, which is also where others send a text message from, it
+// must have been seen to name one.
 func (r Route) Asks(p Prompt) bool {
-	return r.Inference && (r.Format != Anthropic || r.Model != "" || p.Model != "")
+	return r.Inference && !p.Other && (r.Format != Anthropic || r.Model != "" || p.Model != "")
 }
 
 // Generates reports whether the answer is made of tokens that are billed:

@@ -121,8 +121,8 @@ func TestGenerates(t *testing.T) {
 	}
 }
 
-// A path that another service could have is inference only where the body
-// names a model.
+// A path that another service could have is inference only where the body names
+// a model, or is a prompt of the format.
 func TestAsks(t *testing.T) {
 	for _, tt := range []struct {
 		path, body string
@@ -130,12 +130,40 @@ func TestAsks(t *testing.T) {
 	}{
 		{"/v1/messages", `{"model":"claude-sonnet-4","max_tokens":1,"messages":[]}`, true},
 		{"/v1/messages", `{"from":"Acme","to":"447700900000","text":"hi"}`, false},
+		{"/v1/messages", ``, false},
 		{"/v1/chat/completions", `{"messages":[]}`, true},
+		{"/v1/chat/completions", ``, true},
 		{"/v1/files", `{"model":"gpt-4o"}`, false},
+		{"/v1/responses", `{"model":"gpt-4o","input":"hi"}`, true},
+		{"/v1/responses", `{"input":[{"role":"user","content":"hi"}]}`, true},
+		{"/v1/responses", `{"input":[{"type":"message","content":"hi"}]}`, true},
+		{"/v1/responses", `{"prompt":{"id":"pmpt_1"}}`, true},
+		{"/v1/responses", ``, true}, // not at hand
+		{"/v1/responses", `{"survey":7,"answers":["yes","no"]}`, false},
+		{"/v1/responses", `{"input":[{"question":1,"answer":"yes"}]}`, false},
+		{"/v1/responses", `q1=yes&q2=no`, false},
+		{"/api/chat", `{"model":"l","messages":[{"role":"user","content":"hi"}]}`, true},
+		{"/api/chat", `{"room":4,"message":"hello"}`, false},
+		{"/api/chat", `{"messages":[{"role":"user","content":"hello"}],"id":"thread"}`, false}, // Ollama wants a model: this is an application's own route
+		{"/api/generate", `{"report":"march"}`, false},
+		{"/api/generate", `{"model":"l","prompt":"hi"}`, true},
+		{"/v1/embed", `{"texts":["a"]}`, true},
+		{"/v1/embed", `{"url":"https://example.com/video"}`, false},
+		{"/v1/chat", `{"room":4,"message":"hello"}`, false},
+		{"/v1/chat", `{"message":"hello","chat_history":[{"role":"USER","message":"hi"}]}`, true},
+		{"/v2/chat", `{"messages":[{"role":"user","content":"hi"}]}`, true},
+		{"/v1/rerank", `{"query":"q","documents":["a","b"]}`, true},
+		{"/tasks/42/completions", `{"done":true}`, false},
+		{"/v1/completions", `{"prompt":"hi"}`, true},
+		{"/v1/completions", `{"model":"m"}`, true},
+		{"/v1beta/models/g:generateContent", `{"contents":[]}`, true},
+		{"/v1/audio/transcriptions", `--b`, true},
 	} {
 		r := RouteOf("POST", &url.URL{Path: tt.path})
-		if got := r.Asks(r.ReadPrompt([]byte(tt.body))); got != tt.want {
-			t.Errorf("POST %s %s asks = %v, want %v", tt.path, tt.body, got, tt.want)
+		for _, p := range []Prompt{r.ReadPrompt([]byte(tt.body)), r.SkimPrompt([]byte(tt.body))} {
+			if got := r.Asks(p); got != tt.want {
+				t.Errorf("POST %s %s asks = %v, want %v", tt.path, tt.body, got, tt.want)
+			}
 		}
 	}
 }

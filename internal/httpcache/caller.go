@@ -20,13 +20,12 @@ import (
 
 // Facts are what the transport knows about a request.
 type Facts struct {
-	NoCache    bool // the caller's context says so
-	Inference  bool
-	Known      bool // the wire format shows whether a response is complete
-	Stream     bool
-	Background bool
-	Model      string
-	Priority   int
+	NoCache   bool // the caller's context says so
+	Inference bool
+	Known     bool // the wire format shows whether a response is complete
+	Stream    bool
+	Model     string
+	Priority  int
 }
 
 // Values is the part of a context that an exchange takes over from its caller.

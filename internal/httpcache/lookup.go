@@ -95,10 +95,7 @@ func (l *lookup) classify() (bypassReason string) {
 		l.key = l.core.keys.forGet(in)
 		return ""
 	}
-	switch {
-	case facts.Background:
-		return "background"
-	case l.rules.Range, l.rules.Conditional, in.Header["Content-Encoding"] != nil:
+	if l.rules.Range || l.rules.Conditional || in.Header["Content-Encoding"] != nil {
 		return "conditions"
 	}
 	return l.makePromptKey()
