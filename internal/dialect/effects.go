@@ -250,7 +250,7 @@ var declarations = map[string]bool{
 }
 
 // lastingTools begin the types of tools that act or leave a container behind.
-var lastingTools = [...]string{"mcp", "computer", "code_interpreter", "code_execution", "shell", "container"}
+var lastingTools = [...]string{"mcp", "computer", "code_interpreter", "code_execution", "shell"}
 
 // lastingMember reports whether the member whose value is next leaves something
 // behind.
@@ -258,12 +258,16 @@ func lastingMember(name []byte, s *jsonscan.Cursor) bool {
 	return effectOf(name) == onBoth && !inert(s)
 }
 
+// lastingHints are what the text of a tool has that leaves something behind: few,
+// for each is looked for in all tools of every prompt.
+var lastingHints = [...][]byte{[]byte("mcp"), []byte("puter"), []byte("_interpreter"), []byte("_execution"), []byte("shell")}
+
 // lastingIn reports whether the tools that s is before, whose text is raw, act or
 // leave something behind. Nearly no tools have such a type, and to look for its
 // first letters takes a tenth of the time of reading them.
 func lastingIn(s jsonscan.Cursor, raw []byte, list bool) bool {
-	for _, w := range lastingTools {
-		if !bytes.Contains(raw, []byte(w)) {
+	for _, w := range lastingHints {
+		if !bytes.Contains(raw, w) {
 			continue
 		}
 		var e Effects
