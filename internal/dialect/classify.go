@@ -30,6 +30,9 @@ type Response struct {
 	Header http.Header // canonical keys, as net/http makes them
 	Body   []byte      // what is held of it, at most 64 KiB are looked at; nil: judged without
 	Now    time.Time   // local time, for a response without Date
+	// Request is the body that was sent, where it is at hand. Of a 400, 403, 500 or
+	// 503 a phrase that it has is an echo, and no word of the server's.
+	Request []byte
 }
 
 // Classify tells what a response means: by its body first, whatever the status
@@ -51,7 +54,9 @@ func Classify(r *Response) Verdict {
 	}
 	// A copy, and not r itself, so that the caller's Response stays on its stack.
 	from := &reply{host: r.Host, header: r.Header, now: r.Now}
-	return verdictOf(readFailure(from, r.Route, r.Status, r.Body), r.Status)
+	f := readFailure(from, r.Route, r.Status, r.Body)
+	f.request = r.Request
+	return verdictOf(f, r.Status)
 }
 
 // ClassifyEvent tells what an error event inside a stream means; it is never
@@ -99,6 +104,8 @@ func verdictOf(f *failure, status int) Verdict {
 	if v.Class == RateLimited {
 		v.Over = f.over(v.Quotas)
 	}
+	v.Phrase = f.phrase && v.Class != Unclassified
+	v.Own = f.object || len(f.words) > 0
 	v.Misdirected = v.Class == Invalid && f.misdirected()
 	v.Declined = v.Class == RateLimited || v.Class == Overloaded || status == 429
 
@@ -131,7 +138,7 @@ func verdictOf(f *failure, status int) Verdict {
 // judge finds the class, and the machine word where one decided.
 func (f *failure) judge() (Class, string) {
 	for _, w := range f.words {
-		if c := sureWords[w]; c != Unclassified {
+		if c := sureWords[w]; c != Unclassified && !f.perMinute(w) {
 			return c, w
 		}
 	}
@@ -142,8 +149,16 @@ func (f *failure) judge() (Class, string) {
 			}
 		}
 	}
+	f.phrase = true
 	if c := f.byPhrase(); c != Unclassified {
 		return c, ""
+	}
+	if c := f.bySaying(); c != Unclassified {
+		return c, ""
+	}
+	f.phrase = false
+	if c, w := f.byGeneralWord(); c != Unclassified {
+		return c, w
 	}
 	for _, p := range providers {
 		if c := p.status[f.status]; c != Unclassified && p.mark(f) {
@@ -158,15 +173,23 @@ func (f *failure) judge() (Class, string) {
 			}
 		}
 	}
+	if f.status == 0 {
+		for _, w := range f.words {
+			if c := failedReasons[w]; c != Unclassified {
+				return c, w
+			}
+		}
+	}
 	return byStatus(f.status), ""
 }
 
 // misdirected reports whether an Invalid is about the place and the credential.
 // What is not found is, of an inference, the model: its path names nothing else.
+// A signature that has expired says nothing about who has signed.
 func (f *failure) misdirected() bool {
 	switch f.status {
 	case 401, 403:
-		return true
+		return !f.late()
 	case 404, 410:
 		return f.route.Inference
 	}
@@ -180,20 +203,29 @@ func (f *failure) misdirected() bool {
 	return false
 }
 
+// late reports that a request was refused for the age of its signature.
+func (f *failure) late() bool {
+	for _, w := range f.words {
+		if w == "requestexpired" || w == "requesttimetooskewed" {
+			return true
+		}
+	}
+	return strings.Contains(f.text, "signature expired") || strings.Contains(f.text, "signature not yet current")
+}
+
 func (f *failure) byPhrase() Class {
 	if f.text == "" {
 		return Unclassified
 	}
-	fits := false
 	if limit, requested := numberAfter(f.text, "limit "), numberAfter(f.text, "requested "); limit >= 0 && requested >= 0 {
 		if requested > limit {
 			return TooLong
 		}
-		fits = true // whatever the words say: it will pass when the bucket is full
+		f.fits = true // whatever the words say: it will pass when the bucket is full
 	}
 	for _, p := range providers {
 		for _, ph := range p.phrases {
-			if fits && ph.class == TooLong || !strings.Contains(f.text, ph.text) {
+			if f.fits && ph.class == TooLong || !strings.Contains(f.message(), ph.text) || f.echoes(ph.text) {
 				continue
 			}
 			if ph.on != nil && f.status != 0 && !slices.Contains(ph.on, f.status) {

@@ -94,9 +94,15 @@ type Verdict struct {
 	// sent, and not about what it asks for: a credential that is not accepted, a
 	// model that is not there.
 	Misdirected bool
-	Advice      Advice
-	Over        string // Kind of the quota that a RateLimited call was too much for, "" where nobody says
-	Quotas      []Quota
+	// Phrase says that the class was told by a sentence alone, and by nothing that
+	// is written for programs: one such answer should not bench a key for good.
+	Phrase bool
+	// Own says that the failure was told in a format that providers write errors
+	// in. A page, or the line of a proxy, proves nothing about the service behind.
+	Own    bool
+	Advice Advice
+	Over   string // Kind of the quota that a RateLimited call was too much for, "" where nobody says
+	Quotas []Quota
 }
 
 // Quota is one bucket of a quota as the server reported it. Several of a kind

@@ -3,9 +3,12 @@ package dialect
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
 )
 
 // Bounds on what is read of a failure, which is hostile until shown otherwise.
@@ -23,14 +26,23 @@ type failure struct {
 	*reply
 	route  Route
 	status int            // HTTP's; where that was no failure, the body's; 0: none known
+	top    map[string]any // the body, where it is an object
 	obj    map[string]any // the error object, or the top level where there is none
 	object bool           // the error object was under "error"
 	page   bool           // it is HTML
 	hasID  bool           // an "id" stood beside it
-	number int            // a number given as code
-	words  []string       // machine words, lower case, the most specific first
-	text   string         // messages, lower case
-	wait   time.Duration  // what the server said of when to come back, see stated
+	// requestID: a "request_id" stood beside it.
+	requestID bool
+	request   []byte        // what was asked, where it is at hand
+	asked     []byte        // the same in lower case
+	unquoted  bool          // plain is made
+	plain     string        // text outside of quotes
+	fits      bool          // the numbers in it say that the request would fit
+	phrase    bool          // a sentence has decided
+	number    int           // a number given as code
+	words     []string      // machine words, lower case, the most specific first
+	text      string        // messages, lower case
+	wait      time.Duration // what the server said of when to come back, see stated
 }
 
 // readFailure accepts every shape of an error body: "error" as object, string
@@ -67,55 +79,88 @@ func readFailure(r *reply, route Route, status int, body []byte) *failure {
 }
 
 func (f *failure) read(top map[string]any) {
-	f.obj = top
+	f.top, f.obj = top, top
 	_, f.hasID = top["id"].(string)
+	_, f.requestID = top["request_id"].(string)
 	switch e := top["error"].(type) {
 	case map[string]any:
 		f.obj, f.object = e, true
 	case string: // xAI, Ollama
 		f.say(e)
+		if w := strings.ToLower(e); sureWords[w]|vagueWords[w] != Unclassified {
+			f.word(w) // and no other: it can be anything, a key too
+		}
 	default:
-		if r, ok := top["response"].(map[string]any); ok { // response.failed of the Responses API
-			if e, ok := r["error"].(map[string]any); ok {
-				f.obj, f.object = e, true
-			}
-		} else if d, ok := top["delta"].(map[string]any); ok { // message-end of Cohere
-			f.obj = d
-			f.word(text(d["finish_reason"]))
-			f.say(text(d["error"]))
-		} else if e, ok := first(top["choices"])["error"].(map[string]any); ok { // a chunk of OpenRouter
+		f.readElsewhere(top)
+	}
+	f.readWords(f.obj)
+	if f.obj["code"] == nil && top["code"] != nil { // beside the error object
+		f.word(text(top["code"]))
+	}
+	f.word(text(top["finish_reason"])) // Cohere v1
+	f.word(text(first(top["choices"])["finish_reason"]))
+	for _, key := range []string{"message", "Message", "detail", "title", "msg", "error_msg", "status_msg", "errorMessage"} {
+		f.say(text(f.obj[key]))
+	}
+}
+
+// readElsewhere finds the error object where there is none under "error".
+func (f *failure) readElsewhere(top map[string]any) {
+	if r, ok := top["response"].(map[string]any); ok { // response.failed of the Responses API
+		if e, ok := r["error"].(map[string]any); ok {
 			f.obj, f.object = e, true
-		} else if e := first(top["errors"]); e != nil {
+		}
+		return
+	}
+	if d, ok := top["delta"].(map[string]any); ok { // message-end of Cohere
+		f.obj = d
+		f.word(text(d["finish_reason"]))
+		f.say(text(d["error"]))
+		return
+	}
+	if e, ok := first(top["choices"])["error"].(map[string]any); ok { // a chunk of OpenRouter
+		f.obj, f.object = e, true
+		return
+	}
+	for _, key := range []string{"errors", "base_resp", "detail"} { // Cloudflare and watsonx, MiniMax, ElevenLabs
+		e, ok := top[key].(map[string]any)
+		if !ok {
+			e = first(top[key])
+		}
+		if e != nil {
 			f.obj = e
+			return
 		}
 	}
-	for _, key := range []string{"code", "status_code", "statusCode", "status"} {
-		if n, ok := f.obj[key].(json.Number); ok && f.number == 0 {
+}
+
+// readWords notes what an error object has for programs, the most specific first.
+func (f *failure) readWords(obj map[string]any) {
+	for _, key := range []string{"code", "status_code", "statusCode", "status", "error_code"} {
+		if n, ok := obj[key].(json.Number); ok && f.number == 0 {
 			f.number, _ = strconv.Atoi(n.String())
 		}
 	}
-	f.word(text(top["finish_reason"])) // Cohere v1
-	f.word(text(f.obj["code"]))
-	inner, _ := f.obj["innererror"].(map[string]any)
+	f.word(text(obj["code"]))
+	f.word(text(obj["error_code"]))
+	inner, _ := obj["innererror"].(map[string]any)
 	f.word(text(inner["code"]))
-	f.word(fragment(text(f.obj["type"])))
-	f.word(text(f.obj["status"]))
-	f.word(text(f.obj["reason"]))
-	f.word(exceptionName(text(f.obj["__type"])))
-	if e := first(f.obj["errors"]); e != nil {
+	f.word(fragment(text(obj["type"])))
+	f.word(text(obj["error_type"]))
+	f.word(text(obj["status"]))
+	f.word(text(obj["reason"]))
+	f.word(exceptionName(text(obj["__type"])))
+	if e := first(obj["errors"]); e != nil {
 		f.word(text(e["reason"]))
 	}
-	if d, ok := f.obj["details"].(map[string]any); ok {
+	if d, ok := obj["details"].(map[string]any); ok {
 		f.word(text(d["error_code"]))
 	}
-	for _, d := range items(f.obj["details"]) {
+	for _, d := range items(obj["details"]) {
 		f.word(text(d["reason"]))
 	}
-	meta, _ := f.obj["metadata"].(map[string]any)
+	meta, _ := obj["metadata"].(map[string]any)
 	f.word(text(meta["limit_source"]))
-	for _, key := range []string{"message", "Message", "detail", "title"} {
-		f.say(text(f.obj[key]))
-	}
 }
 
 // word notes a machine word. What has blanks in it is prose under the wrong
@@ -128,10 +173,14 @@ func (f *failure) word(w string) {
 		f.number = n
 	case strings.ContainsAny(w, " \t\r\n"):
 		f.say(w)
-	case !strings.EqualFold(w, "error") && w != "about:blank":
+	case !slices.Contains(emptyWords[:], strings.ToLower(w)):
 		f.words = append(f.words, strings.ToLower(w))
 	}
 }
+
+// emptyWords stand where a word could be, and are none. LiteLLM writes Python's
+// None, the reason for which an answer ended well is no failure's.
+var emptyWords = [...]string{"error", "none", "null", "undefined", "about:blank", "stop", "length"}
 
 func (f *failure) say(s string) {
 	if room := maxText - len(f.text); len(s) > room {
@@ -147,38 +196,137 @@ func (f *failure) say(s string) {
 }
 
 // hasError reports whether the answer of a 200 is an error all the same, as
-// OpenRouter's can be. Answers pass here at each call: the scan is for the bytes
-// that such a body cannot do without, quotes inside strings are escaped and
-// never match, and only what is left is parsed.
+// OpenRouter's can be: by "error", or by what others write where they have none,
+// base_resp, errors, detail, a code. Those count in a document without any member
+// of an answer. Answers pass here at each call: it walks over their members in
+// place and allocates nothing.
 func hasError(body []byte) bool {
 	if len(body) > maxBody {
 		body = body[:maxBody]
 	}
-	key := []byte(`"error"`)
-	for rest := body; ; {
-		i := bytes.Index(rest, key)
-		if i < 0 {
-			return false
-		}
-		after := bytes.TrimLeft(rest[i+len(key):], " \t\r\n")
-		isKey := len(after) > 0 && after[0] == ':'
-		if !isKey || !bytes.HasPrefix(bytes.TrimLeft(after[1:], " \t\r\n"), []byte("null")) {
+	s := jsonscan.NewCursor(bytes.TrimPrefix(body, []byte("\ufeff")))
+	t := s.Next()
+	if t.Kind == jsonscan.Array {
+		t = s.Next()
+	}
+	if t.Kind != jsonscan.Object || t.End {
+		return false
+	}
+	maybe, answer := false, false
+	for {
+		key := s.Next()
+		if !key.Key {
 			break
 		}
-		rest = after
+		v := peek(&s)
+		name := string(key.Raw)
+		switch name {
+		case "error":
+			if !empty(&s) && (v.Kind == jsonscan.Object || v.Kind == jsonscan.String) {
+				return true
+			}
+		case "object", "type":
+			if v.Kind == jsonscan.String && string(v.Raw) == "error" {
+				return true
+			}
+		case "base_resp":
+			if at := s; at.Next().Kind == jsonscan.Object && codeIn(&at) {
+				return true
+			}
+		case "errors":
+			maybe = maybe || !empty(&s)
+		case "code", "error_code":
+			maybe = maybe || isCode(v)
+		case "detail":
+			maybe = maybe || !empty(&s)
+		case "message": // Ollama's is an object
+			answer = answer || v.Kind == jsonscan.Object
+		case "choices", "output", "content", "candidates", "messages", "response", "data", "embeddings", "results", "generations", "text", "done":
+			answer = answer || v.Kind != jsonscan.Null
+		}
+		s.Skip()
 	}
-	v := readTree(bytes.TrimSpace(body))
-	if a, ok := v.([]any); ok && len(a) == 1 {
-		v = a[0]
+	return maybe && !answer || hasFailedReason(body)
+}
+
+// empty reports that the next value is null or has nothing in it.
+func empty(s *jsonscan.Cursor) bool {
+	at := *s
+	switch t := at.Next(); t.Kind {
+	case jsonscan.String:
+		return len(t.Raw) == 0
+	case jsonscan.Object, jsonscan.Array:
+		return at.Next().End
+	case jsonscan.Null, jsonscan.None:
+		return true
 	}
-	top, _ := v.(map[string]any)
-	switch e := top["error"].(type) {
-	case map[string]any:
-		return len(e) > 0
-	case string:
-		return e != ""
+	return false
+}
+
+// codeIn reports whether an object that s is in has the code of a failure.
+func codeIn(s *jsonscan.Cursor) bool {
+	for {
+		key := s.Next()
+		if !key.Key {
+			return false
+		}
+		if string(key.Raw) == "status_code" {
+			return isCode(peek(s))
+		}
+		s.Skip()
 	}
-	return text(top["object"]) == "error" || text(top["type"]) == "error"
+}
+
+// isCode reports that a code is one of a failure: 0 and 200 say that there is none.
+func isCode(v jsonscan.Token) bool {
+	if v.Kind != jsonscan.Number && v.Kind != jsonscan.String {
+		return false
+	}
+	switch string(v.Raw) {
+	case "", "0", "200", "20000", "ok", "OK", "success", "Success", "SUCCESS":
+		return false
+	}
+	return true
+}
+
+// hasFailedReason looks for a finish_reason that names a failure.
+func hasFailedReason(body []byte) bool {
+	for {
+		_, after, found := bytes.Cut(body, []byte(`"finish_reason"`))
+		if !found {
+			return false
+		}
+		body = after
+		value := bytes.TrimLeft(after, " \t\r\n:")
+		if len(value) > 0 && value[0] == '"' {
+			if word, _, ok := bytes.Cut(value[1:], value[:1]); ok && failedReason(word) != Unclassified {
+				return true
+			}
+		}
+	}
+}
+
+// failedReason is the class of a reason for which a choice ended, in any case, or
+// Unclassified where it names no failure.
+func failedReason(word []byte) Class {
+	var lower [32]byte
+	if len(word) > len(lower) {
+		return Unclassified
+	}
+	b := lower[:copy(lower[:], word)]
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return failedReasons[string(b)]
+}
+
+// failedReasons are reasons for which a choice ended that name a failure.
+var failedReasons = map[string]Class{
+	"error": ServerError, "abort": ServerError, "aborted": ServerError, "network_error": ServerError, "model_error": ServerError,
+	"server_error": ServerError, "internal_error": ServerError, "timeout": ServerError,
+	"insufficient_system_resource": Overloaded, "engine_overloaded": Overloaded, "overloaded": Overloaded,
 }
 
 // readTree decodes what there is of a JSON value: of one that was cut off, the

@@ -21,6 +21,7 @@ type fixture struct {
 	Status   int      `json:"status"`
 	Kind     string   `json:"kind"`
 	WaitS    *float64 `json:"wait_s"`
+	Class    string   `json:"class"` // "": it is in verdicts
 }
 
 func loadFixtures(t testing.TB) []fixture {
@@ -211,7 +212,10 @@ func TestFixtures(t *testing.T) {
 				}
 			}
 			want, ok := verdicts[fx.File]
-			if !ok && fx.Kind == "ok" {
+			if !ok && fx.Class != "" {
+				want.class, want.reason = classNames[fx.Class], v.Reason
+				want.declined = r.Status == 429 || want.class == RateLimited || want.class == Overloaded
+			} else if !ok && fx.Kind == "ok" {
 				want.class = Success
 			} else if !ok {
 				t.Fatal("no verdict in the table")

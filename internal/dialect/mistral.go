@@ -21,8 +21,6 @@ var mistral = provider{
 		// Envoy in front of it: turned away by the proxy's own circuit breaker.
 		{text: "reset reason: overflow", class: Overloaded, on: onOverload},
 	},
-	vague: map[string]Class{
-		"rate_limited":                   RateLimited,
-		"service_tier_capacity_exceeded": RateLimited,
-	},
+	words: map[string]Class{"service_tier_capacity_exceeded": RateLimited}, // the plan's capacity, not the server's
+	vague: map[string]Class{"rate_limited": RateLimited},
 }

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
@@ -59,23 +60,87 @@ func (f *failure) stated() (d time.Duration, ok, declared bool) {
 	if d, ok := retryInfo(f); ok {
 		return d, true, true
 	}
-	d, ok = messageWait(f.text)
+	if d, ok := f.memberWait(); ok {
+		return d, true, true
+	}
+	d, ok = f.messageWait()
 	return d, ok, false
 }
 
+// memberWait reads the members of an error that were made to say when to come
+// back. A number is of seconds, unless the name says otherwise.
+func (f *failure) memberWait() (time.Duration, bool) {
+	meta, _ := f.obj["metadata"].(map[string]any)
+	for _, obj := range [...]map[string]any{f.obj, f.top, meta} {
+		for _, key := range [...]string{"retry_after_ms", "retryAfterMs"} {
+			if ms, ok := readNumber(plainText(obj[key])); ok {
+				return seconds(ms / 1e3), true
+			}
+		}
+		for _, key := range [...]string{
+			"retry_after", "retryAfter", "retry_after_seconds", "retryAfterSeconds",
+			"resets_in_seconds", "reset_in_seconds", "resets_in", "reset_in", "resets_at", "reset_at", "resetsAt", "resetAt",
+		} {
+			if d, ok := f.moment(plainText(obj[key])); ok {
+				return d, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// plainText is a string or a number as it is written.
+func plainText(v any) string {
+	if n, ok := v.(json.Number); ok {
+		return n.String()
+	}
+	return text(v)
+}
+
 // messageWait finds "Please try again in 7m12s" and its kin in a lower-case
-// message: OpenAI and Groq state the wait of a token bucket there only.
-func messageWait(text string) (time.Duration, bool) {
-	for _, lead := range [...]string{"again in ", "retry in ", "retry after ", "again after "} {
-		for rest := text; ; {
+// message: OpenAI and Groq state the wait of a token bucket there only. After at
+// an instant is looked for; one without a zone is somebody's local time, and none.
+func (f *failure) messageWait() (time.Duration, bool) {
+	for _, lead := range [...]string{
+		"again in ", "retry in ", "retry after ", "again after ", "wait ", "resets in ", "reset in ", "reset after ", "resets after ",
+		"available in ", "available again in ", "refill in ", "retry again in ", "retry-after: ",
+	} {
+		for rest := f.text; ; {
 			_, after, found := strings.Cut(rest, lead)
 			if !found {
 				break
+			}
+			for _, about := range [...]string{"about ", "another ", "at least ", "approximately ", "for ", "~"} {
+				after = strings.TrimPrefix(after, about)
 			}
 			if d, n := readSpan(after); n > 0 {
 				return d, true
 			}
 			rest = after
+		}
+	}
+	for _, lead := range [...]string{"resets at ", "reset at ", "again at ", "retry at ", "available at "} {
+		if _, after, found := strings.Cut(f.text, lead); found {
+			at, _, _ := strings.Cut(after, " ")
+			at = strings.TrimRight(at, ".,;)")
+			if t, err := time.Parse(time.RFC3339, strings.ToUpper(at)); err == nil {
+				return min(max(t.Sub(f.date()), 0), maxSpan), true
+			}
+			if x, ok := readNumber(at); ok && x >= 1e9 {
+				return f.moment(at)
+			}
+		}
+	}
+	for _, unit := range [...]struct {
+		text    string
+		seconds float64
+	}{{"秒后", 1}, {"秒钟后", 1}, {"分钟后", 60}, {"小时后", 3600}} {
+		if before, _, found := strings.Cut(f.text, unit.text); found {
+			before = strings.TrimRight(before, " ")
+			digits := before[len(strings.TrimRight(before, "0123456789")):]
+			if x, ok := readNumber(digits); ok {
+				return seconds(x * unit.seconds), true
+			}
 		}
 	}
 	return 0, false

@@ -127,12 +127,12 @@ func TestWaitInMessage(t *testing.T) {
 		"Try again in 1 minute 5 seconds.":                       65 * time.Second,
 		"Retry after you read https://x, or retry after 2 days":  48 * time.Hour,
 	} {
-		if d, ok := messageWait(strings.ToLower(message)); !ok || d != want {
+		if d, ok := (&failure{reply: &reply{now: localTime}, text: strings.ToLower(message)}).messageWait(); !ok || d != want {
 			t.Errorf("%q: %v, %v; want %v", message, d, ok, want)
 		}
 	}
 	for _, message := range []string{"", "try again in ", "try again in a moment", "retry after 37", "please try again later.", "retry in .s", "again in 1.2.3s", "within 30s"} {
-		if d, ok := messageWait(message); ok {
+		if d, ok := (&failure{reply: &reply{now: localTime}, text: message}).messageWait(); ok {
 			t.Errorf("%q is taken for %v", message, d)
 		}
 	}
@@ -177,7 +177,7 @@ func FuzzWait(f *testing.F) {
 		if d, ok := r.moment(value); d < 0 || d > maxSpan || !ok && d != 0 {
 			t.Errorf("%q: %v, %v", value, d, ok)
 		}
-		if d, ok := messageWait(strings.ToLower(message)); d < 0 || d > maxSpan || !ok && d != 0 {
+		if d, ok := (&failure{reply: &reply{now: localTime}, text: strings.ToLower(message)}).messageWait(); d < 0 || d > maxSpan || !ok && d != 0 {
 			t.Errorf("message %q: %v, %v", message, d, ok)
 		}
 	})
