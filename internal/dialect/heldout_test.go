@@ -43,6 +43,9 @@ func TestHeldout(t *testing.T) {
 		t.Logf("%s: class %d, wait %v; want %s, %v s", fx.File, v.Class, v.Wait, fx.Class, wait)
 	}
 	t.Logf("%d of %d read exactly right", right, len(all))
+	if right*10 < len(all)*9 {
+		t.Errorf("%d of %d are read exactly right, want nine in ten", right, len(all))
+	}
 }
 
 // classNames are the classes as the indexes of recorded replies name them.

@@ -3,6 +3,7 @@ package dialect
 import (
 	"math/bits"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ func mergeBuckets() (all []bucket, of map[string]uint) {
 func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
 	var seen uint64 // one bit for each of allBuckets
 	fields := false
+	var strangers []string
 	for name := range h {
 		if !maybeQuota(name) {
 			continue
@@ -42,9 +44,11 @@ func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
 			seen |= 1 << i
 		} else if name == "Ratelimit" || name == "Ratelimit-Policy" {
 			fields = true
+		} else if _, ok := familyOf(name); ok {
+			strangers = append(strangers, name)
 		}
 	}
-	if seen == 0 && !fields {
+	if seen == 0 && !fields && strangers == nil {
 		return nil
 	}
 	r := &reply{host: host, header: h, now: now}
@@ -64,6 +68,10 @@ func readQuotas(h http.Header, host string, now time.Time, f *failure) []Quota {
 	}
 	if fields {
 		quotas = readFields(h, quotas)
+	}
+	if strangers != nil {
+		slices.Sort(strangers) // a map has no order, and the answer has one
+		quotas = readFamilies(r, strangers, quotas)
 	}
 	if len(quotas) == 0 {
 		return nil
