@@ -58,7 +58,7 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const answer = "data: [DONE]\n\n"
+				const answer = wiretest.DeltaEvent + wiretest.DoneEvent
 				var bad *wiretest.Body
 				base := wiretest.Play(
 					wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
@@ -385,7 +385,7 @@ func TestStreamFirstEventClassify(t *testing.T) {
 					wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 						return wiretest.Response(200, wiretest.NewBody(tt.chunks...), "Content-Type", tt.kind), nil
 					}},
-					wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.DoneEvent})
+					wiretest.Step{Header: wiretest.Header("Content-Type", "text/event-stream"), Body: wiretest.DeltaEvent + wiretest.DoneEvent})
 				tr := &snubber.Transport{
 					Retry: &snubber.Retry{}, Base: base,
 					Classify: func(req *http.Request, res *http.Response, err error) snubber.Outcome {
@@ -407,7 +407,7 @@ func TestStreamFirstEventClassify(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := wiretest.ReadAll(t, res); got != wiretest.DoneEvent || asked != 2 || base.Sent() != 2 {
+				if got := wiretest.ReadAll(t, res); got != wiretest.DeltaEvent+wiretest.DoneEvent || asked != 2 || base.Sent() != 2 {
 					t.Errorf("body %q, asked %d times in %d attempts, want the second answer", got, asked, base.Sent())
 				}
 			})

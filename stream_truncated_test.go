@@ -21,7 +21,7 @@ import (
 // ending is what one of the events of a stream has that nothing has to follow: its
 // end, or an error. It is written down from the providers' documentation, and not
 // taken from the code that is tested.
-var ending = regexp.MustCompile(`^\[DONE\]$|"finish_reason":"|"finishReason":"|"type":"(message_stop|message-end|error|response\.(completed|failed))"|"done":\s*true|"error":\s*[{"]|"object":"error"`)
+var ending = regexp.MustCompile(`^\[DONE\]$|"finish_reason":"|"finishReason":"|"type":"(message_stop|message-end|error|response\.(completed|failed))"|"done":\s*true|"base_resp"|"error":\s*[{"]|"object":"error"`)
 
 // streamEnded reports whether a reader of so much of a stream knows that it is
 // over.
@@ -37,6 +37,9 @@ func streamEnded(r wiretest.Stream, body []byte) bool {
 			body = body[n:]
 		}
 		return ends && len(body) == 0
+	}
+	if bytes.Contains(body, []byte("event: message_stop\ndata")) {
+		return true // whatever is left of data that says nothing
 	}
 	for line := range bytes.Lines(body) {
 		data := bytes.TrimSpace(bytes.TrimPrefix(line, []byte("data:")))

@@ -26,6 +26,15 @@ const (
 	factDone      // whether this is the last line
 	factEmbedded  // an event in base64
 	factMetrics   // the end of an embedded stream
+	factText      // something of the answer where it is a string: elsewhere its name is an object's
+	factReason    // why it ended, where that stands beside the choices
+	factRefusal   // the model's, in the place of an answer
+	factPart      // the type of a part of the answer
+	factStatus    // of a Responses answer
+	factBase      // MiniMax's code, 0 for none
+	factCode      // one of an error, in a document that has nothing else
+	factDetail    // the same
+	factStranger  // what no table knows
 	factCounts    // + the counts of usage.go
 )
 
@@ -45,14 +54,16 @@ var eventPaths = func() *jsonscan.Paths {
 		"event_type": factType, // Cohere v1, Gemini interactions
 		"object":     factObject,
 
-		"choices":               factChoice,
-		"choices.index":         factIndex,
-		"choices.finish_reason": factFinish,
-		"choices.delta.*":       factContent, // content, tool_calls, refusal, reasoning…: whatever comes next year
-		"choices.delta.role":    0,
-		"choices.message.*":     factContent,
-		"choices.message.role":  0,
-		"choices.text":          factContent, // the old completions
+		"choices":                 factChoice,
+		"choices.index":           factIndex,
+		"choices.finish_reason":   factFinish,
+		"choices.delta.*":         factContent, // content, tool_calls, reasoning…: whatever comes next year
+		"choices.delta.role":      0,
+		"choices.delta.refusal":   factRefusal,
+		"choices.message.*":       factContent,
+		"choices.message.role":    0,
+		"choices.message.refusal": factRefusal,
+		"choices.text":            factContent, // the old completions
 
 		"candidates":                 factChoice, // Gemini
 		"candidates.index":           factIndex,
@@ -64,11 +75,52 @@ var eventPaths = func() *jsonscan.Paths {
 		"delta.finish_reason": factEndReason, // Cohere v2
 		"finish_reason":       factEndReason, // Cohere v1
 
+		"stop_reason":                        factReason, // Anthropic
+		"delta.stop_reason":                  factReason,
+		"stopReason":                         factReason, // Bedrock
+		"incomplete_details.reason":          factReason, // OpenAI Responses
+		"response.incomplete_details.reason": factReason,
+		"status":                             factStatus,
+		"response.status":                    factStatus,
+
 		"done":         factDone, // Ollama
+		"done_reason":  factReason,
 		"message.*":    factContent,
 		"message.role": 0,
-		"response":     factContent,
-		"thinking":     factContent,
+		"response":     factText,
+		"thinking":     factText,
+
+		// Answers as documents.
+		"output":              factContent, // OpenAI Responses, Bedrock's Converse
+		"output.content.type": factPart,
+		"response.output":     factContent,
+		"content":             factContent, // Anthropic
+		"data":                factContent, // embeddings of OpenAI and its copies
+		"embedding":           factContent, // Gemini, Ollama, Titan
+		"embeddings":          factContent,
+		"results":             factContent, // ranks
+		"predictions":         factContent, // Vertex
+		"generations":         factContent, // Cohere v1
+		"text":                factText,
+		"tool_calls":          factContent,
+		"generation":          factText, // models at Bedrock: Llama, Titan, Mistral, the old Claude
+		"outputText":          factText,
+		"outputs":             factContent,
+		"completion":          factText,
+
+		// Errors that have no "error".
+		"base_resp.status_code": factBase,
+		"code":                  factCode,
+		"error_code":            factCode,
+		"detail":                factDetail,
+		"errors":                factDetail,
+
+		// Beside an answer, and none.
+		"id": 0, "created": 0, "created_at": 0, "createTime": 0, "model": 0, "modelVersion": 0, "model_version": 0, "role": 0, "index": 0,
+		"system_fingerprint": 0, "service_tier": 0, "request_id": 0, "responseId": 0, "generation_id": 0, "provider": 0, "sequence_number": 0,
+		"stop_sequence": 0, "is_finished": 0, "metrics": 0, "trace": 0, "obfuscation": 0, "prompt_filter_results": 0, "warnings": 0,
+		"total_duration": 0, "load_duration": 0, "prompt_eval_duration": 0, "eval_duration": 0, "success": 0, "msg": 0, "error_msg": 0,
+		"*": factStranger,
 
 		"bytes":                            factEmbedded, // Bedrock's InvokeModelWithResponseStream
 		"amazon-bedrock-invocationMetrics": factMetrics,
@@ -77,14 +129,6 @@ var eventPaths = func() *jsonscan.Paths {
 	maps.Copy(paths, errorPaths)
 	paths["usageMetadata"] = factShape
 	return jsonscan.Compile(paths, factError, factEmbedded)
-}()
-
-// unaryPaths finds in a unary answer what is asked of one, in the same places.
-// The answer itself is on no path, so that most of it is passed over.
-var unaryPaths = func() *jsonscan.Paths {
-	paths := maps.Clone(errorPaths)
-	addCounts(paths)
-	return jsonscan.Compile(paths, factError)
 }()
 
 // eventKind is what an event's name alone says.
@@ -149,27 +193,16 @@ type reader struct {
 	tally  tally
 
 	phase    Phase
-	events   bool   // there was one
-	known    bool   // there was one that is in the tables
-	finished bool   // by messageStop or a blocked prompt
+	events   bool // there was one
+	known    bool // there was one that is in the tables
+	finished bool // by messageStop, a blocked prompt or the usage
+	done     bool // the format ends in [DONE]
+	seen     evidence
 	choices  uint64 // bits of the choices that began; all from the 64th on share the last
 	ended    uint64 // bits of the choices that ended
 
-	event struct {
-		size     int // bytes of data
-		kind     eventKind
-		shape    bool // the data is of a known format
-		content  bool
-		failed   bool
-		errored  bool // by an error member, which is held in raw
-		index    int  // of the choice being read
-		finished bool
-		choices  uint64 // as below, if the event comes to its end
-		ended    uint64
-		blocked  bool
-		embedded bool // inner is at it
-	}
-	held    []byte // the event's data
+	event   event
+	held    []byte // the event's data, of a document its beginning
 	raw     []byte // an error member's value
 	failure []byte
 	seal    string // see BreakOff
@@ -179,6 +212,43 @@ type reader struct {
 	text    [3]byte           // of quad
 	quadLen uint8
 	within  bool // the embedded event is being read
+}
+
+// event is what is known of the event, or of the document, that is being read.
+type event struct {
+	size     int // bytes of data
+	kind     eventKind
+	shape    bool // the data is of a known format
+	content  bool
+	failed   bool
+	errored  bool // by an error member, which is held in raw
+	index    int  // of the choice being read
+	finished bool
+	choices  uint64 // as below, if the event comes to its end
+	ended    uint64
+	blocked  bool
+	embedded bool // inner is at it
+	named    bool // it has a type
+	empty    bool // its choices are an empty array
+	counted  bool // it states a usage
+	code     bool // it has the code or the words of an error
+	base     bool // it has MiniMax's code
+	seen     evidence
+}
+
+// evidence is what proves an answer.
+type evidence struct {
+	answer   bool // some of it
+	stranger bool // something that no table knows
+	good     bool // a reason for its end that is known to be one
+	odd      bool // one that is not known
+	barren   bool // one for which there is nothing to keep: filtered, refused, paused
+	pending  bool // a status of what is not finished
+}
+
+func (s *evidence) add(t evidence) {
+	s.answer, s.stranger = s.answer || t.answer, s.stranger || t.stranger
+	s.good, s.odd, s.barren, s.pending = s.good || t.good, s.odd || t.odd, s.barren || t.barren, t.pending
 }
 
 // clear makes r as new, with its buffers. The failure is the caller's.
@@ -221,33 +291,36 @@ func (r *reader) Data(p []byte) {
 func (r *reader) End(e stream.Event) {
 	r.judge(e)
 	r.held, r.raw, r.quadLen = r.held[:0], r.raw[:0], 0
-	r.event.size = 0
-	r.event.kind = kindOther
-	r.event.shape, r.event.content = false, false
-	r.event.failed, r.event.errored, r.event.embedded = false, false, false
-	r.event.index, r.event.finished = 0, false
-	r.event.choices, r.event.ended, r.event.blocked = 0, 0, false
+	r.event = event{}
 }
 
 func (r *reader) judge(e stream.Event) {
 	ev := &r.event
 	data := bytes.TrimSpace(r.held)
+	if len(e.Name) > 0 {
+		if kind := eventKinds[string(e.Name)]; kind != kindOther {
+			ev.kind = kind
+		}
+		ev.seen.name(e.Name)
+	}
 	switch {
 	case r.phase >= Terminal: // what follows the end changes nothing, vLLM's [DONE] after an error above all
 		return
 	case string(data) == "[DONE]":
 		r.events, r.known = true, true
-		r.phase = Terminal
+		r.endMark()
+		return
+	case e.Cut && string(e.Name) == "message_stop": // whose data says nothing more
+		r.events, r.known, r.phase = true, true, Terminal
 		return
 	case e.Cut && (ev.size == 0 || !r.json.Done()):
 		return // half an event
 	}
-	if len(e.Name) > 0 {
-		if kind := eventKinds[string(e.Name)]; kind != kindOther {
-			ev.kind = kind
-		}
-	}
 	if len(data) == 0 && ev.kind == kindOther && !e.Exception {
+		return
+	}
+	if r.phase == Preamble && !r.events && ev.kind == kindOther && len(e.Name) == 0 && ev.size > 0 && data[0] != '{' && data[0] != '[' {
+		r.fail(e, data) // a line of a proxy, in the place of the first event
 		return
 	}
 	r.events = true
@@ -255,6 +328,15 @@ func (r *reader) judge(e stream.Event) {
 	r.finished = r.finished || ev.blocked
 	if ev.kind != kindOther || ev.shape {
 		r.known = true
+	}
+	if ev.base || ev.code && !ev.shape && !ev.content && !ev.named && len(e.Name) == 0 {
+		ev.failed = true
+	}
+	ev.seen.answer = ev.kind != kindPreamble && (ev.seen.answer || ev.content)
+	ev.seen.stranger = ev.kind == kindOther && !ev.shape && (ev.seen.stranger || ev.named)
+	r.seen.add(ev.seen)
+	if ev.empty && ev.counted && r.seen.answer {
+		r.finished = true // the usage comes last, also where nothing else says that it is the end
 	}
 	switch {
 	case ev.failed, e.Exception, ev.kind == kindFailure:
@@ -266,6 +348,49 @@ func (r *reader) judge(e stream.Event) {
 	case ev.kind == kindPreamble:
 	case ev.content || !ev.shape:
 		r.phase = max(r.phase, Content)
+	}
+}
+
+// endMark takes [DONE]. It ends a stream of choices. One of another format that
+// has not ended as that does is broken, and one that had nothing in it is none.
+func (r *reader) endMark() {
+	switch {
+	case !r.done && r.choices == 0 && !r.finished:
+		r.phase, r.failure = Failed, []byte(wrongEnd)
+	case r.done && !r.seen.answer && !r.seen.good && !r.seen.barren && !r.seen.odd && !r.seen.stranger:
+		r.phase, r.failure = Failed, []byte(noAnswer)
+	default:
+		r.phase = Terminal
+	}
+}
+
+// What stands for the error of an answer that had none and was none.
+const (
+	noAnswer = `{"error":{"type":"server_error","code":"empty_answer"}}`
+	wrongEnd = `{"error":{"type":"server_error","code":"wrong_end"}}`
+)
+
+// name takes the name of an event: pieces of an answer are deltas everywhere.
+func (s *evidence) name(name []byte) {
+	s.answer = s.answer || bytes.HasSuffix(name, []byte("delta")) || bytes.HasSuffix(name, []byte("Delta"))
+}
+
+// reason takes the reason for which a choice has ended, or the answer.
+func (ev *event) reason(v jsonscan.Value) {
+	if v.Kind != jsonscan.String || v.Size == 0 {
+		return
+	}
+	if failedReason(v.Text) != Unclassified {
+		ev.failed = true
+		return
+	}
+	switch end := endings(v.Text); end {
+	case goodEnd:
+		ev.seen.good = true
+	case barrenEnd:
+		ev.seen.barren = true
+	default:
+		ev.seen.odd = true
 	}
 }
 
@@ -349,17 +474,27 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 			r.raw = r.raw[:0]
 		}
 	case factType:
+		ev.named = ev.named || filled
 		if kind := eventKinds[string(v.Text)]; kind != kindOther {
 			ev.kind = kind
 		}
+		ev.seen.name(v.Text)
 	case factObject:
 		ev.failed = ev.failed || string(v.Text) == "error"
 	case factShape:
 		ev.shape = true
 	case factContent:
 		ev.content = ev.content || filled
+	case factText:
+		ev.content = ev.content || filled && v.Kind == jsonscan.String
+	case factRefusal:
+		ev.content = ev.content || filled
+		ev.seen.barren = ev.seen.barren || filled
+	case factPart:
+		ev.seen.barren = ev.seen.barren || string(v.Text) == "refusal"
 	case factChoice:
 		ev.shape = true
+		ev.empty = v.Kind == jsonscan.Array && v.Size == 0
 		if v.Kind == jsonscan.Object {
 			bit := uint64(1) << min(ev.index, 63)
 			ev.choices |= bit
@@ -372,11 +507,30 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 		ev.index, _ = jsonscan.Count(v.Text)
 	case factFinish:
 		ev.finished = filled
-		ev.failed = ev.failed || string(v.Text) == "error" // OpenRouter, Mistral
+		ev.reason(v)
+	case factReason:
+		ev.reason(v)
 	case factBlocked:
 		ev.blocked = ev.blocked || filled
+		ev.seen.barren = ev.seen.barren || filled
 	case factEndReason:
 		ev.failed = ev.failed || v.Kind == jsonscan.String && strings.HasPrefix(string(v.Text), "ERROR")
+		ev.reason(v)
+	case factStatus:
+		switch string(v.Text) {
+		case "failed", "cancelled", "canceled":
+			ev.failed = true
+		case "queued", "in_progress":
+			ev.seen.pending = true
+		}
+	case factBase:
+		ev.base = ev.base || isCode(jsonscan.Token{Kind: v.Kind, Raw: v.Text})
+	case factCode:
+		ev.code = ev.code || isCode(jsonscan.Token{Kind: v.Kind, Raw: v.Text})
+	case factDetail:
+		ev.code = ev.code || filled
+	case factStranger:
+		ev.seen.stranger = ev.seen.stranger || filled || v.Kind == jsonscan.Number || v.Kind == jsonscan.True
 	case factDone:
 		ev.shape = true
 		if v.Kind == jsonscan.True {
@@ -387,6 +541,7 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 	case factEmbedded:
 	default:
 		if v.Kind == jsonscan.Number {
+			ev.counted = true
 			r.tally.set(tag-factCounts, v.Text)
 		}
 	}

@@ -239,7 +239,7 @@ func (f *failure) daily(c Class) Class {
 // overWindow reports that a sentence in lower case, with a blank at both ends,
 // names a long window, what it is of, and that it is over.
 func overWindow(s string) bool {
-	return anyOf(s, longWindows[:]) && anyOf(s, allowances[:]) && anyOf(s, endings[:])
+	return anyOf(s, longWindows[:]) && anyOf(s, allowances[:]) && anyOf(s, overWords[:])
 }
 
 var (
@@ -248,7 +248,7 @@ var (
 		"每日", "每天", "今日", "今天", "每周", "本周", "每月", "本月", "小时",
 	}
 	allowances = [...]string{"limit", "quota", "allocation", "allowance", "spend", "budget", "cap ", "usage", "credits", "限额", "额度", "上限", "配额"}
-	endings    = [...]string{"exceed", "reached", "exhaust", "used up", "hit ", "out of", "over ", "depleted", "超", "达到", "用完", "用尽", "耗尽"}
+	overWords  = [...]string{"exceed", "reached", "exhaust", "used up", "hit ", "out of", "over ", "depleted", "超", "达到", "用完", "用尽", "耗尽"}
 )
 
 func anyOf(s string, words []string) bool {

@@ -1,9 +1,11 @@
 package dialect
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 
+	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
 	"github.com/seed-9e4f5248/snubber/internal/stream"
 )
 
@@ -32,6 +34,8 @@ type Meter struct {
 	begun   bool  // a byte has come that is not blank
 	judged  bool  // a unary body began like JSON
 	ended   bool  // End has been asked
+	marked  bool  // the format ends in [DONE]
+	array   bool  // the format streams as one document
 	r       *reader
 }
 
@@ -54,7 +58,10 @@ const (
 // A stream of Gemini without alt=sse is a JSON array that arrives piece by
 // piece; it is read as one document.
 func (m *Meter) Start(r Route, contentType string, stream bool) {
-	*m = Meter{framing: framingOf(r, contentType, stream), stream: stream}
+	*m = Meter{
+		framing: framingOf(r, contentType, stream), stream: stream, array: r.Format == Gemini,
+		marked: r.Format == OpenAIChat || r.Format == OpenAIEmbeddings,
+	}
 }
 
 func framingOf(r Route, contentType string, stream bool) framing {
@@ -99,6 +106,7 @@ func (m *Meter) Observe(p []byte) {
 	}
 	if m.r == nil {
 		m.r = readers.Get().(*reader)
+		m.r.done = m.marked
 		if m.framing == framesFraming {
 			m.r.frames = new(stream.Frames)
 		}
@@ -140,11 +148,7 @@ func (m *Meter) begin(p []byte) {
 	case m.framing == linesFraming:
 	case first == '{', first == '[':
 		m.framing, m.judged = unary, true
-		paths := unaryPaths
-		if m.stream {
-			paths = eventPaths // to see the first content of an array of events
-		}
-		r.json.Reset(paths)
+		r.json.Reset(eventPaths)
 	case m.framing == unary && m.stream && strings.IndexByte("deir:", first) >= 0: // data, event, id, retry or a comment
 		m.framing = sseFraming
 	}
@@ -158,9 +162,17 @@ func (m *Meter) observeUnary(p []byte) {
 	if !m.judged {
 		return
 	}
+	ev := &r.event
+	r.held = append(r.held, p[:min(len(p), maxKept-len(r.held))]...)
 	r.json.Feed(p, r)
-	if r.event.errored && r.phase != Failed {
+	switch {
+	case r.phase == Failed:
+	case ev.errored:
 		r.phase, r.failure = Failed, wrapError(r.raw)
+	case r.json.Done() && (ev.failed || ev.base || ev.kind == kindFailure || ev.code && !ev.shape && !ev.content && !ev.named):
+		s := jsonscan.NewCursor(r.held) // it is short, or its beginning has what it says
+		s.Skip()
+		r.phase, r.failure = Failed, bytes.Clone(r.held[:s.Offset()])
 	}
 }
 

@@ -213,7 +213,7 @@ func TestMeterPhases(t *testing.T) {
 		{"a kind of delta yet unknown", OpenAIChat, []string{data(`{"choices":[{"delta":{"smell":{"id":1}}}]}`)}, []Phase{Content}, false},
 		{"completions", OpenAIChat, []string{data(`{"choices":[{"text":"x"}]}`)}, []Phase{Content}, false},
 		{"an unknown event", OpenAIChat, []string{data(`{"x":1}`)}, []Phase{Content}, true},
-		{"no JSON", OpenAIChat, []string{data(`hello`)}, []Phase{Content}, true},
+		{"no JSON", OpenAIChat, []string{data(`hello`)}, []Phase{Failed}, false}, // a proxy's
 		{"empty data", OpenAIChat, []string{"data:\n\n", "data\n\n"}, []Phase{Preamble, Preamble}, false},
 		{"error", OpenAIChat, []string{data(`{"error":{"message":"x"}}`)}, []Phase{Failed}, false},
 		{"error string", OpenAIChat, []string{data(`{"error":"x"}`)}, []Phase{Failed}, false},
@@ -222,7 +222,7 @@ func TestMeterPhases(t *testing.T) {
 		{"error event without data", OpenAIChat, []string{"event: error\ndata\n\n"}, []Phase{Failed}, false},
 		{"finish_reason error", OpenAIChat, []string{data(`{"choices":[{"finish_reason":"error"}]}`)}, []Phase{Failed}, false},
 		{"object error, then [DONE]", OpenAIChat, []string{data(`{"object":"error","message":"x"}`), data(`[DONE]`)}, []Phase{Failed, Failed}, false},
-		{"error after the end", OpenAIChat, []string{data(`[DONE]`), data(`{"error":"x"}`)}, []Phase{Terminal, Terminal}, true},
+		{"error after the end", OpenAIChat, []string{data(`{"choices":[{"delta":{"content":"x"}}]}`), data(`[DONE]`), data(`{"error":"x"}`)}, []Phase{Content, Terminal, Terminal}, true},
 
 		{"responses", OpenAIResponses, []string{
 			typed("response.created", `,"response":{"error":null,"usage":null}`), typed("response.queued", ``), typed("response.in_progress", ``),
