@@ -1,5 +1,11 @@
 package dialect
 
+import (
+	"bytes"
+
+	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
+)
+
 // Proof is what the whole of an answer has shown to be.
 type Proof uint8
 
@@ -127,4 +133,138 @@ func endings(reason []byte) ending {
 		}
 	}
 	return endReasons[string(b)]
+}
+
+// hasError reports whether the answer of a 200 is an error all the same, as
+// OpenRouter's can be: by "error", or by what others write where they have none,
+// base_resp, errors, detail, a code. Those count in a document without any member
+// of an answer. Answers pass here at each call: it walks over their members in
+// place and allocates nothing.
+func hasError(body []byte) bool {
+	if len(body) > maxBody {
+		body = body[:maxBody]
+	}
+	s := jsonscan.NewCursor(bytes.TrimPrefix(body, []byte("\ufeff")))
+	t := s.Next()
+	if t.Kind == jsonscan.Array {
+		t = s.Next()
+	}
+	if t.Kind != jsonscan.Object || t.End {
+		return false
+	}
+	maybe, answer := false, false
+	for {
+		key := s.Next()
+		if !key.Key {
+			break
+		}
+		v := peek(&s)
+		name := string(key.Raw)
+		switch name {
+		case "error":
+			if !empty(&s) && (v.Kind == jsonscan.Object || v.Kind == jsonscan.String) {
+				return true
+			}
+		case "object", "type":
+			if v.Kind == jsonscan.String && string(v.Raw) == "error" {
+				return true
+			}
+		case "base_resp":
+			if at := s; at.Next().Kind == jsonscan.Object && codeIn(&at) {
+				return true
+			}
+		case "errors":
+			maybe = maybe || !empty(&s)
+		case "code", "error_code":
+			maybe = maybe || isCode(v)
+		case "detail":
+			maybe = maybe || !empty(&s)
+		case "message": // Ollama's is an object
+			answer = answer || v.Kind == jsonscan.Object
+		case "choices", "output", "content", "candidates", "messages", "response", "data", "embeddings", "results", "generations", "text", "done":
+			answer = answer || v.Kind != jsonscan.Null
+		}
+		s.Skip()
+	}
+	return maybe && !answer || hasFailedReason(body)
+}
+
+// empty reports that the next value is null or has nothing in it.
+func empty(s *jsonscan.Cursor) bool {
+	at := *s
+	switch t := at.Next(); t.Kind {
+	case jsonscan.String:
+		return len(t.Raw) == 0
+	case jsonscan.Object, jsonscan.Array:
+		return at.Next().End
+	case jsonscan.Null, jsonscan.None:
+		return true
+	}
+	return false
+}
+
+// codeIn reports whether an object that s is in has the code of a failure.
+func codeIn(s *jsonscan.Cursor) bool {
+	for {
+		key := s.Next()
+		if !key.Key {
+			return false
+		}
+		if string(key.Raw) == "status_code" {
+			return isCode(peek(s))
+		}
+		s.Skip()
+	}
+}
+
+// isCode reports that a code is one of a failure: 0 and 200 say that there is none.
+func isCode(v jsonscan.Token) bool {
+	if v.Kind != jsonscan.Number && v.Kind != jsonscan.String {
+		return false
+	}
+	switch string(v.Raw) {
+	case "", "0", "200", "20000", "ok", "OK", "success", "Success", "SUCCESS":
+		return false
+	}
+	return true
+}
+
+// hasFailedReason looks for a finish_reason that names a failure.
+func hasFailedReason(body []byte) bool {
+	for {
+		_, after, found := bytes.Cut(body, []byte(`"finish_reason"`))
+		if !found {
+			return false
+		}
+		body = after
+		value := bytes.TrimLeft(after, " \t\r\n:")
+		if len(value) > 0 && value[0] == '"' {
+			if word, _, ok := bytes.Cut(value[1:], value[:1]); ok && failedReason(word) != Unclassified {
+				return true
+			}
+		}
+	}
+}
+
+// failedReason is the class of a reason for which a choice ended, in any case, or
+// Unclassified where it names no failure.
+func failedReason(word []byte) Class {
+	var lower [32]byte
+	if len(word) > len(lower) {
+		return Unclassified
+	}
+	b := lower[:copy(lower[:], word)]
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return failedReasons[string(b)]
+}
+
+// failedReasons are reasons for which a choice ended that name a failure.
+var failedReasons = map[string]Class{
+	"error": ServerError, "abort": ServerError, "aborted": ServerError, "network_error": ServerError, "model_error": ServerError,
+	"server_error": ServerError, "internal_error": ServerError, "timeout": ServerError,
+	"insufficient_system_resource": Overloaded, "engine_overloaded": Overloaded, "overloaded": Overloaded,
 }
