@@ -28,7 +28,7 @@ type Response struct {
 	Host   string // of the request, with or without port
 	Status int
 	Header http.Header // canonical keys, as net/http makes them
-	Body   []byte      // what is held of it, at most 64 KiB are looked at; nil: judged without
+	Body   []byte      // what is held of it as it came, at most 64 KiB are looked at; nil: judged without
 	Now    time.Time   // local time, for a response without Date
 	// Request is the body that was sent, where it is at hand. Of a 400, 403, 500 or
 	// 503 a phrase that it has is an echo, and no word of the server's.
@@ -48,13 +48,13 @@ type Response struct {
 // a success that reports no quotas.
 func Classify(r *Response) Verdict {
 	if 100 <= r.Status && r.Status < 400 {
-		if r.Status/100 != 2 || !r.Route.Inference || !hasError(r.Body) {
+		if r.Status/100 != 2 || !r.Route.Inference || !r.names() {
 			return Verdict{Class: Success, Quotas: readQuotas(r.Header, r.Host, r.Now, nil)}
 		}
 	}
 	// A copy, and not r itself, so that the caller's Response stays on its stack.
 	from := &reply{host: r.Host, header: r.Header, now: r.Now}
-	f := readFailure(from, r.Route, r.Status, r.Body)
+	f := readFailure(from, r.Route, r.Status, plainBody(r.Header, r.Body))
 	f.request = r.Request
 	return verdictOf(f, r.Status)
 }

@@ -358,9 +358,9 @@ func (r *reader) Found(tag uint8, v jsonscan.Value) {
 			ev.seen.pending = true
 		}
 	case factBase:
-		ev.base = ev.base || isCode(jsonscan.Token{Kind: v.Kind, Raw: v.Text})
+		ev.base = ev.base || isCode(v)
 	case factCode:
-		ev.code = ev.code || isCode(jsonscan.Token{Kind: v.Kind, Raw: v.Text})
+		ev.code = ev.code || isCode(v)
 	case factDetail:
 		ev.code = ev.code || filled
 	case factStranger:

@@ -135,115 +135,35 @@ func endings(reason []byte) ending {
 	return endReasons[string(b)]
 }
 
-// hasError reports whether the answer of a 200 is an error all the same, as
-// OpenRouter's can be: by "error", or by what others write where they have none,
-// base_resp, errors, detail, a code. Those count in a document without any member
-// of an answer. Answers pass here at each call: it walks over their members in
-// place and allocates nothing.
-func hasError(body []byte) bool {
-	if len(body) > maxBody {
-		body = body[:maxBody]
-	}
-	s := jsonscan.NewCursor(bytes.TrimPrefix(body, []byte("\ufeff")))
-	t := s.Next()
-	if t.Kind == jsonscan.Array {
-		t = s.Next()
-	}
-	if t.Kind != jsonscan.Object || t.End {
+// names reports whether the answer of a 200 names a failure all the same, as
+// OpenRouter's can. Answers pass here at each call: nothing is allocated.
+func (r *Response) names() bool {
+	body := bytes.TrimLeft(bytes.TrimPrefix(r.Body[:min(len(r.Body), maxBody)], []byte("\ufeff")), " \t\r\n")
+	if len(body) == 0 || body[0] != '{' && body[0] != '[' {
 		return false
 	}
-	maybe, answer := false, false
-	for {
-		key := s.Next()
-		if !key.Key {
-			break
-		}
-		v := peek(&s)
-		name := string(key.Raw)
-		switch name {
-		case "error":
-			if !empty(&s) && (v.Kind == jsonscan.Object || v.Kind == jsonscan.String) {
-				return true
-			}
-		case "object", "type":
-			if v.Kind == jsonscan.String && string(v.Raw) == "error" {
-				return true
-			}
-		case "base_resp":
-			if at := s; at.Next().Kind == jsonscan.Object && codeIn(&at) {
-				return true
-			}
-		case "errors":
-			maybe = maybe || !empty(&s)
-		case "code", "error_code":
-			maybe = maybe || isCode(v)
-		case "detail":
-			maybe = maybe || !empty(&s)
-		case "message": // Ollama's is an object
-			answer = answer || v.Kind == jsonscan.Object
-		case "choices", "output", "content", "candidates", "messages", "response", "data", "embeddings", "results", "generations", "text", "done":
-			answer = answer || v.Kind != jsonscan.Null
-		}
-		s.Skip()
+	format := r.Route.Format
+	if format == Unknown {
+		format = OpenAIChat // whose errors all that has no format of its own has
 	}
-	return maybe && !answer || hasFailedReason(body)
-}
-
-// empty reports that the next value is null or has nothing in it.
-func empty(s *jsonscan.Cursor) bool {
-	at := *s
-	switch t := at.Next(); t.Kind {
-	case jsonscan.String:
-		return len(t.Raw) == 0
-	case jsonscan.Object, jsonscan.Array:
-		return at.Next().End
-	case jsonscan.Null, jsonscan.None:
-		return true
-	}
-	return false
-}
-
-// codeIn reports whether an object that s is in has the code of a failure.
-func codeIn(s *jsonscan.Cursor) bool {
-	for {
-		key := s.Next()
-		if !key.Key {
-			return false
-		}
-		if string(key.Raw) == "status_code" {
-			return isCode(peek(s))
-		}
-		s.Skip()
-	}
+	var m Meter
+	m.Start(Route{Format: format}, jsonMedia, false)
+	m.Observe(body)
+	failed := m.Phase() == Failed
+	m.Free()
+	return failed
 }
 
 // isCode reports that a code is one of a failure: 0 and 200 say that there is none.
-func isCode(v jsonscan.Token) bool {
+func isCode(v jsonscan.Value) bool {
 	if v.Kind != jsonscan.Number && v.Kind != jsonscan.String {
 		return false
 	}
-	switch string(v.Raw) {
+	switch string(v.Text) {
 	case "", "0", "200", "20000", "ok", "OK", "success", "Success", "SUCCESS":
 		return false
 	}
 	return true
-}
-
-// hasFailedReason looks for a finish_reason that names a failure.
-func hasFailedReason(body []byte) bool {
-	for {
-		_, after, found := bytes.Cut(body, []byte(`"finish_reason"`))
-		if !found {
-			return false
-		}
-		body = after
-		value := bytes.TrimLeft(after, " \t\r\n:")
-		if len(value) > 0 && value[0] == '"' {
-			if word, _, ok := bytes.Cut(value[1:], value[:1]); ok && failedReason(word) != Unclassified {
-				return true
-			}
-		}
-	}
 }
 
 // failedReason is the class of a reason for which a choice ended, in any case, or
