@@ -26,11 +26,15 @@ func (m *Meter) BreakOff(f Format, status int, code, message string) []byte {
 		m.sealed()
 	}
 	b := []byte(r.seal)
+	dropped := r.pending > 0 && r.pending <= maxHeld
+	if dropped {
+		b = nil // half an event is not what the caller has
+	}
 	switch m.framing {
 	case linesFraming:
 		return append(append(b, body...), '\n')
 	case framesFraming:
-		if r.frames == nil || !r.frames.Whole() {
+		if r.frames == nil || !r.frames.Whole() && !dropped {
 			return nil // the client's decoder finds half a frame by itself
 		}
 		return exception(body)
@@ -52,6 +56,34 @@ func (m *Meter) BreakOff(f Format, status int, code, message string) []byte {
 	}
 	b = append(append(append(b, "data: "...), body...), end...)
 	return append(b, end...)
+}
+
+// Pending is how many bytes at the end of the body so far belong to an event that
+// has not ended, and p is what Observe has read last. It is for who passes whole
+// events on, so that an error event never stands behind half of another: what is
+// pending is held back, and dropped where the stream breaks off. Who asks once has
+// to ask after each piece, up to BreakOff. An event of more than 64 KiB is none to
+// hold: then nothing is pending until it ends, and BreakOff seals it.
+func (m *Meter) Pending(p []byte) int {
+	r := m.r
+	if r == nil || len(p) == 0 {
+		return 0
+	}
+	switch m.framing {
+	case sseFraming:
+		r.pending = r.open.SSE(p)
+	case linesFraming:
+		r.pending = r.open.Lines(p)
+	case framesFraming:
+		r.pending = r.frames.Pending()
+		if r.frames.Broken() {
+			r.pending = 0
+		}
+	}
+	if r.pending > maxHeld {
+		return 0
+	}
+	return r.pending
 }
 
 // sealed notes what the stream lacks for another event to follow, before its end

@@ -177,6 +177,8 @@ func TestMisdirected(t *testing.T) {
 		{"a gateway's missing model", chat, 400, nil, `{"error":{"code":"model_not_found"}}`, true},
 		{"bedrock's wrong key", chat, 400, []string{"X-Amzn-ErrorType", "UnrecognizedClientException"}, ``, true},
 		{"inside a 200", chat, 200, nil, `{"error":{"code":401,"message":"x"}}`, true},
+		{"another's response", chat, 400, nil, `{"error":{"type":"invalid_request_error","code":"previous_response_not_found","param":"previous_response_id"}}`, true},
+		{"another's thoughts", chat, 400, nil, `{"error":{"code":"invalid_encrypted_content"}}`, true},
 		{"a bad request", chat, 400, nil, `{"error":{"code":"invalid_value"}}`, false},
 		{"a bad request of a word", chat, 422, nil, `{"error":{"message":"model_not_found"}}`, false},
 		{"quota as 403", chat, 403, nil, `{"error":{"message":"used all available credits"}}`, false},

@@ -40,6 +40,8 @@ type reader struct {
 	raw     []byte // an error member's value
 	failure []byte
 	seal    string // see BreakOff
+	open    stream.Pending
+	pending int // see Pending
 
 	inner   *jsonscan.Scanner // of an embedded event
 	quad    [4]byte           // of its base64

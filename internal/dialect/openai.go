@@ -44,7 +44,11 @@ var openai = provider{
 		"badrequesterror":       Invalid, // vLLM
 		"model_not_found":       Invalid,
 	},
-	misdirects: []string{"invalid_api_key", "model_not_found"},
+	// The rest are ids that only the place knows which has given them out.
+	misdirects: []string{
+		"invalid_api_key", "model_not_found",
+		"previous_response_not_found", "conversation_not_found", "container_not_found", "file_not_found", "invalid_encrypted_content",
+	},
 	phrases: []phrase{
 		{text: "request too large", class: TooLong, on: onSize},
 		{text: "reduce your message size", class: TooLong, on: onSize},

@@ -22,6 +22,7 @@ type Frames struct {
 	header  frameHeader
 	nameLen uint8
 	name    [maxName]byte // Event.Name
+	pending int
 }
 
 type framePart uint8
@@ -54,12 +55,16 @@ func (f *Frames) Broken() bool { return f.broken }
 // Whole reports that the stream is between two frames.
 func (f *Frames) Whole() bool { return !f.broken && f.part == prelude && f.have == 0 }
 
+// Pending is how many bytes of a frame that has not ended have come.
+func (f *Frames) Pending() int { return f.pending }
+
 // Feed reads the next piece.
 func (f *Frames) Feed(p []byte, sink Sink) {
 	for len(p) > 0 && !f.broken {
 		if f.part == payloadPart {
 			n := int(min(uint64(len(p)), uint64(f.payload)))
 			sink.Data(p[:n])
+			f.pending += n
 			if f.payload -= uint32(n); f.payload == 0 {
 				f.enter(checksum, 4)
 			}
@@ -74,6 +79,7 @@ func (f *Frames) Feed(p []byte, sink Sink) {
 			copy(f.buf[f.have:], p[:n])
 		}
 		f.have += uint16(n)
+		f.pending += n
 		p = p[n:]
 		for f.have == f.need && !f.broken && f.part != payloadPart {
 			if f.advance(sink); f.part == prelude {
@@ -146,6 +152,7 @@ func (f *Frames) advance(sink Sink) {
 		f.nextHeader()
 	case checksum:
 		sink.End(Event{Name: f.name[:f.nameLen], Exception: f.failed})
+		f.pending = 0
 		f.enter(prelude, 12)
 	}
 }
