@@ -32,7 +32,6 @@ var generalWords = []struct {
 	{"freequota", QuotaExhausted, nil},
 	// A quota under a status that no limit of a minute is sent with.
 	{"quotaexceeded", QuotaExhausted, refuses},
-	{"quotaexhausted", QuotaExhausted, nil},
 	{"overload", Overloaded, nil},
 	{"capacityexhausted", Overloaded, nil},
 	{"resourceunavailable", Overloaded, serves},
@@ -71,7 +70,7 @@ func (f *failure) byGeneralWord() (Class, string) {
 			return f.daily(QuotaExhausted), w
 		}
 		word := compact(w)
-		if strings.Contains(word, "insufficient") && moneyWord(word) { // and not an insufficient scope
+		if (strings.Contains(word, "insufficient") || strings.Contains(word, "exhausted")) && moneyWord(word) { // and not an insufficient scope, an exhausted resource
 			return QuotaExhausted, w
 		}
 		for _, g := range generalWords {
@@ -84,7 +83,7 @@ func (f *failure) byGeneralWord() (Class, string) {
 }
 
 func moneyWord(word string) bool {
-	for _, m := range [...]string{"quota", "balance", "credit", "fund"} {
+	for _, m := range [...]string{"quota", "balance", "credit", "fund", "usage", "allowance"} {
 		if strings.Contains(word, m) {
 			return true
 		}
@@ -132,7 +131,7 @@ var capacitySayings = []saying{
 	{text: "overload"}, {text: "over capacity"}, {text: "at capacity"}, {text: "capacity unavailable"}, {text: "no capacity"}, {text: "system capacity"},
 	{text: "capacity temporarily"}, {text: "capacity exceeded"}, {text: "maximum capacity"}, {text: "capacity constraint"}, {text: "out of capacity"},
 	{text: "server busy"}, {text: "server is busy"}, {text: "servers are busy"}, {text: "model busy"}, {text: "model is busy"}, {text: "system busy"}, {text: "system is busy"},
-	{text: "service is busy"}, {text: "currently busy"}, {text: "too busy"}, {text: "queue is full"}, {text: "queue full"}, {text: "no worker"}, {text: "no available worker"},
+	{text: "service is busy"}, {text: "currently busy"}, {text: "too busy"}, {text: "queue is full"}, {text: "queue full"}, {text: "queue size"}, {text: "queue length"}, {text: "maximum queue"}, {text: "no worker"}, {text: "no available worker"},
 	{text: "worker local"}, {text: "workers are busy"}, {text: "loading model"}, {text: "model is loading"}, {text: "currently loading"}, {text: "still loading"},
 	{text: "model is not ready"}, {text: "warming up"}, {text: "high demand"}, {text: "high load"}, {text: "heavy load"}, {text: "too much traffic"}, {text: "heavy traffic"},
 	{text: "访问量过大"}, {text: "系统繁忙"}, {text: "服务繁忙"}, {text: "服务器繁忙"}, {text: "模型繁忙"}, {text: "负载过高"}, {text: "负载较高"}, {text: "过载"}, {text: "算力不足"}, {text: "排队"},
@@ -196,13 +195,13 @@ func (f *failure) says(list []saying) bool {
 	return false
 }
 
-// passes reports that the message speaks of a window that will pass while a call
-// can wait, or states a wait that a call can.
+// passes reports that the message speaks of a rate, or of a window that will pass
+// while a call can wait, or states a wait that a call can.
 func (f *failure) passes() bool {
 	if f.wait > 0 && f.wait <= dailyWait {
 		return true
 	}
-	for _, w := range [...]string{"per minute", "per min", "/min", "/ min", "per second", "rpm", "tpm", "rps", "qps", "concurren", "每分钟", "每秒"} {
+	for _, w := range [...]string{"per minute", "per min", "/min", "/ min", "per second", "rpm", "tpm", "rps", "qps", "concurren", "too many requests", "rate limit", "每分钟", "每秒"} {
 		if strings.Contains(f.text, w) {
 			return true
 		}

@@ -37,7 +37,13 @@ func TestStrangers(t *testing.T) {
 		{429, `{"error":{"message":"Slow down, or top up for a higher limit. Wait 3 seconds."}}`, RateLimited, 3 * time.Second, false},
 		{429, `{"error":{"message":"Quota of tokens for the minute is used. Daily users get more."}}`, RateLimited, 0, false},
 
+		{429, `{"error":"Too Many Requests","message":"You have exceeded your usage limits. Please try again later."}`, RateLimited, 0, false},
+		{429, `{"error":{"message":"You've hit your usage limit."}}`, QuotaExhausted, 0, true},
+		{429, `{"error":{"code":"subscription:free-usage-exhausted","message":"x"}}`, QuotaExhausted, 0, false},
+		{429, `{"error":{"code":"resource_exhausted","message":"Resource has been exhausted (e.g. check quota)."}}`, RateLimited, 0, false},
+
 		// Capacity, under whatever status.
+		{503, `{"error":"Exceeds maximum queue size"}`, Overloaded, 0, true},
 		{429, `{"error":{"message":"All workers are busy"}}`, Overloaded, 0, true},
 		{429, `{"code":"MODEL_OVERLOADED_TRY_LATER","message":"x"}`, Overloaded, 0, false},
 		{500, `{"error":{"message":"We are experiencing high demand, sorry"}}`, Overloaded, 0, true},
