@@ -22,6 +22,7 @@ func TestStrangers(t *testing.T) {
 		{429, `{"message":"Monthly token allocation exceeded for project p."}`, QuotaExhausted, 0, true},
 		{429, `{"error":{"message":"Session limit reached"}}`, QuotaExhausted, 0, true},
 		{429, `{"error":{"message":"Requests per day quota exceeded. Please retry in 4m."}}`, RateLimited, 4 * time.Minute, true}, // it refills
+		{429, `{"error":{"message":"Weekly limit reached, wait 4 minutes."}}`, RateLimited, 4 * time.Minute, true},
 		{400, `{"error":{"message":"Your account has a negative balance."}}`, QuotaExhausted, 0, true},
 		{403, `{"detail":"Team budget has been exceeded for this key"}`, QuotaExhausted, 0, true},
 		{403, `{"code":"InsufficientFunds","msg":"denied"}`, QuotaExhausted, 0, false},

@@ -222,6 +222,8 @@ func TestMeterPhases(t *testing.T) {
 		{"error event without data", OpenAIChat, []string{"event: error\ndata\n\n"}, []Phase{Failed}, false},
 		{"finish_reason error", OpenAIChat, []string{data(`{"choices":[{"finish_reason":"error"}]}`)}, []Phase{Failed}, false},
 		{"object error, then [DONE]", OpenAIChat, []string{data(`{"object":"error","message":"x"}`), data(`[DONE]`)}, []Phase{Failed, Failed}, false},
+		{"a mark alone", OpenAIChat, []string{": hi\n\n", data(`[DONE]`)}, []Phase{Preamble, Failed}, false},
+		{"a mark after the role", OpenAIChat, []string{data(`{"choices":[{"delta":{"role":"assistant"}}]}`), data(`[DONE]`)}, []Phase{Preamble, Failed}, false},
 		{"error after the end", OpenAIChat, []string{data(`{"choices":[{"delta":{"content":"x"}}]}`), data(`[DONE]`), data(`{"error":"x"}`)}, []Phase{Content, Terminal, Terminal}, true},
 
 		{"responses", OpenAIResponses, []string{

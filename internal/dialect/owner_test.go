@@ -40,6 +40,7 @@ func TestQuotaOwnersApart(t *testing.T) {
 		{name: "behind a shared one", a: with("X-Api-Key", "a"), b: with("X-Api-Key", "b")},
 		{name: "impersonated", a: with("Impersonate-User", "a"), b: with("Impersonate-User", "b")},
 		{name: "values moved between fields", a: http.Header{"X-Api-Key": {"a"}, "Client-Id": {"b"}}, b: http.Header{"X-Api-Key": {"b"}, "Client-Id": {"a"}}},
+		{name: "the same value in another field", a: http.Header{"X-Api-Key": {"a"}, "Client-Id": {"b"}}, b: http.Header{"X-Auth-Token": {"a"}, "Client-Id": {"b"}}},
 		{name: "subject", a: http.Header{"Authorization": {"Bearer " + token(`{"iss":"i","sub":"a"}`, "s")}}, b: http.Header{"Authorization": {"Bearer " + token(`{"iss":"i","sub":"b"}`, "s")}}},
 		{name: "tenant", a: http.Header{"Authorization": {"Bearer " + token(`{"iss":"i","sub":"a","tid":"1"}`, "s")}}, b: http.Header{"Authorization": {"Bearer " + token(`{"iss":"i","sub":"a","tid":"2"}`, "s")}}},
 		{name: "signing account", a: http.Header{"Authorization": {"AWS4-HMAC-SHA256 Credential=A/1/r/s/aws4_request, Signature=0"}}, b: http.Header{"Authorization": {"AWS4-HMAC-SHA256 Credential=B/1/r/s/aws4_request, Signature=0"}}},

@@ -39,6 +39,9 @@ func TestPendingAndBreakOff(t *testing.T) {
 				if at == 0 {
 					continue
 				}
+				if pending > 0 && more[0] == '\n' {
+					t.Fatalf("%s at %d: %q seals what was dropped", tt.media, at, more)
+				}
 				got := observe(Route{Format: tt.format}, tt.media, true, []byte(whole+string(more)), 1<<20)
 				if got.phase != Failed || !strings.Contains(got.failure, "snubber_unreachable") {
 					t.Fatalf("%s at %d in pieces of %d: %q: phase %d, failure %q", tt.media, at, piece, whole+string(more), got.phase, got.failure)
