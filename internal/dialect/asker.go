@@ -138,6 +138,9 @@ func personalWord(word, before string) bool {
 			return !ofAList(what)
 		}
 	}
+	if len(word) < len("secret") { // the shortest of them
+		return strings.HasPrefix(word, "auth")
+	}
 	for _, part := range [...]string{"authoriz", "authentic", "apikey", "accesskey", "secret", "password", "passwd", "cookie", "credential", "signature", "bearer"} {
 		if strings.Contains(word, part) {
 			return true

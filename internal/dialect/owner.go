@@ -35,7 +35,7 @@ func QuotaOwner(h http.Header, u *url.URL) (owner string, claims bool) {
 		n++
 	}
 	for name, values := range h {
-		if plain[name] || AskerOf(name) != Owner {
+		if plain(name) || AskerOf(name) != Owner {
 			continue
 		}
 		for _, v := range values {
@@ -87,13 +87,17 @@ func (p part) after(name, value string) bool {
 	return a > b || a == b && p.value > value
 }
 
-// plain are fields of nearly every request that name nobody. They are here only
-// because to look at their words takes longer.
-var plain = map[string]bool{
-	"Accept": true, "Accept-Encoding": true, "Content-Type": true, "Content-Length": true, "User-Agent": true, "Cookie": true,
-	"Anthropic-Version": true, "Anthropic-Beta": true, "Openai-Beta": true, "Idempotency-Key": true, "Traceparent": true,
-	"X-Stainless-Lang": true, "X-Stainless-Package-Version": true, "X-Stainless-Os": true, "X-Stainless-Arch": true, "X-Stainless-Runtime": true,
-	"X-Stainless-Runtime-Version": true, "X-Stainless-Retry-Count": true, "X-Stainless-Timeout": true, "X-Stainless-Async": true,
+// plain reports that a field is one that nearly every request has and that names
+// nobody: to look at its words takes longer.
+func plain(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Content-Type", "Content-Length", "User-Agent", "Cookie",
+		"Anthropic-Version", "Anthropic-Beta", "Openai-Beta", "Idempotency-Key", "Traceparent",
+		"X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-Os", "X-Stainless-Arch", "X-Stainless-Runtime",
+		"X-Stainless-Runtime-Version", "X-Stainless-Retry-Count", "X-Stainless-Timeout", "X-Stainless-Async":
+		return true
+	}
+	return false
 }
 
 // lasting is what of a credential is the same in the next request.
