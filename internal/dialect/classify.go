@@ -37,10 +37,12 @@ type Response struct {
 
 // Classify tells what a response means: by its body first, whatever the status
 // says, then by its status. It knows any status. 1xx to 3xx are Success, unless
-// the body of an answer to an inference is an error object.
+// the body of an answer to an inference names a failure. Whether an answer is one
+// at all is for [Meter.Proof] to tell.
 //
 // A Wait is the server's, in the order Retry-After-Ms, X-Ms-Retry-After-Ms,
-// Retry-After, google.rpc.RetryInfo, message, reset of an empty bucket; it is
+// Retry-After, google.rpc.RetryInfo, members such as retry_after, message, reset of
+// an empty bucket; it is
 // between 0 and ten years, and 0 where a verdict makes waiting useless. A 429
 // that asks for an hour or more is QuotaExhausted.
 //

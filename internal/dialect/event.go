@@ -155,7 +155,7 @@ func (r *reader) judge(e stream.Event) {
 	if len(data) == 0 && ev.kind == kindOther && !e.Exception {
 		return
 	}
-	if r.phase == Preamble && !r.events && ev.kind == kindOther && len(e.Name) == 0 && ev.size > 0 && data[0] != '{' && data[0] != '[' {
+	if r.phase == Preamble && !r.events && ev.kind == kindOther && len(e.Name) == 0 && ev.size > 0 && !strings.ContainsRune(`{["`, rune(data[0])) {
 		r.fail(e, data) // a line of a proxy, in the place of the first event
 		return
 	}

@@ -1,10 +1,12 @@
 package dialect
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,18 +23,12 @@ import (
 //
 // It does not see a client certificate, nor a credential that is added below.
 func QuotaOwner(h http.Header, u *url.URL) (owner string, claims bool) {
-	var parts [8]part
-	n := 0
+	var few [4]part
+	parts := few[:0]
 	add := func(name, value string) {
-		if value == "" || n == len(parts) {
-			return
+		if value != "" {
+			parts = append(parts, part{name, value})
 		}
-		i := n
-		for ; i > 0 && parts[i-1].after(name, value); i-- {
-			parts[i] = parts[i-1]
-		}
-		parts[i] = part{name, value}
-		n++
 	}
 	for name, values := range h {
 		if plain(name) || AskerOf(name) != Owner {
@@ -60,32 +56,32 @@ func QuotaOwner(h http.Header, u *url.URL) (owner string, claims bool) {
 	if u.User != nil {
 		add("userinfo", u.User.String())
 	}
-	if n == 0 {
+	if len(parts) == 0 {
 		for _, v := range fields(h, "Cookie") {
 			add("cookie", ownCookies(v))
 		}
 	}
-	switch n {
+	switch len(parts) {
 	case 0:
 		return "", false
 	case 1:
 		return parts[0].value, claims // as it stands: nothing is allocated for the one key that most have
 	}
+	for i := range parts {
+		parts[i].name = strings.ToLower(parts[i].name)
+	}
+	slices.SortFunc(parts, func(a, b part) int { // a map has no order
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.value, b.value))
+	})
 	var b []byte
-	for _, p := range parts[:n] {
-		b = strconv.AppendInt(append(b, strings.ToLower(p.name)...), int64(len(p.value)), 10)
+	for _, p := range parts {
+		b = strconv.AppendInt(append(b, p.name...), int64(len(p.value)), 10)
 		b = append(append(b, ':'), p.value...)
 	}
 	return string(b), claims
 }
 
 type part struct{ name, value string }
-
-// after orders parts by their names, in whatever case those are written.
-func (p part) after(name, value string) bool {
-	a, b := strings.ToLower(p.name), strings.ToLower(name)
-	return a > b || a == b && p.value > value
-}
 
 // plain reports that a field is one that nearly every request has and that names
 // nobody: to look at its words takes longer.

@@ -103,6 +103,22 @@ func TestQuotaOwnerOfSigned(t *testing.T) {
 	}
 }
 
+// However many fields name the owner, and in whatever order a map gives them.
+func TestQuotaOwnerIsOne(t *testing.T) {
+	h, raw := http.Header{}, http.Header{}
+	for i := range 20 {
+		h.Set(fmt.Sprintf("X-Tenant-%d", i), fmt.Sprint(i))
+		raw[fmt.Sprintf("x-tenant-%d", i)] = []string{fmt.Sprint(i)}
+	}
+	u := parseURL(t, "https://a.example.com/?client_id=c&api_key=k")
+	want, _ := QuotaOwner(h, u)
+	for range 50 {
+		if got, _ := QuotaOwner(raw, u); got != want {
+			t.Fatalf("QuotaOwner = %q, want %q", got, want)
+		}
+	}
+}
+
 func TestQuotaOwnerOfNobody(t *testing.T) {
 	h := http.Header{"Accept": {"*/*"}, "Cookie": {"__cf_bm=1"}, "X-Request-Id": {"1"}}
 	if owner, _ := QuotaOwner(h, parseURL(t, "https://a.example.com/?q=1&pageToken=2")); owner != "" {

@@ -107,6 +107,7 @@ func TestProof(t *testing.T) {
 		{"a code", OpenAIChat, true, sse(`{"code":"1302","message":"x"}`), Disproven},
 		{"base_resp", OpenAIChat, true, sse(`{"base_resp":{"status_code":1013}}`), Disproven},
 		{"a text", OpenAIChat, true, sse(`upstream connect error`), Disproven},
+		{"strings", OpenAIChat, true, sse(`"a"`, `"b"`), Unproven},
 		{"a text without a frame", OpenAIChat, true, "upstream connect error", Disproven},
 		{"a page", OpenAIChat, true, "<html></html>", Disproven},
 		{"errors in quotes", OpenAIChat, true, sse(`{"choices":[{"delta":{"content":"\"error\": {\"code\":1}"}}]}`, stop, `[DONE]`), Proven},

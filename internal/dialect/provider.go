@@ -13,8 +13,10 @@ import "time"
 // says what another has said already needs no table at all.
 //
 // A failure is judged in the order of these fields, and the first answer holds:
-// words, details, phrases, status (of a marked provider), vague words, and at
-// last what the status means to everyone.
+// words, details, phrases, what everybody says (general.go), status (of a marked
+// provider), vague words, and at last what the status means to everyone. Before a
+// table is written it is worth a look whether the general rules do not know the
+// words already.
 type provider struct {
 	// buckets are the headers that report quotas.
 	buckets []bucket
