@@ -16,66 +16,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// circuitOf is the snapshot of the breaker's only circuit.
-func circuitOf(t testing.TB, b *snubber.Breaker) snubber.Circuit {
-	t.Helper()
-	cs := b.Circuits()
-	if len(cs) != 1 {
-		t.Fatalf("%d circuits, want 1: %v", len(cs), cs)
-	}
-	return cs[0]
-}
-
-// tripped is a transport whose circuit has just been opened by two 503s, and
-// whose base goes on with the steps.
-func tripped(t testing.TB, tr *snubber.Transport, steps ...wiretest.Step) *wiretest.Script {
-	t.Helper()
-	base := wiretest.Play(append([]wiretest.Step{{Status: 503}, {Status: 503}}, steps...)...)
-	tr.Base = base
-	if tr.Breaker == nil {
-		tr.Breaker = &snubber.Breaker{Failures: 2}
-	}
-	for range 2 {
-		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 503 {
-			t.Fatalf("RoundTrip = %d, %v, want 503", status, err)
-		}
-	}
-	if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitOpen {
-		t.Fatalf("circuit is %v after two failures, want open", c.State)
-	}
-	return base
-}
-
-// sleepOpen sleeps until the open circuit lets probes through.
-func sleepOpen(t testing.TB, b *snubber.Breaker) {
-	t.Helper()
-	time.Sleep(time.Until(circuitOf(t, b).Until))
-	if c := circuitOf(t, b); c.State != snubber.CircuitHalfOpen {
-		t.Fatalf("circuit is %v after its open time, want half-open", c.State)
-	}
-}
-
-// mustRefuse checks that a request is refused for an open circuit, at once and
-// with its body closed, and returns the error.
-func mustRefuse(t testing.TB, rt http.RoundTripper, req *http.Request) *snubber.RejectedError {
-	t.Helper()
-	body := &wiretest.Body{}
-	req.Body = body
-	start := time.Now()
-	res, err := rt.RoundTrip(req)
-	var refusal *snubber.RejectedError
-	if res != nil || !errors.Is(err, snubber.ErrOpen) || !errors.As(err, &refusal) {
-		t.Fatalf("RoundTrip = %v, %v, want only ErrOpen", res, err)
-	}
-	if d := time.Since(start); d != 0 {
-		t.Errorf("the refusal took %v", d)
-	}
-	if body.Closes() == 0 {
-		t.Error("the refused request's body is not closed")
-	}
-	return refusal
-}
-
 // An open circuit refuses a request at once, sends nothing and closes the
 // request's body. The error names the circuit and the time to come back. A
 // Retry does not delay the first attempt of a call.

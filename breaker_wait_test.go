@@ -18,9 +18,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// chatKey names the circuit of the requests of chat.
-const chatKey = "https://api.example.com m"
-
 // A call that already had an attempt waits for a circuit that opened meanwhile.
 // The wait costs neither an attempt nor budget, and ends with the circuit's
 // open time.

@@ -16,18 +16,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
-// healthy is no fault.
-const healthy snubbertest.Kind = 0
-
-// failing is a provider that always answers with a fault.
-func failing(kind snubbertest.Kind) *snubbertest.Provider {
-	p := &snubbertest.Provider{}
-	if kind != healthy {
-		p.Inject(snubbertest.Fault{Kind: kind})
-	}
-	return p
-}
-
 // Fallback tries routes in order; each decides from the outcome before it, and
 // gets the body from its beginning. The first failure is returned if all routes
 // fail.

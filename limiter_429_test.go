@@ -37,7 +37,7 @@ func TestLimiter429HoldsKey(t *testing.T) {
 				if e := <-wiretest.Launch(rt, wiretest.Chat(t)); e.Status != 429 || e.Body != wiretest.LimitedBody || e.Took != 0 {
 					t.Fatalf("%+v, want the 429 at once: without Retry it is the caller's", e)
 				}
-				until := time.Until(only(t, l).GatedUntil)
+				until := time.Until(queueOf(t, l).GatedUntil)
 				if until < tt.from || until > tt.to {
 					t.Errorf("gated for %v, want %v to %v", until, tt.from, tt.to)
 				}
@@ -147,7 +147,7 @@ func TestLimiter429IsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := &snubber.Limiter{}
 			<-wiretest.Launch(&snubber.Transport{Base: wiretest.Play(wiretest.TooMany(after)), Limiter: l}, wiretest.Chat(t))
-			if d := time.Until(only(t, l).GatedUntil); d > 15*time.Minute {
+			if d := time.Until(queueOf(t, l).GatedUntil); d > 15*time.Minute {
 				t.Errorf("Retry-After %s gates for %v", after, d)
 			}
 		})
@@ -240,7 +240,7 @@ func TestLimiterKeepsSecrets(t *testing.T) {
 			if strings.Contains(said.String(), secret) {
 				t.Errorf("%v: the credential is in\n%s", header, said.String())
 			}
-			if q := only(t, l); !strings.Contains(q.Key, "api.example.com m #") {
+			if q := queueOf(t, l); !strings.Contains(q.Key, "api.example.com m #") {
 				t.Errorf("key %q, want origin, model and a hash", q.Key)
 			}
 		})

@@ -40,7 +40,7 @@ func TestLimiterExhaustedProbesRarely(t *testing.T) {
 					t.Fatalf("after %v: %v, want ErrQuota with a time", time.Since(start), e.Err)
 				}
 			}
-			if q := only(t, l); !q.Exhausted || !q.GatedUntil.After(time.Now()) {
+			if q := queueOf(t, l); !q.Exhausted || !q.GatedUntil.After(time.Now()) {
 				t.Fatalf("%+v, want it exhausted and gated", q)
 			}
 			time.Sleep(time.Second)
@@ -121,7 +121,7 @@ func TestLimiterExhaustedWithManyCalls(t *testing.T) {
 		if probes != 1 {
 			t.Errorf("%d of 20 were sent after the minute, want one", probes)
 		}
-		if d := time.Until(only(t, l).GatedUntil); d != 2*time.Minute-time.Second && d != 2*time.Minute {
+		if d := time.Until(queueOf(t, l).GatedUntil); d != 2*time.Minute-time.Second && d != 2*time.Minute {
 			t.Errorf("gated for %v more after the probe, want the second period of 2m", d)
 		}
 		idle(t, l)
@@ -175,7 +175,7 @@ func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 						t.Errorf("%+v after %v, want 200", e, tt.wait)
 					}
 				}
-				if q := only(t, l); q.Exhausted {
+				if q := queueOf(t, l); q.Exhausted {
 					t.Errorf("%+v after a success, want it free", q)
 				}
 				idle(t, l)

@@ -19,7 +19,7 @@ import (
 func limits(t *testing.T, l *snubber.Limiter) string {
 	t.Helper()
 	var all []string
-	for _, lim := range only(t, l).Limits {
+	for _, lim := range queueOf(t, l).Limits {
 		name := lim.Kind
 		if lim.Daily {
 			name += " a day"
@@ -93,15 +93,15 @@ func TestLimiterEventHasPreviousLimit(t *testing.T) {
 		for range 2 {
 			<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 		}
-		if q := only(t, l); q.Reason != "" || !q.GatedUntil.IsZero() {
+		if q := queueOf(t, l); q.Reason != "" || !q.GatedUntil.IsZero() {
 			t.Errorf("gated for %q until %v before anyone was refused", q.Reason, q.GatedUntil)
 		}
 		<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
-		if q := only(t, l); q.Reason == "" || !q.GatedUntil.After(time.Now().Add(6*time.Second)) {
+		if q := queueOf(t, l); q.Reason == "" || !q.GatedUntil.After(time.Now().Add(6*time.Second)) {
 			t.Errorf("gated for %q until %v, want a reason and seven seconds", q.Reason, q.GatedUntil)
 		}
 		time.Sleep(time.Minute)
-		if q := only(t, l); q.Reason != "" {
+		if q := queueOf(t, l); q.Reason != "" {
 			t.Errorf("still gated for %q", q.Reason)
 		}
 		if len(seen) < 2 || seen[0] != "requests 588 was 0 by header" || seen[1] != "requests 294 was 588 by header" {
@@ -115,7 +115,7 @@ func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &snubber.Limiter{MaxConcurrent: 3}
 		<-wiretest.Launch(&snubber.Transport{Base: wiretest.Play(), Limiter: l}, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
-		if q := only(t, l); !math.IsInf(q.Tokens, 1) || !math.IsInf(q.Requests, 1) {
+		if q := queueOf(t, l); !math.IsInf(q.Tokens, 1) || !math.IsInf(q.Requests, 1) {
 			t.Errorf("%v tokens and %v requests left of three places, want no limit", q.Tokens, q.Requests)
 		}
 	})
@@ -145,7 +145,7 @@ func TestLimiterEstimateLearnsFromUsage(t *testing.T) {
 		for range 20 {
 			time.Sleep(time.Minute)
 			c := wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(400, 64_000)))
-			off = append(off, math.Abs(full-only(t, l).Tokens-1000)/1000)
+			off = append(off, math.Abs(full-queueOf(t, l).Tokens-1000)/1000)
 			if e := <-c; e.Err != nil {
 				t.Fatal(e.Err)
 			}

@@ -182,7 +182,7 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 					}
 				}
 				synctest.Wait()
-				if n := only(t, l).Waiting; n != going-1 {
+				if n := queueOf(t, l).Waiting; n != going-1 {
 					t.Errorf("%d waiting, want %d", n, going-1)
 				}
 			})
@@ -284,7 +284,7 @@ func TestLimiterQueueOfThousands(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		if q := only(t, l); q.Waiting != n {
+		if q := queueOf(t, l); q.Waiting != n {
 			t.Fatalf("%d waiting, want %d", q.Waiting, n)
 		}
 		cancel()

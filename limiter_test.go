@@ -17,26 +17,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// only is the snapshot of the one key that a limiter has.
-func only(t *testing.T, l *snubber.Limiter) snubber.QueueStatus {
-	t.Helper()
-	qs := l.Queues()
-	if len(qs) != 1 {
-		t.Fatalf("%d keys, want 1: %+v", len(qs), qs)
-	}
-	return qs[0]
-}
-
-// idle fails unless nothing waits and nothing is held any more.
-func idle(t *testing.T, l *snubber.Limiter) {
-	t.Helper()
-	for _, q := range l.Queues() {
-		if q.InFlight != 0 || q.Waiting != 0 {
-			t.Errorf("%d in flight, %d waiting at the end (%s)", q.InFlight, q.Waiting, q.Key)
-		}
-	}
-}
-
 // Requests that arrive together are sent in a burst and then exactly at the
 // rate, to the nanosecond that arithmetic allows.
 func TestLimiterPacesRequests(t *testing.T) {
@@ -108,7 +88,7 @@ func TestLimiterNeverExceedsRate(t *testing.T) {
 			wiretest.CheckRate(t, base.Attempts(), start, 90, 4)
 			idle(t, l)
 			time.Sleep(time.Minute)
-			if q := only(t, l); q.Requests != 4 {
+			if q := queueOf(t, l); q.Requests != 4 {
 				t.Errorf("%v requests left after a pause, want 4", q.Requests)
 			}
 		})
@@ -159,7 +139,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 					tt.url = wiretest.ChatURL
 				}
 				c := wiretest.Launch(&snubber.Transport{Base: base, Limiter: l}, wiretest.NewRequest(t, "POST", tt.url, tt.body))
-				if q := only(t, l); full-q.Tokens != tt.during || full-q.Requests != 1 || q.InFlight != 1 {
+				if q := queueOf(t, l); full-q.Tokens != tt.during || full-q.Requests != 1 || q.InFlight != 1 {
 					t.Errorf("under way: %v tokens and %v requests spent, %d in flight, want %v, 1, 1", full-q.Tokens, full-q.Requests, q.InFlight, tt.during)
 				}
 				e := <-c
@@ -167,7 +147,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 					t.Errorf("error %v, want %q", e.Err, tt.wantError)
 				}
 				// A nanosecond refills a third of a millionth of a token.
-				if q := only(t, l); full-q.Tokens < tt.after-1e-5 || full-q.Tokens > tt.after+1e-5 || full-q.Requests > tt.requests || full-q.Requests < tt.requests-1e-5 {
+				if q := queueOf(t, l); full-q.Tokens < tt.after-1e-5 || full-q.Tokens > tt.after+1e-5 || full-q.Requests > tt.requests || full-q.Requests < tt.requests-1e-5 {
 					t.Errorf("at the end: %v tokens and %v requests spent, want %v and %v", full-q.Tokens, full-q.Requests, tt.after, tt.requests)
 				}
 				idle(t, l)
@@ -193,7 +173,7 @@ func TestLimiterLearnsResponseLength(t *testing.T) {
 			time.Sleep(time.Minute)
 			next = wiretest.Usage(100, out)
 			c := wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(400, most)))
-			n := full - only(t, l).Tokens - 100
+			n := full - queueOf(t, l).Tokens - 100
 			<-c
 			return n
 		}
@@ -287,7 +267,7 @@ func TestLimiterTakesAllOrNothing(t *testing.T) {
 				first := wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 				ctx, cancel := context.WithCancel(t.Context())
 				second := wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", "").WithContext(ctx))
-				q := only(t, l)
+				q := queueOf(t, l)
 				if q.Waiting != 1 || q.InFlight != 1 || q.Requests != tt.requests || q.Tokens != tt.tokens {
 					t.Errorf("%+v, want 1 waiting, 1 in flight, %v requests and %v tokens left", q, tt.requests, tt.tokens)
 				}

@@ -13,11 +13,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// unbounded is a Retry without the bounds that would end a long sequence.
-func unbounded() *snubber.Retry {
-	return &snubber.Retry{MaxAttempts: -1, Budget: &snubber.Budget{Capacity: -1}}
-}
-
 // Each step of the backoff is half fixed and half random, and doubles up to a
 // cap. The cap is twice as long if the server said that it is overloaded.
 func TestRetryBackoffSteps(t *testing.T) {

@@ -13,16 +13,6 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// inFlight is the number of permits that are held.
-func inFlight(t testing.TB, l *snubber.Limiter) int {
-	t.Helper()
-	qs := l.Queues()
-	if len(qs) != 1 {
-		t.Fatalf("%d queues, want 1", len(qs))
-	}
-	return qs[0].InFlight
-}
-
 // The terminal event of a stream gives the permit back before EOF or Close. The
 // bytes after it pass as before.
 func TestStreamReleaseAtTerminalEvent(t *testing.T) {

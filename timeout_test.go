@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,26 +14,6 @@ import (
 	"github.com/seed-9e4f5248/snubber"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
-
-// attemptTimedOut checks that err is the timer of the phase, in all the ways in which
-// a caller may ask, and that it is not the caller's own deadline.
-func attemptTimedOut(t testing.TB, err error, phase snubber.TimeoutPhase, after time.Duration) {
-	t.Helper()
-	var late *snubber.TimeoutError
-	var netErr interface{ Timeout() bool }
-	switch {
-	case !errors.As(err, &late):
-		t.Fatalf("error = %v, want a *TimeoutError", err)
-	case late.Phase != phase || late.After != after:
-		t.Errorf("timed out in %q after %v, want %q after %v", late.Phase, late.After, phase, after)
-	case !errors.As(err, &netErr) || !netErr.Timeout():
-		t.Errorf("%v: Timeout() is false", err)
-	case !errors.Is(err, os.ErrDeadlineExceeded):
-		t.Errorf("%v is not os.ErrDeadlineExceeded", err)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		t.Errorf("%v is a context's error", err)
-	}
-}
 
 // Each phase ends an attempt at exactly its limit. Its typed error can be found
 // in the client's error.
