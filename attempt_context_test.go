@@ -113,15 +113,15 @@ func TestTimeoutLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// hooked is a context that counts who watches it.
+// hooked is a context that counts its watchers.
 type hooked struct {
 	context.Context
 	mu       sync.Mutex
 	watchers int
 }
 
-// Value hides that there is a context of the standard library below, which
-// would be asked directly.
+// Value hides the standard library's context below. The context package would
+// call that one directly.
 func (h *hooked) Value(any) any { return nil }
 
 func (h *hooked) AfterFunc(f func()) func() bool {
@@ -172,7 +172,7 @@ func TestTransportInManyBubbles(t *testing.T) {
 		Limiter: &snubber.Limiter{RequestsPerMinute: 60, MaxConcurrent: 2},
 		Timeout: &snubber.Timeout{},
 	}
-	plain := func(host string) { // another each time: nothing may wait in real time
+	plain := func(host string) { // another host each time, because a call must not wait in real time
 		answer = func(*http.Request) (*http.Response, error) {
 			return wiretest.Response(200, strings.NewReader("{}")), nil
 		}
@@ -190,11 +190,11 @@ func TestTransportInManyBubbles(t *testing.T) {
 				}
 				return wiretest.Response(200, wiretest.NewBody(wiretest.Chunk{At: time.Second, Text: "{}"})), nil
 			}
-			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 { // which waits for the circuit
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 { // the call waits for the circuit
 				t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 			}
 			for range 2 {
-				if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "GET", "https://inside.example.com/x", "")); status != 200 { // and for the queue
+				if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "GET", "https://inside.example.com/x", "")); status != 200 { // the call waits in the queue
 					t.Errorf("RoundTrip = %d, %v, want 200", status, err)
 				}
 			}

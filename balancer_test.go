@@ -32,7 +32,7 @@ func TestBalancer(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		routes []r
-		calls  []int // of twelve
+		calls  []int // calls of each route, twelve in all
 		after  time.Duration
 	}{
 		{"in order", []r{{}, {}}, []int{12, 0}, 0},
@@ -162,7 +162,7 @@ func TestBalancerRefusesAsResponseForSDK(t *testing.T) {
 	}
 }
 
-// keys are several keys of one model, with a Transport for all.
+// keys returns a Balancer over n keys of one model, which share a Transport.
 func keys(rt http.RoundTripper, n int) *snubber.Balancer {
 	s := &snubber.Balancer{}
 	for i := range n {
@@ -191,14 +191,14 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // one that was asked already is not free, ready as it may look
+	synctest.Test(t, func(t *testing.T) { // a route that was already tried is not free, even if it looks ready
 		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, wiretest.Step{})
 		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Status: 429})}, {Transport: wiretest.Play(wiretest.Step{Status: 429})}, {Transport: snubber.New(base)}}}
 		if status, err := wiretest.Fetch(s, wiretest.Chat(t)); status != 200 || err != nil || base.Sent() != 2 {
 			t.Errorf("%d, %v after %d", status, err, base.Sent())
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // one that cannot be asked when it is ready always is
+	synctest.Test(t, func(t *testing.T) { // a route without ReadyAt counts as ready
 		start := time.Now()
 		base, other := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}), wiretest.Play(wiretest.Step{})
 		s := &snubber.Balancer{Routes: []snubber.Route{{Transport: snubber.New(base)}, {Transport: other}}}
@@ -206,7 +206,7 @@ func TestBalancerTakesKeyWithQuota(t *testing.T) {
 			t.Errorf("%d, %v after %d and %v", status, err, base.Sent(), time.Since(start))
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // but for the last of them one waits
+	synctest.Test(t, func(t *testing.T) { // the call waits for the last route
 		start := time.Now()
 		base := wiretest.Play(wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "20")}, wiretest.Step{Status: 429, Header: wiretest.Header("Retry-After", "30")}, wiretest.Step{})
 		ctx, report := snubber.WithReport(context.Background())
@@ -278,7 +278,7 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Model: "other"}}}}
 			var dead, back int
 			var wg sync.WaitGroup
-			for i := range 600 * 5 { // five a second
+			for i := range 600 * 5 { // five calls a second
 				if i == 60*5 {
 					dead = first.Stats().Wire
 					heal := first.Inject(snubbertest.Fault{Kind: kind})
@@ -367,7 +367,7 @@ func TestBalancerRevokedKey(t *testing.T) {
 		revoked wiretest.Step
 		others  wiretest.Step
 		status  int
-		calls   [3]int // of three, of each key
+		calls   [3]int // calls of each key, for three requests
 	}{
 		{wiretest.Step{Status: 401}, wiretest.Step{}, 200, [3]int{1, 2, 1}},
 		{wiretest.Step{Status: 403, Body: `{"error":{"type":"permission_error"}}`}, wiretest.Step{}, 200, [3]int{1, 2, 1}},

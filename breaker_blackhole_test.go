@@ -38,7 +38,7 @@ func TestBreakerBlackHole(t *testing.T) {
 				base := wiretest.Play(wiretest.Step{Delay: tt.slowest}, wiretest.Step{Do: wiretest.Hang})
 				tr := &snubber.Transport{Base: base, Breaker: &snubber.Breaker{}, Timeout: &snubber.Timeout{}}
 				wiretest.Fetch(tr, wiretest.Chat(t))
-				tr.Breaker.Reset(key) // only what comes now counts
+				tr.Breaker.Reset(key) // only the calls from now on count
 				ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
 				defer cancel()
 				want := context.DeadlineExceeded

@@ -216,7 +216,8 @@ func TestBreakerProbeTimeLimit(t *testing.T) {
 			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 {
 				t.Errorf("after the lease: %d, %v, want 200", status, err)
 			}
-			// Its outcome counts although the lease was over: one of two successes.
+			// The probe's outcome counts even after it lost its place: one of
+			// two successes.
 			if c := circuitOf(t, tr.Breaker); c.State != snubber.CircuitHalfOpen {
 				t.Fatalf("circuit is %v after one success, want half-open", c.State)
 			}

@@ -26,7 +26,7 @@ func TestBreakerCallWaitsForCircuit(t *testing.T) {
 		base := wiretest.Play(append(slices.Repeat([]wiretest.Step{{Status: 503}}, 5), wiretest.Step{Body: "{}"})...)
 		tr := &snubber.Transport{
 			Base:    base,
-			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}}, // which pays for none
+			Retry:   &snubber.Retry{MaxAttempts: 2, Budget: &snubber.Budget{Capacity: 0.5}}, // not enough for one retry
 			Breaker: &snubber.Breaker{Failures: 1, Probes: 1},
 		}
 		ctx, report := snubber.WithReport(t.Context())
@@ -191,8 +191,8 @@ func TestBreakerWaitEnds(t *testing.T) {
 	}
 }
 
-// outage is a base that answers after a while, except that what is sent or on
-// its way in one bad second fails.
+// outage is a base that answers after a while. A request that is sent or in
+// flight during one bad second fails.
 type outage struct {
 	start time.Time
 	fail  func(ctx context.Context) (*http.Response, error)

@@ -9,17 +9,17 @@ import (
 	"testing"
 )
 
-// required is all that a program gets into its module graph by importing this
-// module, each with its reason. Whatever else the repository uses (SDKs,
-// peers, linters) is required by a nested module.
+// required lists the modules that a program gets into its module graph by
+// importing this module, each with its reason. A nested module requires
+// everything else that the repository uses: SDKs, peers, linters.
 var required = map[string]struct{ version, why string }{
 	"github.com/sony/gobreaker/v2":   {"v2.4.0", "the states and counts of a circuit, in the two-step form that a streamed body needs"},
 	"github.com/cenkalti/backoff/v4": {"v4.3.0", "the growing intervals between attempts"},
 	"golang.org/x/time":              {"v0.15.0", "token buckets; v0.16.0 says go 1.26 and so would every program that imports us"},
 }
 
-// unwanted are packages of the standard library that the root package must not
-// bring into a program.
+// unwanted lists packages of the standard library that the root package must
+// not bring into a program.
 var unwanted = map[string]string{
 	"testing":           "belongs to rttest and snubbertest, which only tests import",
 	"net/http/httptest": "registers a flag",
@@ -43,16 +43,16 @@ func TestModuleRequiresNothingElse(t *testing.T) {
 	if err := json.Unmarshal(goCommand(t, "mod", "edit", "-json"), &mod); err != nil {
 		t.Fatal(err)
 	}
-	// Both lines are contagious: a program's own may not be lower.
+	// A program's own lines may not be lower than these two.
 	if mod.Go != "1.25.0" || mod.Toolchain != "" {
 		t.Errorf("go.mod says go %q, toolchain %q; want 1.25.0 and none", mod.Go, mod.Toolchain)
 	}
-	// A replacement and an exclusion hold in this repository only, so what is
-	// tested here would not be what a program gets.
+	// A replacement and an exclusion hold only in this repository. With them,
+	// the tests would use other modules than a program does.
 	if len(mod.Replace) > 0 || len(mod.Exclude) > 0 {
 		t.Errorf("go.mod replaces %v and excludes %v; want neither", mod.Replace, mod.Exclude)
 	}
-	// The requirements of a tool are the module's, and so its users'.
+	// The requirements of a tool become the module's, and so its users'.
 	if len(mod.Tool) > 0 {
 		t.Errorf("go.mod has tools %v; they belong to internal/tools", mod.Tool)
 	}
@@ -104,8 +104,8 @@ func TestPackagesImportNothingElse(t *testing.T) {
 	}
 }
 
-// goCommand runs the go command as a user of the module would, without the
-// workspace: in it, versions are those that all its modules agree on.
+// goCommand runs the go command without the workspace, as a user of the module
+// does. In the workspace all its modules agree on the versions.
 func goCommand(t *testing.T, args ...string) []byte {
 	t.Helper()
 	tool, err := exec.LookPath("go")

@@ -148,7 +148,7 @@ func TestErrorBodyOfHostileServer(t *testing.T) {
 			})
 		})
 	}
-	// Handed on, it is whole, at the server's own pace.
+	// The caller gets the whole body, at the server's own speed.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 400, Stream: wiretest.Trickle(50, 100*time.Millisecond)})
 		start := time.Now()
@@ -166,7 +166,8 @@ func TestErrorBodyOfHostileServer(t *testing.T) {
 			t.Errorf("the body ended after %v, want 5s", d)
 		}
 	})
-	// A body cut short by its Content-Length gives its error to the reader, too.
+	// A body that is shorter than its Content-Length gives its error to the
+	// reader, too.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 400, Stream: io.NopCloser(io.MultiReader(strings.NewReader("half"), brokenReader{io.ErrUnexpectedEOF}))})
 		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
@@ -181,7 +182,7 @@ func TestErrorBodyOfHostileServer(t *testing.T) {
 	})
 }
 
-// panicsLate is a body that comes to nothing but a panic.
+// panicsLate is a body whose Read panics after a while.
 type panicsLate struct{}
 
 func (panicsLate) Read([]byte) (int, error) { time.Sleep(2 * time.Second); panic("base") }

@@ -22,7 +22,7 @@ func TestEventKindString(t *testing.T) {
 			seen[s] = true
 		}
 	}
-	for k, want := range map[snubber.EventKind]string{ // the order is that of the constants
+	for k, want := range map[snubber.EventKind]string{ // in the order of the constants
 		snubber.EventRefused: "refused", snubber.EventCache: "cache", snubber.EventHedge: "hedge", snubber.EventLimit: "limit", snubber.EventLimitStoreFailed: "limit-store-failed",
 	} {
 		if k.String() != want {

@@ -110,7 +110,7 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 		}}}
 		return tr, hosts, b, c
 	}
-	spend := func(t *testing.T, tr *snubber.Transport, host string) { // its one request a minute
+	spend := func(t *testing.T, tr *snubber.Transport, host string) { // uses the one request a minute
 		tr.Limiter.RequestsPerMinute = 1
 		if status, err := wiretest.Fetch(tr, wiretest.NewRequest(t, "POST", "https://"+host+"/v1/chat/completions", wiretest.ChatBody)); status != 200 {
 			t.Fatal(status, err)
@@ -120,7 +120,7 @@ func TestFallbackSkipsUnreadyRoutes(t *testing.T) {
 		name     string
 		prepare  func(t *testing.T, b, c *snubber.Transport)
 		deadline time.Duration
-		hosts    string // of this call
+		hosts    string // hosts that the call reaches
 		took     time.Duration
 		status   int
 	}{
@@ -249,7 +249,7 @@ func TestFallbackByClass(t *testing.T) {
 		first  wiretest.Step
 		second wiretest.Step
 		status int
-		sent   int // to the second
+		sent   int // requests to the second route
 	}{
 		{"too long", wiretest.Step{Status: 400, Body: `{"error":{"code":"context_length_exceeded"}}`}, wiretest.Step{}, 200, 1},
 		{"filtered", wiretest.Step{Status: 400, Body: `{"error":{"code":"content_filter"}}`}, wiretest.Step{}, 400, 0},

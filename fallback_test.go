@@ -26,7 +26,7 @@ func TestFallback(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		kinds        [3]snubbertest.Kind
-		when         func(*http.Request, snubber.Outcome) bool // of the second
+		when         func(*http.Request, snubber.Outcome) bool // If of the second route
 		status       int
 		calls        [3]int
 		route, total int
@@ -257,7 +257,7 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 	}
 	onlyLonger := func(_ *http.Request, o snubber.Outcome) bool { return o.Class == snubber.TooLong }
 	for _, tt := range []struct {
-		routes [4]string // what each comes to; "" for none
+		routes [4]string // the result of each; "" for no route
 		when   func(*http.Request, snubber.Outcome) bool
 		want   int // the status
 		sent   [4]int
@@ -268,7 +268,7 @@ func TestFallbackMisconfiguredRoute(t *testing.T) {
 		{[4]string{"500", bad, "ok"}, nil, 500, [4]int{1, 1, 0}},
 		{[4]string{denied, "ok", "ok"}, nil, 401, [4]int{1, 0, 0}},
 		{[4]string{missing, "ok", "ok"}, nil, 404, [4]int{1, 0, 0}},
-		// By the outcome before it, and no other.
+		// A route decides only from the outcome before it.
 		{[4]string{longer, denied, "ok"}, onlyLonger, 200, [4]int{1, 1, 1}},
 		{[4]string{"500", denied, "ok"}, onlyLonger, 500, [4]int{1, 0, 0}},
 		{[4]string{longer, "open", denied, "ok"}, onlyLonger, 200, [4]int{1, 1, 1, 1}},

@@ -80,12 +80,12 @@ func slowToEnd(req *http.Request) (*http.Response, error) {
 func TestHedgeLoserIsClosed(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		busy   time.Duration // the caller's goroutine, when the hedge is sent
+		busy   time.Duration // how long the caller's goroutine is busy when the hedge is sent
 		status int
 	}{{"late", 0, 200}, {"in time", time.Minute, 200}, {"both fail", 0, 500}} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				body := strings.Repeat("x", 100_000) // which nobody reads ahead as a whole
+				body := strings.Repeat("x", 100_000) // too long to be prefetched as a whole
 				var steps []wiretest.Step
 				for _, d := range wiretest.WarmTimes() {
 					steps = append(steps, wiretest.Step{Delay: d})

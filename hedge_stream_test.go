@@ -17,7 +17,7 @@ import (
 func TestHedgeStream(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		at   time.Duration // of the first content
+		at   time.Duration // when the first content comes
 		sent int
 		took time.Duration
 	}{

@@ -27,7 +27,7 @@ func TestHedge(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		then   []time.Duration
-		fails  map[int]int // counted after the warming up
+		fails  map[int]int // the number of the request after WarmUp
 		took   time.Duration
 		sent   int
 		ended  int
@@ -122,9 +122,9 @@ func TestHedgeReport(t *testing.T) {
 			res, err := base.RoundTrip(req)
 			switch n {
 			case 111:
-				return wiretest.Response(500, strings.NewReader(strings.Repeat("x", 1<<20))), nil // not read to its end by us
+				return wiretest.Response(500, strings.NewReader(strings.Repeat("x", 1<<20))), nil // too long to be prefetched as a whole
 			case 112:
-				return wiretest.Response(204, http.NoBody), nil // whole at once
+				return wiretest.Response(204, http.NoBody), nil // complete with its header
 			}
 			return res, err
 		}))
@@ -253,7 +253,7 @@ func TestHedgeNotSent(t *testing.T) {
 		}},
 		{"a caller who has left", func(tr *snubber.Transport) {
 			base := tr.Base
-			tr.Base = wiretest.RawFunc(func(req *http.Request) (*http.Response, error) { // which does not notice
+			tr.Base = wiretest.RawFunc(func(req *http.Request) (*http.Response, error) { // the base does not notice
 				return base.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})
 		}, func(r *http.Request) *http.Request {
@@ -277,7 +277,7 @@ func TestHedgeNotSent(t *testing.T) {
 					tt.set(tr)
 				}
 				wiretest.WarmUp(t, tr)
-				time.Sleep(2 * time.Second) // an open circuit is half-open then
+				time.Sleep(2 * time.Second) // an open circuit becomes half-open
 				req := wiretest.Chat(t)
 				if tt.req != nil {
 					req = tt.req(req)
@@ -325,7 +325,7 @@ func TestHedgeNotSent(t *testing.T) {
 func TestHedgeSentLater(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		set  func(t *testing.T, tr *snubber.Transport, req *http.Request) // of what ends nine seconds later
+		set  func(t *testing.T, tr *snubber.Transport, req *http.Request) // makes an obstacle that ends nine seconds later
 	}{
 		{"nothing", func(*testing.T, *snubber.Transport, *http.Request) {}},
 		{"a place", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
@@ -336,7 +336,7 @@ func TestHedgeSentLater(t *testing.T) {
 		{"a circuit that opens meanwhile", func(t *testing.T, tr *snubber.Transport, req *http.Request) {
 			asked := 0
 			tr.Limiter.EstimateTokens = func(*http.Request, []byte) int {
-				if asked++; asked == 2 { // for the hedge, which has seen it closed
+				if asked++; asked == 2 { // for the hedge, which found the circuit closed
 					tr.Breaker.Trip("https://api.example.com m")
 					time.AfterFunc(8*time.Second, func() { tr.Breaker.Reset("https://api.example.com m") })
 				}
@@ -586,7 +586,7 @@ func TestHedgePanic(t *testing.T) {
 			if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
 				t.Errorf("%+v", q)
 			}
-			if want := map[string]int{"panic": 1, "overtaken": 1}; !maps.Equal(verdicts, want) { // each lane's own
+			if want := map[string]int{"panic": 1, "overtaken": 1}; !maps.Equal(verdicts, want) { // the outcome of each attempt
 				t.Errorf("verdicts %v, want %v", verdicts, want)
 			}
 		})
@@ -696,8 +696,8 @@ func TestHedgePercentile(t *testing.T) {
 			time.Sleep(200 * time.Millisecond)
 		}
 		wg.Wait()
-		// Who knew the future would send the second request of the slowest
-		// twentieth at once, where it helps.
+		// The best possible result sends the second request of the slowest
+		// twentieth at once, if that is faster.
 		best := slices.Clone(firsts)
 		order := make([]int, calls)
 		for i := range order {
@@ -713,9 +713,10 @@ func TestHedgePercentile(t *testing.T) {
 			slices.Sort(s)
 			return s[len(s)*99/100]
 		}
-		// Who knew no more than the best delay for a twentieth would wait so long.
-		// Nobody does better without knowing which calls will be slow: on many
-		// seeds that is 1.52 times the best here, and a Hedge comes to 1.58.
+		// blind is the result of the best fixed delay for a twentieth more
+		// calls. It cannot be improved without knowing which calls will be
+		// slow. On many seeds it is 1.52 times the best possible, and Hedge
+		// reaches 1.58.
 		for d := time.Duration(0); d < 30*time.Second; d += 50 * time.Millisecond {
 			late, times := 0, slices.Clone(firsts)
 			for i, f := range firsts {

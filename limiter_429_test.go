@@ -23,7 +23,7 @@ func TestLimiter429HoldsKey(t *testing.T) {
 		from, to time.Duration
 	}{
 		{"5", 5 * time.Second, 5500 * time.Millisecond},
-		{"40", 40 * time.Second, 41 * time.Second}, // jitter of a tenth, at most a second
+		{"40", 40 * time.Second, 41 * time.Second}, // the jitter is a tenth, at most a second
 		{"0.2", 200 * time.Millisecond, 220 * time.Millisecond},
 		{"", 500 * time.Millisecond, time.Second},
 		{"-3", 500 * time.Millisecond, time.Second},

@@ -13,7 +13,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// half is a body that is read in part.
+// half is a body that a test reads in part.
 type half struct{ io.ReadCloser }
 
 func (h *half) read(n int) { io.ReadFull(h, make([]byte, n)) }
@@ -28,8 +28,8 @@ func TestLimiterMaxConcurrentUntilBodyEnd(t *testing.T) {
 		name    string
 		step    wiretest.Step
 		timeout *snubber.Timeout
-		end     func(t *testing.T, body *half, cancel func()) // after one second
-		want    time.Duration                                 // when the second goes
+		end     func(t *testing.T, body *half, cancel func()) // called after one second
+		want    time.Duration                                 // when the second request is sent
 	}{
 		{"EOF", wiretest.Step{Body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.drain() }, second},
 		{"Close", wiretest.Step{Body: "x"}, nil, func(t *testing.T, b *half, _ func()) { b.Close() }, second},

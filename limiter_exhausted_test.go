@@ -51,7 +51,7 @@ func TestLimiterExhaustedProbesRarely(t *testing.T) {
 	})
 }
 
-// seconds is when each attempt was sent.
+// seconds returns the times of the attempts, in whole seconds since start.
 func seconds(base *wiretest.Script, start time.Time) (at []int) {
 	for _, s := range base.Attempts() {
 		at = append(at, int(s.At.Sub(start)/time.Second))
@@ -136,7 +136,7 @@ func TestLimiterExhaustedProbeOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		probe wiretest.Step
-		wait  time.Duration // until the next is sent
+		wait  time.Duration // time until the next request is sent
 	}{
 		{"success", wiretest.Step{}, 0},
 		{"not sent", wiretest.Step{Err: refused}, 0},

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// limits is what a limiter shows of its one key, in words.
+// limits returns the limits of the limiter's only queue, in words.
 func limits(t *testing.T, l *snubber.Limiter) string {
 	t.Helper()
 	var all []string
@@ -36,7 +36,8 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 		file, want        string
 		perMinute, places int // configured
 	}{
-		// 14 400 a day is ten a minute, and a stock; 6 000 tokens are for a minute.
+		// 14 400 requests are for a day, ten a minute; 6 000 tokens are for a
+		// minute.
 		{file: "groq_chat_success.http", want: "tokens 5880.00 of header, requests a day 9.80 of header"},
 		{file: "mistral_chat_success.http", want: "requests 58.80 of header, tokens 349125.00 of header"},
 		{file: "anthropic_messages_success.http", want: "requests 49.00 of header, tokens 58800.00 of header, input-tokens 49000.00 of header, output-tokens 9800.00 of header"},
@@ -65,7 +66,7 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 				if n := strings.Count(tt.want, " of header"); tt.perMinute == 0 && len(told) != n {
 					t.Errorf("events of %q, want %d", told, n)
 				}
-				// A second answer that says the same is no news.
+				// A second response with the same limits makes no event.
 				told = nil
 				<-wiretest.Launch(rt, wiretest.NewRequest(t, "POST", wiretest.ChatURL, wiretest.Prompt(40, 10)))
 				if told != nil {
@@ -121,8 +122,8 @@ func TestLimiterConcurrencyIsNoTokenLimit(t *testing.T) {
 	})
 }
 
-// biller is a base whose answers bill what it says, after a nanosecond in which
-// the reservation can be seen.
+// biller returns a base whose responses use so many tokens. They come after a
+// nanosecond, in which a test can read the reservation.
 func biller(in, out *int) *wiretest.Script {
 	return wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
 		time.Sleep(time.Nanosecond)
@@ -196,7 +197,8 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 					return &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}, nil
 				}})
 				rt := &snubber.Transport{Base: base, Limiter: &snubber.Limiter{}, Breaker: &snubber.Breaker{Failures: 3, OpenFor: 5 * time.Second}}
-				// crowd makes so many calls at once and returns how many went at once.
+				// crowd starts n calls together and returns how many were sent
+				// at once.
 				crowd := func(n int) int {
 					before := base.Sent()
 					var all []<-chan wiretest.Result
@@ -212,7 +214,7 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 				if n := crowd(60); n != 4 {
 					t.Fatalf("%d went at once at first, want 4", n)
 				}
-				most := 30 // grown by sixty successes
+				most := 30 // after sixty successes
 				switch again {
 				case "pause":
 					time.Sleep(time.Minute)
@@ -221,7 +223,7 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 					crowd(3)
 					down = false
 					time.Sleep(8 * time.Second)
-					for range 2 { // Probes
+					for range 2 { // as many as Probes
 						<-wiretest.Launch(rt, wiretest.NewRequest(t, "GET", "https://a.test/", ""))
 					}
 					if c := rt.Breaker.Circuits()[0]; c.State != snubber.CircuitClosed {

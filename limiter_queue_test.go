@@ -72,7 +72,7 @@ func TestLimiterQueuePriorities(t *testing.T) {
 				want = append(want, "high"+strconv.Itoa(i))
 			}
 		}
-		high(0, 18) // with the highest 19 in a row
+		high(0, 18) // with the one already sent, 19 in a row
 		want = append(want, "batch0")
 		high(18, 37)
 		want = append(want, "normal0")
@@ -92,16 +92,16 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 	type ask struct {
 		deadline time.Duration // 0: none
 		priority int
-		want     time.Duration // when it goes
-		refused  string        // in the error; "" if it goes
-		hint     time.Duration // when to come back
-		late     bool          // the deadline was the reason
+		want     time.Duration // when the request is sent
+		refused  string        // text of the error; "" if the request is sent
+		hint     time.Duration // the time to come back
+		late     bool          // the deadline is the reason
 	}
-	const ns = 10 * time.Nanosecond // more than a timer is late
+	const ns = 10 * time.Nanosecond // a timer is late by less
 	for _, tt := range []struct {
 		name string
 		l    *snubber.Limiter
-		asks []ask // each when the ones before wait
+		asks []ask // each made while the ones before it wait
 	}{
 		{"deadline", &snubber.Limiter{}, []ask{
 			{},
@@ -115,14 +115,14 @@ func TestLimiterQueueRefusesTooLongWait(t *testing.T) {
 			{},
 			{priority: -1, want: 3 * time.Second},
 			{priority: -1, want: 4 * time.Second},
-			{deadline: time.Second + ns, want: time.Second}, // those of lower priority are behind it
+			{deadline: time.Second + ns, want: time.Second}, // the requests of lower priority are behind it
 			{deadline: 2*time.Second - ns, refused: "deadline", hint: 2 * time.Second, late: true},
 			{priority: 1, deadline: time.Second - ns, refused: "deadline", hint: time.Second, late: true},
 			{want: 2 * time.Second},
 		}},
 		{"MaxWait", &snubber.Limiter{MaxWait: 2 * time.Second}, []ask{
 			{}, {want: time.Second},
-			// The waits are late by a nanosecond, and so is their prediction.
+			// The waits end a nanosecond late, and are predicted so.
 			{refused: "MaxWait", hint: 2 * time.Second},
 			{deadline: 1500 * time.Millisecond, refused: "deadline", hint: 2 * time.Second, late: true},
 		}},
@@ -269,7 +269,7 @@ func TestLimiterQueueDeadlinePasses(t *testing.T) {
 // instant, and the queue goes on.
 func TestLimiterQueueOfThousands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 5000 // goroutines: the race detector has no more than 8128
+		const n = 5000 // the race detector allows 8128 goroutines
 		base := wiretest.Play()
 		l := &snubber.Limiter{RequestsPerMinute: 60}
 		rt := &snubber.Transport{Base: base, Limiter: l}
@@ -344,7 +344,7 @@ func TestLimiterSlowTokenEstimate(t *testing.T) {
 				}
 			})
 		}
-		for range 1200 { // 40 a second, four times the limit
+		for range 1200 { // 40 calls a second, four times the limit
 			send("Slow", "1")
 			time.Sleep(25 * time.Millisecond)
 			send()

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// sharer is a client that shares its quota through a store.
+// sharer returns a client that shares its quota through a store.
 func sharer(base http.RoundTripper, store snubber.LimitStore) *snubber.Transport {
 	t := snubber.New(base)
 	t.Limiter = &snubber.Limiter{RequestsPerMinute: 60, Burst: 1, Store: store, Secret: []byte("0123456789abcdef")}
@@ -48,7 +48,7 @@ func TestLimitStoreSharesQuota(t *testing.T) {
 	})
 }
 
-// takes counts what is taken from a store.
+// takes is a store that counts the charges.
 type takes struct {
 	snubber.LimitStore
 	n atomic.Int32
@@ -104,7 +104,7 @@ func TestLimitStoreSettlesUsage(t *testing.T) {
 		rt.Limiter.RequestsPerMinute, rt.Limiter.TokensPerMinute, rt.Limiter.Burst = 0, 6000, 6000
 		rt.Limiter.EstimateTokens = func(*http.Request, []byte) int { return 6000 }
 		began := time.Now()
-		for range 5 { // the settlement of each is told with the next
+		for range 5 { // each call settles the tokens of the call before it
 			if _, err := wiretest.Fetch(rt, wiretest.Chat(t)); err != nil {
 				t.Fatal(err)
 			}

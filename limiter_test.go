@@ -113,8 +113,8 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 		body           string
 		tokens         func(*http.Request, []byte) int
 		step           wiretest.Step
-		during, after  float64 // spent
-		requests       float64 // spent at the end
+		during, after  float64 // tokens taken
+		requests       float64 // requests taken at the end
 		url, wantError string
 	}{
 		{name: "unary", body: wiretest.Prompt(400, 50), step: wiretest.Step{Header: asJSON, Body: wiretest.Usage(110, 20)}, during: 150, after: 130, requests: 1},
@@ -132,7 +132,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				tt.step.Delay = time.Nanosecond // so that it can be seen under way
+				tt.step.Delay = time.Nanosecond // so that the test sees the request in flight
 				base := wiretest.Play(tt.step)
 				l := &snubber.Limiter{RequestsPerMinute: full, TokensPerMinute: full, Burst: full, EstimateTokens: tt.tokens}
 				if tt.url == "" {
@@ -178,7 +178,7 @@ func TestLimiterLearnsResponseLength(t *testing.T) {
 			return n
 		}
 		for i, tt := range []struct{ most, out, want int }{
-			{0, 40, 1000}, // none known yet
+			{0, 40, 1000}, // no response is known yet
 			{0, 60, 40},
 			{0, 5000, 60},
 			{0, 10, 5000},
@@ -209,7 +209,7 @@ func TestLimiterBooksDebt(t *testing.T) {
 			want time.Duration
 		}{
 			{"/big", 0},
-			{"/small", 10 * time.Second}, // 900 of debt and its own 100
+			{"/small", 10 * time.Second}, // 900 tokens of debt and 100 of its own
 			{"/big", 11 * time.Second},   // when the bucket of 100 is full again
 			{"/small", 21 * time.Second},
 			{"/small", 22 * time.Second},
@@ -252,7 +252,7 @@ func TestLimiterTakesAllOrNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name             string
 		l                *snubber.Limiter
-		requests, tokens float64 // left while the second waits, after the first took its own
+		requests, tokens float64 // what remains while the second request waits
 	}{
 		{"requests lack", &snubber.Limiter{RequestsPerMinute: 1, TokensPerMinute: 60_000, MaxConcurrent: 5}, 0, 900},
 		{"tokens lack", &snubber.Limiter{RequestsPerMinute: 60_000, TokensPerMinute: 100, Burst: 60_000, MaxConcurrent: 5}, 59_999, 0},

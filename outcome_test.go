@@ -205,7 +205,7 @@ func TestClassifyLeavesBody(t *testing.T) {
 				if src.Closed.Load() != 0 {
 					t.Error("the body was closed")
 				}
-				// Twice is as good as once.
+				// A second call gives the same class.
 				if o := snubber.Classify(wiretest.Chat(t), res, nil); o.Class != tt.class {
 					t.Errorf("the second Classify = %v, want %v", o.Class, tt.class)
 				}
@@ -269,7 +269,7 @@ func TestClassifyHookBody(t *testing.T) {
 			t.Errorf("the hook saw errors %v", errs)
 		}
 	})
-	// It decides: here that a 200 is to be sent again.
+	// The hook decides: here it repeats a 200.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{}, wiretest.Step{Err: io.EOF}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		var classes []snubber.Class

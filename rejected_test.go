@@ -42,17 +42,17 @@ func TestRejectedErrorText(t *testing.T) {
 	}
 }
 
-// refusals are the ways to be refused locally.
+// refusals lists the ways in which the layers refuse a request.
 var refusals = []struct {
 	name     string
 	err      error
 	status   int
 	code     string
-	after    time.Duration // most
+	after    time.Duration // upper bound of RetryAfter
 	deadline time.Duration
 	stack    func(base http.RoundTripper) *snubber.Transport
 	base     func() *wiretest.Script
-	calls    int // before the refused one
+	calls    int // calls before the refused one
 }{
 	{"opened by hand", snubber.ErrOpen, 503, "snubber_circuit_open", 0, 0, func(base http.RoundTripper) *snubber.Transport {
 		b := &snubber.Breaker{}
@@ -144,7 +144,7 @@ func TestRejectedIsError(t *testing.T) {
 						error
 						RetryableError() bool
 					}
-					network interface { // net.Error, but for the mark that Temporary is deprecated
+					network interface { // net.Error without the deprecation of Temporary
 						error
 						Timeout() bool
 						Temporary() bool
@@ -156,7 +156,8 @@ func TestRejectedIsError(t *testing.T) {
 				if !errors.As(err, &aws) || aws.RetryableError() {
 					t.Error("RetryableError is not false")
 				}
-				// Not errors.As on err: url.Error has a Timeout of its own, which asks this one.
+				// errors.As on err would find url.Error, whose Timeout calls
+				// this one.
 				if !errors.As(error(refusal), &network) || network.Timeout() || network.Temporary() {
 					t.Error("Timeout or Temporary is not false")
 				}
@@ -229,7 +230,7 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 func TestRejectedShapes(t *testing.T) {
 	for _, tt := range []struct {
 		url  string
-		want map[string]string // by path in the JSON
+		want map[string]string // the values at paths in the JSON
 	}{
 		{wiretest.ChatURL, map[string]string{"error.code": "snubber_circuit_open", "error.type": "server_error"}},
 		{"https://api.example.com/v1/responses", map[string]string{"error.code": "snubber_circuit_open"}},
@@ -297,7 +298,7 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 		step   wiretest.Step
 		header string
 		retry  bool
-		status int // 0: an error
+		status int // 0: RoundTrip returns an error
 		code   string
 	}{
 		{"dial", wiretest.ChatURL, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},

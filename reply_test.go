@@ -102,7 +102,7 @@ func TestReplyAsLastRoute(t *testing.T) {
 			if !stream && !json.Valid([]byte(got)) {
 				t.Errorf("no JSON: %s", got)
 			}
-			r := snubber.ReportOf(res) // 4 attempts of its own, 2 of the second route: the first needed none
+			r := snubber.ReportOf(res) // 4 attempts of the Transport, 2 of the second route, none of the first
 			if r.Load().AnsweredBy != 3 || r.Load().Attempts != 6 || len(r.Load().Routes) != 4 || r.Load().Outcome.Class != snubber.Success {
 				t.Errorf("report %+v", r)
 			}

@@ -141,7 +141,7 @@ func TestReportOfSeveralCalls(t *testing.T) {
 			t.Errorf("after two: %+v, want the second alone", report.Load())
 		}
 	})
-	// Redirects and the like come through http.Client with the same context.
+	// http.Client follows a redirect with the same context.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 307, Header: wiretest.Header("Location", "https://api.example.com/v1/chat/completions?again")}, wiretest.JSON(200, wiretest.Usage(11, 7)))
 		ctx, report := snubber.WithReport(context.Background())

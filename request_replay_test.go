@@ -40,7 +40,7 @@ func TestRequestReplayFromGetBody(t *testing.T) {
 		if n := own.Closed.Load(); n != 1 {
 			t.Errorf("the caller's body was closed %d times", n)
 		}
-		if n := len(again); n != 4 { // three replays, and the one read that finds the model
+		if n := len(again); n != 4 { // three replays, and one read to find the model
 			t.Errorf("GetBody was called %d times, want 4", n)
 		}
 		for i, b := range again {
@@ -101,7 +101,7 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 		const head, tail = `{"model":"m","messages":[{"role":"user","content":"`, `"}]}`
 		return head + strings.Repeat("a", n-len(head)-len(tail)) + tail
 	}
-	// How the first attempt treats its body before it fails.
+	// The ways in which the first attempt uses its body before it fails.
 	whole := func(b io.ReadCloser) { io.Copy(io.Discard, b); b.Close() }
 	half := func(b io.ReadCloser) { io.CopyN(io.Discard, b, 20); b.Close() }
 	never := func(b io.ReadCloser) { b.Close() }
@@ -110,7 +110,7 @@ func TestRequestReplayWithoutGetBody(t *testing.T) {
 		method string
 		url    string
 		body   string
-		length int64 // 0: the body's
+		length int64 // 0: the body's length
 		first  func(io.ReadCloser)
 		want   int
 	}{
@@ -240,7 +240,8 @@ func TestRequestReplayWaitsForBase(t *testing.T) {
 			t.Errorf("closed %d times, read %d times after that", own.Closed.Load(), own.Late.Load())
 		}
 	})
-	// Once the old attempt has read it all, the new one shares no position with it.
+	// The new attempt reads from the beginning, even after the old one has read
+	// everything.
 	synctest.Test(t, func(t *testing.T) {
 		const body = "some bytes that are more than twenty"
 		own := &wiretest.TrackedBody{R: strings.NewReader(body)}
@@ -280,7 +281,7 @@ func TestRequestReplayWaitsForBase(t *testing.T) {
 	})
 }
 
-// trickleReader gives a byte every gap.
+// trickleReader is a reader that returns one byte after each gap.
 type trickleReader struct {
 	left int
 	gap  time.Duration

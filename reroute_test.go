@@ -24,9 +24,9 @@ func TestReroute(t *testing.T) {
 		name    string
 		route   snubber.Reroute
 		url     string
-		header  http.Header // what the route gets, of those asked for
+		header  http.Header // the fields that the route gets
 		body    string
-		content string // of another body than the default
+		content string // if the body is not the default
 	}{
 		{"nothing", snubber.Reroute{}, wiretest.ChatURL + "?key=k&v=1", wiretest.Header("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), wiretest.ChatBody, ""},
 		{"another model", snubber.Reroute{Model: "b"}, wiretest.ChatURL + "?key=k&v=1", wiretest.Header("Authorization", "Bearer first", "Cookie", "c", "X-Other", "o"), strings.Replace(wiretest.ChatBody, `"m"`, `"b"`, 1), ""},
@@ -144,7 +144,7 @@ func TestRerouteResponse(t *testing.T) {
 			t.Errorf("%+v: %v", tt, err)
 		case tt.fails:
 			if o := snubber.Classify(wiretest.Chat(t), nil, err); snubber.Retryable(wiretest.Chat(t), o) || o.Reason != "redirect" {
-				t.Errorf("%+v: outcome %+v", tt, o) // the next answer is no other
+				t.Errorf("%+v: outcome %+v", tt, o) // another attempt would get the same redirect
 			}
 			if body.Closed == 0 || res != nil {
 				t.Errorf("%+v: the body is open", tt)
@@ -341,7 +341,7 @@ func TestRoutesToEachOther(t *testing.T) {
 // and not the service's.
 func TestRerouteBodyFails(t *testing.T) {
 	gone := errors.New("the file is gone")
-	for _, length := range []int64{-1, int64(len(wiretest.ChatBody))} { // recorded, or had again
+	for _, length := range []int64{-1, int64(len(wiretest.ChatBody))} { // recorded, or from GetBody
 		tr := snubber.New(snubber.Reroute{Model: "n", Transport: wiretest.Play()})
 		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, &wiretest.TrackedBody{R: strings.NewReader("{"), Err: gone}, length)
 		if length > 0 {

@@ -29,7 +29,7 @@ func TestRetryBackoffSteps(t *testing.T) {
 		name     string
 		min, max time.Duration
 		failure  wiretest.Step
-		want     []time.Duration // the upper ends
+		want     []time.Duration // the upper ends of the ranges
 	}{
 		{"defaults", 0, 0, wiretest.Step{Status: 500}, sequence(500*ms, 8*time.Second, 7)},
 		{"overloaded", 0, 0, wiretest.Step{Status: 529}, sequence(time.Second, 8*time.Second, 7)},

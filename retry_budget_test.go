@@ -14,7 +14,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// still is a budget that time does not fill.
+// still returns a Budget that time does not fill.
 func still(capacity, deposit float64) *snubber.Budget {
 	return &snubber.Budget{Capacity: capacity, Deposit: deposit, PerSecond: -1}
 }
@@ -46,7 +46,7 @@ func TestBudgetOutageCostsTenRetries(t *testing.T) {
 			}
 		}
 	})
-	// All at once it is no more.
+	// Calls that run together share the same ten retries.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 500})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(0, 0)}}
@@ -79,7 +79,7 @@ func TestBudgetRules(t *testing.T) {
 		name   string
 		budget *snubber.Budget
 		steps  []wiretest.Step
-		rest   time.Duration // before each call
+		rest   time.Duration // wait before each call
 		want   []int         // attempts of each call
 	}{
 		{"capacity", still(2, 0), repeat(9, down), 0, []int{3, 1, 1}},
@@ -115,12 +115,12 @@ func TestBudgetDeposit(t *testing.T) {
 			wiretest.Step{}, wiretest.Step{Status: 500}, wiretest.Step{}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500}, wiretest.Step{Status: 500})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Budget: still(1, 0.5)}}
 		for i, want := range []int{
-			2, // spends the one
-			1, // and is refused
-			1, // a success: half a retry
-			1, // is not enough
-			1, // another success
-			2, // is
+			2, // takes the one retry
+			1, // is refused
+			1, // a success adds half a retry
+			1, // half a retry is not enough
+			1, // another success adds the other half
+			2, // one retry is enough
 			1,
 		} {
 			if n := spend(t, tr, wiretest.Chat(t)); n != want {

@@ -197,7 +197,7 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 	failures := []struct {
 		name   string
 		step   wiretest.Step
-		always bool // repeated whatever the request
+		always bool // retried whatever the request
 		never  bool
 	}{
 		{name: "500", step: wiretest.Step{Status: 500}},

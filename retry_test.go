@@ -70,7 +70,7 @@ func TestRetryTimedOutOnce(t *testing.T) {
 			t.Errorf("took %v, want two seconds and one step", d)
 		}
 	})
-	// Not in a row either.
+	// A second timeout ends the call, even if another failure came between.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Delay: time.Hour}, wiretest.Step{Status: 500}, wiretest.Step{Delay: time.Hour}, wiretest.Step{})
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Timeout: &snubber.Timeout{Headers: time.Second}}
@@ -113,7 +113,7 @@ func TestRetryIf(t *testing.T) {
 			t.Errorf("%d attempts, want 4: If does not lift MaxAttempts", n)
 		}
 	})
-	synctest.Test(t, func(t *testing.T) { // a success is not a failure, whatever If says
+	synctest.Test(t, func(t *testing.T) { // a success is not retried, whatever If returns
 		base := wiretest.Play(wiretest.Step{})
 		always := &snubber.Retry{If: func(*http.Request, snubber.Outcome) bool { return true }}
 		res, err := (&snubber.Transport{Base: base, Retry: always}).RoundTrip(wiretest.Chat(t))
@@ -167,7 +167,7 @@ func TestRetryDoneContextStartsNothing(t *testing.T) {
 			t.Errorf("err %v, %d attempts, body closed %d times, want context.Canceled, 0, 1", err, base.Sent(), closed)
 		}
 	})
-	// The context ends while a hook of the user looks at the failure.
+	// The context ends while a user's hook runs.
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 500}, wiretest.Step{})
 		ctx, cancel := context.WithCancel(context.Background())

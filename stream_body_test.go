@@ -162,7 +162,7 @@ func TestStreamErrorEventIsVerdict(t *testing.T) {
 	}
 }
 
-// reads is a body whose Reads return what the list says.
+// reads is a body whose Reads return the entries of the list.
 type reads struct {
 	list []read
 	io.Closer
@@ -379,7 +379,8 @@ func TestStreamBodyNone(t *testing.T) {
 	}
 }
 
-// leaver is a body whose caller leaves during the Read, and which notices first.
+// leaver is a body whose caller cancels during a Read. The body notices that
+// before the call does.
 type leaver struct {
 	ctx *wiretest.LateContext
 	err error

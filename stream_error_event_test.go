@@ -15,8 +15,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// breakOffs are streams that break off after content, and the event that their
-// format has for an error, in front of which nothing is left open.
+// breakOffs lists streams that break off after content, and the beginning of
+// their format's error event. An open line or event before it is ended.
 var breakOffs = []struct {
 	name, path, kind, body string
 	event                  string
@@ -95,7 +95,8 @@ func TestStreamErrors(t *testing.T) {
 	}
 }
 
-// understood checks that a client with our own reader finds the error.
+// understood checks that a client finds the error, with the package's own
+// reader.
 func understood(t *testing.T, path, kind string, body []byte) {
 	t.Helper()
 	tr := &snubber.Transport{Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
@@ -192,7 +193,8 @@ func streamErrorsPutAside(t *testing.T, piece wiretest.Chunk) {
 	res.Body.Close()
 }
 
-// lateBody waits behind what it has, and has more when it is closed.
+// lateBody is a body that hangs after its bytes, and returns more when it is
+// closed.
 type lateBody struct {
 	text, late string
 	err        error

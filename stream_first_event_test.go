@@ -30,7 +30,7 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 		chunks                []wiretest.Chunk
 		class                 snubber.Class
 		reason                string
-		after                 time.Duration // the verdict
+		after                 time.Duration // when the verdict comes
 	}{
 		{"overload first", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.OverloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 0},
 		{"overload after a preamble", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.PingEvent}, {At: 2 * time.Second, Text: wiretest.OverloadedEvent}, forever}, snubber.Overloaded, "overloaded_error", 2 * time.Second},
@@ -146,7 +146,7 @@ func TestStreamFirstEventReturnsResponse(t *testing.T) {
 				p := make([]byte, 128<<10)
 				for _, c := range tt.chunks {
 					if len(c.Text) > 4<<10 {
-						io.ReadFull(res.Body, p[:len(c.Text)]) // in more than one piece
+						io.ReadFull(res.Body, p[:len(c.Text)]) // in more than one Read
 						continue
 					}
 					n, err := res.Body.Read(p)
@@ -173,7 +173,7 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 	page := "<html>" + strings.Repeat("x", 100) + "</html>"
 	for _, tt := range []struct {
 		name, url, kind, body string
-		err                   error // of the Read that the body came with
+		err                   error // the error of the Read that returned the body
 		truncated             bool
 	}{
 		{"an event", wiretest.AnthropicURL, "text/event-stream", wiretest.MessageStart + wiretest.OverloadedEvent, nil, false},
@@ -273,7 +273,7 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 			})
 		})
 	}
-	synctest.Test(t, func(t *testing.T) { // what is held is not given to a caller who has left
+	synctest.Test(t, func(t *testing.T) { // a caller that has cancelled does not get the held bytes
 		tr := snubber.New(wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent}))
 		ctx, cancel := context.WithCancel(t.Context())
 		res, err := tr.RoundTrip(wiretest.ChatStream(t).WithContext(ctx))
@@ -286,7 +286,7 @@ func TestStreamFirstEventWaitEnds(t *testing.T) {
 			t.Errorf("Read = %d, %v, want Canceled", n, err)
 		}
 	})
-	for _, status := range []int{200, 500} { // a base that panics gives everything back
+	for _, status := range []int{200, 500} { // a base that panics leaks nothing
 		synctest.Test(t, func(t *testing.T) {
 			tr := &snubber.Transport{Limiter: &snubber.Limiter{MaxConcurrent: 1}, Base: wiretest.Func(func(*http.Request) (*http.Response, error) {
 				return wiretest.Response(status, panicReader{}, "Content-Type", "text/event-stream"), nil
@@ -337,7 +337,7 @@ func TestStreamFirstEventIsBounded(t *testing.T) {
 			}
 			n := int64(100 << 10)
 			if name == "empty Reads" {
-				n = 0 // there will never be more
+				n = 0 // there are never more bytes
 			}
 			if n, err := io.CopyN(io.Discard, res.Body, n); err != nil {
 				t.Errorf("read %d, %v", n, err)
@@ -347,7 +347,7 @@ func TestStreamFirstEventIsBounded(t *testing.T) {
 	}
 }
 
-// again is a body without end.
+// again is a body that repeats a text for ever.
 type again struct {
 	text string
 	left string
@@ -485,7 +485,7 @@ func TestStreamFirstEventClosedWithin(t *testing.T) {
 	if res, err = tr.RoundTrip(wiretest.ChatStream(t)); err != nil {
 		t.Fatal(err)
 	}
-	if got := wiretest.ReadAll(t, res); got != wiretest.RoleEvent+wiretest.DeltaEvent+wiretest.DoneEvent { // stored or asked for again
+	if got := wiretest.ReadAll(t, res); got != wiretest.RoleEvent+wiretest.DeltaEvent+wiretest.DoneEvent { // from the cache or from the server
 		t.Errorf("then %q after %d wire calls, want all of it", got, base.Sent())
 	}
 }

@@ -133,12 +133,12 @@ func TestStreamReleaseUnread(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(tt.want - 1)
-				got := wiretest.ReadOnce(t, res.Body) // which begins the time anew
+				got := wiretest.ReadOnce(t, res.Body) // the Read begins the idle time anew
 				time.Sleep(tt.want - 1)
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight, want 1", n)
 				}
-				got += wiretest.ReadOnce(t, res.Body) // waits past the end of that time
+				got += wiretest.ReadOnce(t, res.Body) // the Read waits past the end of the idle time
 				time.Sleep(tt.want - 1)
 				if n := inFlight(t, tr.Limiter); n != 1 {
 					t.Fatalf("%d in flight just before the idle time, want 1", n)

@@ -30,7 +30,7 @@ func TestStreamOverSockets(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			events := []string{wiretest.MessageStart, wiretest.TextDelta, wiretest.PingEvent, wiretest.TextDelta, wiretest.MessageStop}
-			read := make(chan struct{}) // an event, by the client
+			read := make(chan struct{}) // the client acknowledged an event
 			wires := 0
 			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				wires++
@@ -110,7 +110,8 @@ func TestStreamOverSockets(t *testing.T) {
 	}
 }
 
-// readCounter counts the Reads of a body that comes in pieces, one a Read.
+// readCounter is a body that returns one piece for each Read, and counts the
+// Reads.
 type readCounter struct {
 	pieces []string
 	reads  int

@@ -18,13 +18,13 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// ending is what one of the events of a stream has that nothing has to follow: its
-// end, or an error. It is written down from the providers' documentation, and not
-// taken from the code that is tested.
+// ending matches an event after which nothing has to follow: the end of a
+// stream, or an error. It is written from the providers' documentation, and not
+// from the tested code.
 var ending = regexp.MustCompile(`^\[DONE\]$|"finish_reason":"|"finishReason":"|"type":"(message_stop|message-end|error|response\.(completed|failed))"|"done":\s*true|"base_resp"|"error":\s*[{"]|"object":"error"`)
 
-// streamEnded reports whether a reader of so much of a stream knows that it is
-// over.
+// streamEnded reports whether a reader of this part of the stream knows that
+// the stream is over.
 func streamEnded(r wiretest.Stream, body []byte) bool {
 	if bytes.Contains([]byte(r.Header.Get("Content-Type")), []byte("amazon")) {
 		ends := false
@@ -39,7 +39,7 @@ func streamEnded(r wiretest.Stream, body []byte) bool {
 		return ends && len(body) == 0
 	}
 	if bytes.Contains(body, []byte("event: message_stop\ndata")) {
-		return true // whatever is left of data that says nothing
+		return true // the data after the name of the last event does not matter
 	}
 	for line := range bytes.Lines(body) {
 		data := bytes.TrimSpace(bytes.TrimPrefix(line, []byte("data:")))
@@ -54,17 +54,17 @@ func streamEnded(r wiretest.Stream, body []byte) bool {
 // silently short. The caller gets exactly the bytes that came and an error, or
 // another complete response. Nothing of it is cached or leaked.
 func TestStreamTruncatedAnywhere(t *testing.T) {
-	t.Parallel() // all in bubbles, as the other long ones
+	t.Parallel() // every case runs in a bubble
 	const good = wiretest.DeltaEvent + wiretest.DoneEvent
-	sizes := []int{1, 2, 3, 7, 64} // of the pieces, in turn; and all in one
+	sizes := []int{1, 2, 3, 7, 64} // of the chunks, in turn; and all in one
 	for _, r := range wiretest.Streams(t, "internal/dialect/testdata") {
 		t.Run(r.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				retried, ends := 0, 0
 				for n := range len(r.Body) + 1 {
 					ended := streamEnded(r, r.Body[:n])
-					// try makes a call that is answered with the first n bytes and, if it
-					// comes again, with another answer.
+					// try makes a call. Its first attempt gets the first n
+					// bytes, the next one another response.
 					try := func(size int, end error, retry *snubber.Retry) (again func() bool) {
 						where := fmt.Sprintf("cut at %d of %d, in pieces of %d, %v", n, len(r.Body), size, end)
 						sent := 0

@@ -35,8 +35,8 @@ func TestTimeoutPhases(t *testing.T) {
 		timeout snubber.Timeout
 		base    wiretest.Func
 		phase   snubber.TimeoutPhase
-		after   time.Duration // the limit that passes
-		want    time.Duration // the time at which it does
+		after   time.Duration // the limit of the phase
+		want    time.Duration // when the attempt ends
 	}{
 		{"headers", snubber.Timeout{Headers: 3 * s}, wiretest.Hang, snubber.PhaseHeaders, 3 * s, 3 * s},
 		{"headers by default", snubber.Timeout{}, wiretest.Hang, snubber.PhaseHeaders, 10 * time.Minute, 10 * time.Minute},

@@ -30,7 +30,7 @@ func TestTransportContract(t *testing.T) {
 			return &snubber.Transport{Base: base, Timeout: &snubber.Timeout{}}
 		}},
 		{"Fallback", func(base http.RoundTripper) http.RoundTripper {
-			never := func(*http.Request, snubber.Outcome) bool { return false } // else the first response is what comes back
+			never := func(*http.Request, snubber.Outcome) bool { return false } // otherwise the response would be the first route's
 			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: base, If: never}}}}
 		}},
 		{"Cache", func(base http.RoundTripper) http.RoundTripper {

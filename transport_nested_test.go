@@ -14,8 +14,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// middle is a layer of somebody else, between two Transports. It passes on a
-// clone, as the http package tells RoundTrippers that change a request to do.
+// middle is another library's layer between two Transports. It passes on a
+// clone, as net/http tells a RoundTripper that changes a request.
 type middle struct{ next http.RoundTripper }
 
 func (m middle) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -24,7 +24,8 @@ func (m middle) RoundTrip(req *http.Request) (*http.Response, error) {
 	return m.next.RoundTrip(req)
 }
 
-// nests are two Transports over a base, plain and with a layer between.
+// nests runs f for two nested Transports, directly and with a layer between
+// them.
 func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper)) {
 	t.Run("plain", func(t *testing.T) { f(t, func(rt http.RoundTripper) http.RoundTripper { return rt }) })
 	t.Run("with a layer between", func(t *testing.T) { f(t, func(rt http.RoundTripper) http.RoundTripper { return middle{rt} }) })
@@ -167,7 +168,7 @@ func TestTransportNestedConvertsRefusalOnce(t *testing.T) {
 	})
 }
 
-// spyOn notes the errors that come out of a layer.
+// spyOn records the errors that a layer returns.
 func spyOn(next http.RoundTripper, errs *[]error) http.RoundTripper {
 	return wiretest.RawFunc(func(req *http.Request) (*http.Response, error) {
 		res, err := next.RoundTrip(req)
@@ -215,7 +216,7 @@ func TestTransportNestedNotByResponseContext(t *testing.T) {
 		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 4 || two.Load().Attempts != base.Sent()-4 {
 			t.Errorf("reports %+v and %+v", one, two)
 		}
-		// A refusal is converted: this call is an outermost one.
+		// The refusal becomes a response, so this call is an outermost one.
 		b.Trip("https://api.example.com m")
 		refused, err := tr.RoundTrip(wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(res.Request.Context()))
 		if err != nil || refused.StatusCode != 503 {

@@ -33,7 +33,7 @@ func TestTransportOrderBreakerBeforeQueue(t *testing.T) {
 			t.Errorf("RoundTrip = %d, %v after %v, want 200 at once", status, err, time.Since(start))
 		}
 		tr.Breaker.Trip("https://api.example.com m")
-		mustRefuse(t, tr, wiretest.Chat(t)) // although the next token is half a minute away
+		mustRefuse(t, tr, wiretest.Chat(t)) // at once, although the next token is half a minute away
 	})
 }
 
@@ -75,7 +75,7 @@ func TestTransportOrderProbeAfterQueue(t *testing.T) {
 		tripped(t, tr, wiretest.Step{})
 		sleepOpen(t, tr.Breaker)
 		errs := make(chan error)
-		go func() { // of the tenant whose quota is used up
+		go func() { // the tenant whose quota is exhausted
 			_, err := wiretest.Fetch(tr, wiretest.Chat(t))
 			errs <- err
 		}()

@@ -36,7 +36,7 @@ func TestReadyAt(t *testing.T) {
 				t.Errorf("Ready = %v, want as RoundTrip: %v", err, refusal)
 			}
 			sleepOpen(t, tr.Breaker)
-			for range 3 { // although there is but one probe's place
+			for range 3 { // although only one probe is allowed
 				if at, err := tr.ReadyAt(wiretest.UntouchedChat(t)); !at.IsZero() || err != nil {
 					t.Errorf("Ready = %v, %v while half-open, want zero", at, err)
 				}

@@ -24,29 +24,30 @@ import (
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
-// stressBody is what the call of an id sends: anyone can tell what it must be.
+// stressBody returns the body that the call of an id sends. Base computes it
+// too, to check it.
 func stressBody(id string) string {
 	n, _ := strconv.Atoi(id)
 	return fmt.Sprintf(`{"model":"m%d","stream":%v,"messages":[{"role":"user","content":"%s%s"}]}`, n%3, n%2 == 0, id, strings.Repeat("x", n*37%5000))
 }
 
-// storm is a base that fails in every way there is, and keeps book of what it
-// gave out and of what arrived changed.
+// storm is a base that fails in every way. It counts the open bodies and the
+// requests that arrived changed.
 type storm struct {
 	calm    atomic.Bool
 	sent    atomic.Int64
-	met     [16]atomic.Int64 // by fault, the last three of them none
+	met     [16]atomic.Int64 // by fault; the last three are no faults
 	changed atomic.Int64     // requests whose bytes or header were not the caller's
-	open    atomic.Int64     // response bodies given out and not closed
-	uploads atomic.Int64     // request bodies not closed
+	open    atomic.Int64     // response bodies that are not closed
+	uploads atomic.Int64     // request bodies that are not closed
 
 	mu   sync.Mutex
 	r    *rand.Rand
-	deck []int // of faults, each once
+	deck []int // the faults still to come, each once
 }
 
-// fault deals the next one. Drawn one by one, a fault could by chance be met too
-// seldom.
+// fault returns the next fault of a shuffled deck. Independent draws could meet
+// a fault too seldom.
 func (s *storm) fault() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +86,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 			s.changed.Add(1)
 		}
 	}
-	if fault == 0 { // an answer before the upload has ended, which goes on meanwhile
+	if fault == 0 { // a response before the upload has ended; the upload goes on
 		go upload(&wiretest.SlowBody{ReadCloser: req.Body, Gap: 20 * time.Millisecond})
 		return s.reply(req, 503, "text/plain", "early", nil), nil
 	}
@@ -134,8 +135,8 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.reply(req, 200, "text/event-stream", strings.Repeat(event, 5)+"data: [DONE]\n\n", io.EOF), nil
 }
 
-// reply is a response whose body comes in pieces, some time apart, and ends in
-// end or, if that is nil, hangs until it is closed.
+// reply returns a response whose body comes in pieces, some time apart. The
+// body ends in end or, if that is nil, hangs until it is closed.
 func (s *storm) reply(req *http.Request, status int, media, body string, end error) *http.Response {
 	if status >= 400 && status != 502 {
 		end = io.EOF
@@ -149,7 +150,7 @@ func (s *storm) reply(req *http.Request, status int, media, body string, end err
 	}
 }
 
-// counted is a caller's body that knows how often it was closed.
+// counted is a caller's body that counts how often it is closed.
 type counted struct {
 	io.Reader
 	closed atomic.Int32
@@ -157,8 +158,8 @@ type counted struct {
 
 func (c *counted) Close() error { c.closed.Add(1); return nil }
 
-// call makes one call of a stress test in one of many ways and reports what
-// went against the contract. ok says that a whole answer was read.
+// stressCall makes one call in one of many ways and returns an error if it
+// breaks the contract. ok reports that a complete response was read.
 func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (ok bool, err error) {
 	body := stressBody(strconv.Itoa(id))
 	ctx, cancel := context.WithCancel(snubber.WithPriority(context.Background(), kind%2))
@@ -170,11 +171,11 @@ func stressCall(rt http.RoundTripper, url string, id, kind int, r *rand.Rand) (o
 	case 1:
 		defer time.AfterFunc(time.Duration(r.IntN(4000))*time.Millisecond, cancel).Stop()
 	}
-	if kind%3 == 2 { // whose model nobody can tell, so that repeating it would not be safe
+	if kind%3 == 2 { // the model is unknown, so that a retry would not be safe
 		ctx = snubber.WithIdempotent(ctx)
 	}
 	own := &counted{Reader: strings.NewReader(body)}
-	if kind == 5 { // still being produced while it is sent
+	if kind == 5 { // the body is produced while it is sent
 		own.Reader = &wiretest.SlowBody{ReadCloser: io.NopCloser(own.Reader), Gap: time.Millisecond}
 	}
 	req, err := http.NewRequestWithContext(ctx, "POST", url, own)
@@ -235,7 +236,7 @@ func TestTransportStress(t *testing.T) {
 		}},
 		{"nest", func(base http.RoundTripper) *snubber.Transport {
 			inner := snubber.New(base)
-			inner.Limiter = nil // one that learns lets a tenth of this through
+			inner.Limiter = nil // a learning limiter would admit a tenth of these calls
 			inner.Breaker = &snubber.Breaker{Failures: 20, Ratio: 0.9}
 			return snubber.New(inner)
 		}},
@@ -301,10 +302,10 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	if n := base.open.Load(); n != 0 {
 		t.Errorf("%d response bodies are open", n)
 	}
-	// What is sent depends on what the storm lets through, and a limiter that
-	// learns from one refusal in eight sends little. So it is not the sum that
-	// shows that there was a storm: every fault must have been met, and where no
-	// second limiter learns, often enough to have met all kinds of callers.
+	// The number of requests sent depends on the storm, and a limiter that
+	// learns from one refusal in eight sends few. So the sum does not show that
+	// there was a storm. Instead every fault must have been met, and without a
+	// second limiter often enough to have met every kind of call.
 	few := int64(3)
 	if inner, ok := rt.Base.(*snubber.Transport); !ok || inner.Limiter == nil {
 		few = 50
@@ -323,7 +324,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	idle(t, rt.Limiter)
 
 	base.calm.Store(true)
-	time.Sleep(15 * time.Minute) // longer than any circuit, gate, lease or upload that goes on after its answer
+	time.Sleep(15 * time.Minute) // longer than any circuit, hold, probe or upload lasts
 	if n := base.uploads.Load(); n != 0 {
 		t.Errorf("%d request bodies are open", n)
 	}
@@ -332,7 +333,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 	}
 	for id := range 24 {
 		req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, stressBody(strconv.Itoa(id)), "X-Id", strconv.Itoa(id), "Content-Type", "application/json")
-		if id%2 == 0 { // of unknown length, and so of unknown model
+		if id%2 == 0 { // of unknown length, so that the model is unknown
 			req.GetBody, req.ContentLength = nil, -1
 		}
 		if e := <-wiretest.Launch(rt, req); e.Status != 200 {
@@ -347,7 +348,7 @@ func stress(t *testing.T, wrap func(http.RoundTripper) *snubber.Transport) {
 			continue
 		}
 		for _, c := range rt.Breaker.Circuits() {
-			if c.State != snubber.CircuitClosed && strings.HasPrefix(c.Key, "https://api.") { // others had no call since
+			if c.State != snubber.CircuitClosed && strings.HasPrefix(c.Key, "https://api.") { // no call reached the others since
 				t.Errorf("circuit %s is %v after the storm", c.Key, c.State)
 			}
 		}
@@ -402,7 +403,7 @@ func TestTransportStressOverSockets(t *testing.T) {
 	arrived := 0
 	for _, c := range p.Calls() {
 		if len(c.Body) == 0 && c.Cancelled {
-			continue // given up while it was sent
+			continue // cancelled while it was sent
 		}
 		arrived++
 		if want := stressBody(c.Header.Get("X-Id")); !c.Cancelled && string(c.Body) != want {

@@ -23,7 +23,7 @@ func TestPeersBreaker(t *testing.T) {
 	}{
 		{"a response that comes after its timeout is closed", func(t *testing.T) {
 			late := wiretest.Play(wiretest.Step{Do: func(*http.Request) (*http.Response, error) {
-				time.Sleep(time.Minute) // deaf to the context
+				time.Sleep(time.Minute) // ignores the context
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x"))}, nil
 			}})
 			closed := &wiretest.OpenBodies{Base: late}

@@ -252,7 +252,7 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// must makes a call that has to succeed in getting a response.
+// must makes the round trip, which has to return a response.
 func must(t *testing.T, rt http.RoundTripper, req *http.Request) *http.Response {
 	t.Helper()
 	res, err := rt.RoundTrip(req)
@@ -262,7 +262,7 @@ func must(t *testing.T, rt http.RoundTripper, req *http.Request) *http.Response 
 	return res
 }
 
-// both is a base that breaks the contract.
+// both is a base that returns a response and an error together.
 type both struct{ body wiretest.CountedBody }
 
 func (b *both) RoundTrip(req *http.Request) (*http.Response, error) {

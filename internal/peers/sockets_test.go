@@ -40,7 +40,7 @@ func TestPeersOverSockets(t *testing.T) {
 			url, base := wiretest.Serve(t, func(w http.ResponseWriter, r *http.Request) {
 				if n.Add(1)%3 != 0 {
 					w.WriteHeader(503)
-					w.Write(bytes.Repeat([]byte("x"), 200<<10)) // more than is read ahead
+					w.Write(bytes.Repeat([]byte("x"), 200<<10)) // longer than is prefetched
 				}
 			})
 			base.MaxConnsPerHost = 1
@@ -132,7 +132,7 @@ func TestPeersOverSockets(t *testing.T) {
 						if n.Add(1) == 1 {
 							w.WriteHeader(503)
 							io.WriteString(w, "early")
-							return // with most of the body unread
+							return // most of the body is unread
 						}
 						if got, err := io.ReadAll(r.Body); err == nil && !bytes.Equal(got, want) {
 							t.Errorf("%s: %d bytes arrived that are not the caller's", name, len(got))
@@ -146,8 +146,9 @@ func TestPeersOverSockets(t *testing.T) {
 						}
 						prepare(req)
 						again := req.GetBody != nil
-						// The server resets a connection whose upload it does not read,
-						// so what cannot be sent again may end in the reset or the 503.
+						// The server resets a connection whose upload it does
+						// not read. So a request that cannot be sent again may
+						// end in the reset or the 503.
 						res, err := quick(base).RoundTrip(req)
 						if again && (err != nil || res.StatusCode != 200) {
 							t.Errorf("%s: %v, %v, want 200 from the second attempt", name, res, err)

@@ -1,1 +1,0 @@
-package snubber_test
