@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,28 +139,6 @@ func TestHedgeReport(t *testing.T) {
 	})
 }
 
-// A denied hedge is not tried again at once if responses arrive at once.
-// Otherwise the loop would not let time pass.
-func TestHedgeDeniedWithInstantResponses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tr := snubber.New(&wiretest.Latencies{Times: append(make([]time.Duration, 110), time.Second)})
-		tr.Retry.Hedge = true
-		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
-		tr.Limiter.TokensPerMinute = 1e9
-		wiretest.WarmUp(t, tr)
-		var asked atomic.Int32
-		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int {
-			if asked.Add(1) > 1000 {
-				panic("asked all the time")
-			}
-			return 1
-		}
-		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
-			t.Error(status, err)
-		}
-	})
-}
-
 // A hedge that cannot get a request body costs the first attempt nothing.
 func TestHedgeWithoutBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -188,44 +163,6 @@ func TestHedgeWithoutBody(t *testing.T) {
 			t.Errorf("%+v", q)
 		}
 	})
-}
-
-// A panic of GetBody before a retry or a hedge leaks no permit.
-func TestHedgeGetBodyPanics(t *testing.T) {
-	for _, hedging := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute), Status: map[int]int{}}
-			if !hedging {
-				base.Status[110] = 503
-			}
-			tr := snubber.New(base)
-			tr.Retry.Hedge = hedging
-			wiretest.WarmUp(t, tr)
-			req := wiretest.Chat(t)
-			again := req.GetBody
-			req.GetBody = func() (io.ReadCloser, error) {
-				base.Mu.Lock()
-				defer base.Mu.Unlock()
-				if base.Sent > 110 {
-					panic("mine")
-				}
-				return again()
-			}
-			func() {
-				defer func() {
-					if p := recover(); p != "mine" {
-						t.Errorf("recovered %v", p)
-					}
-				}()
-				tr.RoundTrip(req)
-				t.Error("no panic")
-			}()
-			synctest.Wait()
-			if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
-				t.Errorf("hedging %v: %+v", hedging, q)
-			}
-		})
-	}
 }
 
 // No hedge is sent where it could do harm, or without budget.
@@ -482,144 +419,6 @@ func TestHedgeLearnsLatency(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Calls without a hedge save budget for ten hedges, and for no more.
-func TestHedgeBudgetIsCapped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := &wiretest.Latencies{Times: slices.Concat(wiretest.WarmTimes(), slices.Repeat([]time.Duration{time.Second / 2}, 290), []time.Duration{time.Minute})}
-		tr := snubber.New(base)
-		tr.Retry.Hedge = true
-		tr.Limiter = nil
-		tr.Retry.Budget = &snubber.Budget{Capacity: -1}
-		for range 400 {
-			wiretest.Fetch(tr, wiretest.Chat(t))
-		}
-		wiretest.FetchAll(t, tr, 30, func(int) *http.Request { return wiretest.Chat(t) })
-		if n := base.Sent - 430; n != 10 {
-			t.Errorf("%d hedges, want 10", n)
-		}
-	})
-}
-
-// A call earns its part of a hedge once, however many attempts it makes.
-func TestHedgeBudgetEarnedOncePerCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := &wiretest.Latencies{Times: slices.Concat(wiretest.WarmTimes(), slices.Repeat([]time.Duration{time.Second / 2}, 100), []time.Duration{time.Minute}), Status: map[int]int{}}
-		for i := range 100 { // 25 calls with three failures each
-			if i%4 != 3 {
-				base.Status[110+i] = 500
-			}
-		}
-		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{Hedge: true, MinBackoff: -1, Budget: &snubber.Budget{Capacity: -1}}}
-		wiretest.WarmUp(t, tr)
-		for range 25 {
-			wiretest.Fetch(tr, wiretest.Chat(t))
-		}
-		wiretest.FetchAll(t, tr, 30, func(int) *http.Request { return wiretest.Chat(t) })
-		if n := base.Sent - 240; n != 8 { // a twentieth of 165
-			t.Errorf("%d hedges, want 8", n)
-		}
-	})
-}
-
-// A denied hedge is not requested repeatedly while the response is missing. In
-// an outage every call would do so.
-func TestHedgeDeniedIsNotRepeated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := &wiretest.Latencies{Times: wiretest.WarmTimes(9 * time.Minute)}
-		tr := snubber.New(base)
-		tr.Retry.Hedge = true
-		tr.Retry.Budget = &snubber.Budget{Capacity: 0.5}
-		asked := 0
-		tr.Limiter.TokensPerMinute = 1e9
-		tr.Limiter.EstimateTokens = func(*http.Request, []byte) int { asked++; return 1 }
-		wiretest.WarmUp(t, tr)
-		asked = 0
-		if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 200 || err != nil {
-			t.Fatal(status, err)
-		}
-		if asked < 10 || asked > 100 {
-			t.Errorf("asked %d times, want some, and fewer as time goes on", asked)
-		}
-	})
-}
-
-// A panic in either attempt reaches the caller's goroutine, and nothing is
-// leaked.
-func TestHedgePanic(t *testing.T) {
-	for _, which := range []int{110, 111} {
-		synctest.Test(t, func(t *testing.T) {
-			base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
-			base.Before = func(n int, req *http.Request) {
-				if n == which {
-					time.Sleep(3 * time.Second)
-					panic("mine")
-				}
-			}
-			tr := snubber.New(base)
-			tr.Retry.Hedge = true
-			wiretest.WarmUp(t, tr)
-			var mu sync.Mutex
-			verdicts := map[string]int{}
-			tr.Observe = func(e snubber.Event) {
-				mu.Lock()
-				defer mu.Unlock()
-				if e.Kind == snubber.EventAttempt {
-					verdicts[e.Outcome.Reason]++
-				}
-			}
-			ctx, report := snubber.WithReport(t.Context())
-			func() {
-				defer func() {
-					if p := recover(); p != "mine" {
-						t.Errorf("recovered %v", p)
-					}
-				}()
-				tr.RoundTrip(wiretest.Chat(t).WithContext(ctx))
-				t.Error("no panic")
-			}()
-			if report.Load().Outcome.Class != snubber.Canceled || report.Load().Outcome.Reason != "panic" {
-				t.Errorf("report %+v", report)
-			}
-			synctest.Wait()
-			if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
-				t.Errorf("%+v", q)
-			}
-			if want := map[string]int{"panic": 1, "overtaken": 1}; !maps.Equal(verdicts, want) { // the outcome of each attempt
-				t.Errorf("verdicts %v, want %v", verdicts, want)
-			}
-		})
-	}
-}
-
-// A function that calls runtime.Goexit in an attempt ends the caller's
-// goroutine, and nothing is leaked.
-func TestHedgeGoexit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		base := &wiretest.Latencies{Times: wiretest.WarmTimes(time.Minute)}
-		base.Before = func(n int, req *http.Request) {
-			if n == 111 {
-				runtime.Goexit()
-			}
-		}
-		tr := snubber.New(base)
-		tr.Retry.Hedge = true
-		wiretest.WarmUp(t, tr)
-		ended := make(chan any)
-		go func() {
-			defer func() { ended <- recover() }()
-			tr.RoundTrip(wiretest.Chat(t))
-			t.Error("it returned")
-		}()
-		if p := <-ended; p != nil {
-			t.Errorf("recovered %v", p)
-		}
-		synctest.Wait()
-		if q := tr.Limiter.Queues()[0]; q.InFlight != 0 {
-			t.Errorf("%+v", q)
-		}
-	})
 }
 
 // A caller that cancels ends both attempts.
