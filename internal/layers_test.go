@@ -48,10 +48,10 @@ var layers = map[string]layer{
 	"rfc9111":   {2, nil},
 	"diskstore": {2, nil},
 
-	"cachestore": {3, []string{"mono", "sieve", "rfc9111"}},
-	"limit":      {3, []string{"mono", "notify", "latency", "quota"}},
+	"cachestore": {3, []string{"sieve", "rfc9111"}},
+	"limit":      {3, []string{"mono", "latency", "quota"}},
 
-	"httpcache": {4, []string{"notify", "jsonscan", "sieve", "canon", "dialect", "rfc9111", "cachestore"}},
+	"httpcache": {4, []string{"notify", "jsonscan", "canon", "dialect", "rfc9111", "cachestore"}},
 }
 
 // above are packages for tests, and a nested module. They may import the root
@@ -62,12 +62,8 @@ var above = []string{"conform", "peers", "tools"}
 // A helper imports nothing but the standard library.
 var helpers = []string{"wiretest"}
 
-// unfinished tolerates layers that do not exist yet. DELETE it with its uses
-// when they all do.
-const unfinished = true
-
 func TestLayers(t *testing.T) {
-	for _, problem := range problems(t, os.DirFS("."), layers, unfinished) {
+	for _, problem := range problems(t, os.DirFS("."), layers) {
 		t.Error(problem)
 	}
 }
@@ -93,7 +89,7 @@ func external(path string) bool {
 
 // problems compares the packages of fsys, which is the directory internal,
 // with the table.
-func problems(t *testing.T, fsys fs.FS, layers map[string]layer, unfinished bool) []string {
+func problems(t *testing.T, fsys fs.FS, layers map[string]layer) []string {
 	t.Helper()
 	var (
 		found []string
@@ -151,13 +147,11 @@ func problems(t *testing.T, fsys fs.FS, layers map[string]layer, unfinished bool
 	}
 	for _, pkg := range slices.Sorted(maps.Keys(layers)) {
 		if used[pkg] == nil {
-			if !unfinished {
-				found = append(found, fmt.Sprintf("%s is in the table of layers, but does not exist", pkg))
-			}
+			found = append(found, fmt.Sprintf("%s is in the table of layers, but does not exist", pkg))
 			continue
 		}
 		for _, path := range layers[pkg].imports {
-			if !used[pkg][path] && !unfinished {
+			if !used[pkg][path] {
 				found = append(found, fmt.Sprintf("%s may import %s, but does not: take it from the table", pkg, path))
 			}
 		}
@@ -196,30 +190,28 @@ func TestLayersProblems(t *testing.T) {
 		return fsys
 	}
 	for _, test := range []struct {
-		name       string
-		fsys       fstest.MapFS
-		unfinished bool
-		want       []string
+		name string
+		fsys fstest.MapFS
+		want []string
 	}{
-		{"clean", tree(nil), false, nil},
-		{"upwards", tree(fstest.MapFS{"low/b.go": file("low", in("mid"))}), false, []string{"low/b.go: low may not import mid"}},
-		{"upwards in a test", tree(fstest.MapFS{"low/b_test.go": file("low", in("mid"))}), false, []string{"low/b_test.go: low may not import mid"}},
-		{"the root", tree(fstest.MapFS{"high/b.go": file("high", module)}), false, []string{"high/b.go: high may not import " + module}},
-		{"the root in a test", tree(fstest.MapFS{"high/b_test.go": file("high", module)}), false, []string{"high/b_test.go: high may not import " + module}},
-		{"a public package", tree(fstest.MapFS{"high/b.go": file("high", module+"/rttest")}), false, []string{"high/b.go: high may not import " + module + "/rttest"}},
-		{"a helper of tests", tree(fstest.MapFS{"low/b.go": file("low", in("wiretest"))}), false, []string{"low/b.go: low may not import wiretest"}},
-		{"a helper of tests that knows a layer", tree(fstest.MapFS{"wiretest/b.go": file("wiretest", in("low"))}), false, []string{"wiretest/b.go: wiretest may not import low"}},
-		{"a helper of tests that knows the root", tree(fstest.MapFS{"wiretest/b.go": file("wiretest", module)}), false, []string{"wiretest/b.go: wiretest may not import " + module}},
-		{"a module", tree(fstest.MapFS{"high/b.go": file("high", "example.com/lib/v2")}), false, []string{"high/b.go: high may not import example.com/lib/v2"}},
-		{"an unlisted package", tree(fstest.MapFS{"new/a.go": file("new")}), true, []string{"new/a.go: package new is not in the table of layers"}},
-		{"an unlisted package below a listed one", tree(fstest.MapFS{"low/new/a.go": file("new")}), false, []string{"low/new/a.go: package low/new is not in the table of layers"}},
-		{"missing and unused", tree(fstest.MapFS{"high/a.go": file("high", in("mid")), "mid": nil, "mid/a.go": nil}), false, []string{
+		{"clean", tree(nil), nil},
+		{"upwards", tree(fstest.MapFS{"low/b.go": file("low", in("mid"))}), []string{"low/b.go: low may not import mid"}},
+		{"upwards in a test", tree(fstest.MapFS{"low/b_test.go": file("low", in("mid"))}), []string{"low/b_test.go: low may not import mid"}},
+		{"the root", tree(fstest.MapFS{"high/b.go": file("high", module)}), []string{"high/b.go: high may not import " + module}},
+		{"the root in a test", tree(fstest.MapFS{"high/b_test.go": file("high", module)}), []string{"high/b_test.go: high may not import " + module}},
+		{"a public package", tree(fstest.MapFS{"high/b.go": file("high", module+"/rttest")}), []string{"high/b.go: high may not import " + module + "/rttest"}},
+		{"a helper of tests", tree(fstest.MapFS{"low/b.go": file("low", in("wiretest"))}), []string{"low/b.go: low may not import wiretest"}},
+		{"a helper of tests that knows a layer", tree(fstest.MapFS{"wiretest/b.go": file("wiretest", in("low"))}), []string{"wiretest/b.go: wiretest may not import low"}},
+		{"a helper of tests that knows the root", tree(fstest.MapFS{"wiretest/b.go": file("wiretest", module)}), []string{"wiretest/b.go: wiretest may not import " + module}},
+		{"a module", tree(fstest.MapFS{"high/b.go": file("high", "example.com/lib/v2")}), []string{"high/b.go: high may not import example.com/lib/v2"}},
+		{"an unlisted package", tree(fstest.MapFS{"new/a.go": file("new")}), []string{"new/a.go: package new is not in the table of layers"}},
+		{"an unlisted package below a listed one", tree(fstest.MapFS{"low/new/a.go": file("new")}), []string{"low/new/a.go: package low/new is not in the table of layers"}},
+		{"missing and unused", tree(fstest.MapFS{"high/a.go": file("high", in("mid")), "mid": nil, "mid/a.go": nil}), []string{
 			"high may import low, but does not: take it from the table", "mid is in the table of layers, but does not exist"}},
-		{"missing and unused for now", tree(fstest.MapFS{"high/a.go": file("high", in("mid")), "mid": nil, "mid/a.go": nil}), true, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			maps.DeleteFunc(test.fsys, func(_ string, f *fstest.MapFile) bool { return f == nil })
-			if got := problems(t, test.fsys, table, test.unfinished); !slices.Equal(got, test.want) {
+			if got := problems(t, test.fsys, table); !slices.Equal(got, test.want) {
 				t.Errorf("problems = %q, want %q", got, test.want)
 			}
 		})
