@@ -71,7 +71,7 @@ func TestRouteAllocations(t *testing.T) {
 		rt  http.RoundTripper
 		max float64
 	}{
-		"reroute": {rerouting(), 109},
+		"reroute": {rerouting(), 110},
 		"balance": {balancing(), 69},
 	} {
 		t.Run(name, func(t *testing.T) {
