@@ -42,8 +42,8 @@ func TestRejectedErrorText(t *testing.T) {
 	}
 }
 
-// refusals lists the ways in which the layers refuse a request.
-var refusals = []struct {
+// refusalCase is a way in which a layer refuses a request.
+type refusalCase struct {
 	name     string
 	err      error
 	status   int
@@ -53,7 +53,30 @@ var refusals = []struct {
 	stack    func(base http.RoundTripper) *snubber.Transport
 	base     func() *wiretest.Script
 	calls    int // calls before the refused one
-}{
+}
+
+// arrange makes the calls before the refused one. It returns the client and its
+// base, and the context of the refused call.
+func (r refusalCase) arrange(t *testing.T, ctx context.Context) (*http.Client, *wiretest.Script, context.Context) {
+	t.Helper()
+	base := r.base()
+	client := &http.Client{Transport: r.stack(base)}
+	for range r.calls {
+		res, err := client.Do(wiretest.Chat(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		wiretest.ReadAll(t, res)
+	}
+	if r.deadline > 0 {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, r.deadline)
+		t.Cleanup(cancel)
+	}
+	return client, base, ctx
+}
+
+var refusals = []refusalCase{
 	{"opened by hand", snubber.ErrOpen, 503, "snubber_circuit_open", 0, 0, func(base http.RoundTripper) *snubber.Transport {
 		b := &snubber.Breaker{}
 		b.Trip("https://api.example.com m")
@@ -90,21 +113,7 @@ func TestRejectedIsError(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := tt.base()
-				client := &http.Client{Transport: tt.stack(base)}
-				for range tt.calls {
-					res, err := client.Do(wiretest.Chat(t))
-					if err != nil {
-						t.Fatal(err)
-					}
-					wiretest.ReadAll(t, res)
-				}
-				ctx := context.Background()
-				if tt.deadline > 0 {
-					var cancel func()
-					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-					defer cancel()
-				}
+				client, base, ctx := tt.arrange(t, context.Background())
 				start := time.Now()
 				res, err := client.Do(wiretest.Chat(t).WithContext(ctx))
 				if err == nil {
@@ -175,21 +184,7 @@ func TestRejectedIsResponseForStainless(t *testing.T) {
 	for _, tt := range refusals {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := tt.base()
-				client := &http.Client{Transport: tt.stack(base)}
-				for range tt.calls {
-					res, err := client.Do(wiretest.Chat(t))
-					if err != nil {
-						t.Fatal(err)
-					}
-					wiretest.ReadAll(t, res)
-				}
-				ctx := context.WithValue(context.Background(), mine{}, "mine")
-				if tt.deadline > 0 {
-					var cancel func()
-					ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-					defer cancel()
-				}
+				client, base, ctx := tt.arrange(t, context.WithValue(context.Background(), mine{}, "mine"))
 				req := wiretest.Chat(t, wiretest.StainlessHeader, "go").WithContext(ctx)
 				res, err := client.Do(req)
 				if err != nil {
