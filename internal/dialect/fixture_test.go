@@ -1,18 +1,17 @@
 package dialect
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"io"
 	"math"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 type fixture struct {
@@ -41,20 +40,9 @@ func loadFixtures(t testing.TB) []fixture {
 // is known, so that body and header have to do.
 func (fx fixture) load(t testing.TB) *Response {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", fx.File))
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := wiretest.Recorded(t, filepath.Join("testdata", fx.File))
 	return &Response{
-		Route: fx.route(), Host: "gateway.example", Status: res.StatusCode, Header: res.Header, Body: body,
+		Route: fx.route(), Host: "gateway.example", Status: res.Status, Header: res.Header, Body: []byte(res.Body),
 		// Years beside the Date of the fixtures: no instant may be read by it.
 		Now: time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC),
 	}

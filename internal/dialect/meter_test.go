@@ -1,13 +1,11 @@
 package dialect
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
 // An answered is a recorded response to an inference request.
@@ -54,19 +54,8 @@ func recordings(tb testing.TB) (list []answered) {
 		if e.Status != 200 {
 			continue
 		}
-		raw, err := os.ReadFile(filepath.Join("testdata", e.File))
-		if err != nil {
-			tb.Fatal(err)
-		}
-		res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
-		if err != nil {
-			tb.Fatal(e.File, err)
-		}
-		body, err := io.ReadAll(res.Body)
-		if err != nil {
-			tb.Fatal(e.File, err)
-		}
-		a := answered{file: e.File, kind: e.Kind, header: res.Header, body: body, stream: strings.Contains(e.File, "stream")}
+		res := wiretest.Recorded(tb, filepath.Join("testdata", e.File))
+		a := answered{file: e.File, kind: e.Kind, header: res.Header, body: []byte(res.Body), stream: strings.Contains(e.File, "stream")}
 		a.route = Route{Format: OpenAIChat, Inference: true}
 		if f, ok := formatsByProvider[e.Provider]; ok {
 			a.route.Format = f
