@@ -84,6 +84,7 @@ func (r *roundTrip) await(fl *flight) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	//lint:ignore SA1019 http.Client sets it for its Timeout, and callers that are older than contexts do.
 	case <-r.req.Cancel:
 		return cmp.Or(ctx.Err(), context.Canceled)
 	}

@@ -91,6 +91,7 @@ func (p *reader) Read(b []byte) (int, error) {
 		fl.mu.Unlock()
 		select {
 		case <-ready: // leave wakes it too
+		//lint:ignore SA1019 http.Client sets it for its Timeout, and callers that are older than contexts do.
 		case <-p.req.Cancel:
 			p.leave(cmp.Or(p.req.Context().Err(), context.Canceled), false)
 		}

@@ -11,7 +11,6 @@ import (
 )
 
 type owner struct {
-	watch Watch
 	ticks atomic.Int32
 	ran   chan struct{}
 }
@@ -33,7 +32,7 @@ func TestTimerTicks(t *testing.T) {
 		if n := a.ticks.Load(); n != 0 {
 			t.Errorf("%d ticks before the time, want none", n)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if n := a.ticks.Load(); n != 1 {
 			t.Errorf("%d ticks, want one", n)
