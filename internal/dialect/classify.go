@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"bytes"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,6 +62,25 @@ func Classify(r *Response) Verdict {
 	return verdictOf(f, r.Status)
 }
 
+// names reports whether the answer of a 200 names a failure all the same, as
+// OpenRouter's can. Answers pass here at each call: nothing is allocated.
+func (r *Response) names() bool {
+	body := bytes.TrimLeft(bytes.TrimPrefix(r.Body[:min(len(r.Body), maxBody)], []byte("\ufeff")), " \t\r\n")
+	if len(body) == 0 || body[0] != '{' && body[0] != '[' {
+		return false
+	}
+	format := r.Route.Format
+	if format == Unknown {
+		format = OpenAIChat // whose errors all that has no format of its own has
+	}
+	var m Meter
+	m.Start(Route{Format: format}, jsonMedia, false)
+	m.Observe(body)
+	failed := m.Phase() == Failed
+	m.Free()
+	return failed
+}
+
 // ClassifyEvent tells what an error event inside a stream means; it is never
 // Success. data is the event's payload: what follows data: in SSE, a line of
 // NDJSON, the payload of a Bedrock exception. The exception's type is not in
@@ -104,7 +124,10 @@ func verdictOf(f *failure, status int) Verdict {
 		}
 	}
 	if v.Class == RateLimited {
-		v.Over = f.over(v.Quotas)
+		v.Over = overOf(f.text, f.words, v.Quotas)
+		if v.Over == "" && f.in("deepseek.com") {
+			v.Over = "concurrency" // it has no other limit
+		}
 	}
 	v.Phrase = f.phrase && v.Class != Unclassified
 	v.Own = f.object || len(f.words) > 0

@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// maxBody bounds what is read of an error body.
+const maxBody = 64 << 10
+
 // plainBody is what there is of a body in plain text, at most 64 KiB of it. A
 // caller that has set Accept-Encoding itself is given the bytes as they came, and
 // its error bodies are compressed. Of one that was cut off it is what came before

@@ -11,7 +11,6 @@ import (
 
 // Bounds on what is read of a failure, which is hostile until shown otherwise.
 const (
-	maxBody  = 64 << 10
 	maxText  = 4 << 10 // of the messages, where phrases are looked for
 	maxWord  = 128
 	maxWords = 24

@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+const day = 24 * time.Hour
+
 // A headerFamily is what the name of a header says that belongs to a quota: the
 // same words in another order for every provider, X-Ratelimit-Remaining-Requests-
 // Minute, X-Rate-Limit-Limit-Input-Tokens, Anthropic-Ratelimit-Unified-5h-Reset.
@@ -95,53 +97,4 @@ func windowOf(word string) time.Duration {
 		return time.Duration(n) * day
 	}
 	return 0
-}
-
-// readFamilies adds the quotas in the headers that no table knows. names are
-// theirs.
-func readFamilies(r *reply, names []string, quotas []Quota) []Quota {
-	type member struct {
-		headerFamily
-		quota    Quota
-		rejected bool
-	}
-	var all []member
-	for _, name := range names {
-		f, ok := familyOf(name)
-		if !ok {
-			continue
-		}
-		part := f.part
-		f.part = ""
-		i := 0
-		for i < len(all) && all[i].headerFamily != f {
-			i++
-		}
-		if i == len(all) {
-			if i == maxPolicies {
-				break
-			}
-			all = append(all, member{f, Quota{Kind: f.kind, Window: f.window, Limit: -1, Remaining: -1, Reset: -1}, false})
-		}
-		m := &all[i]
-		switch part {
-		case "limit":
-			m.quota.Limit = r.count(name)
-		case "remaining":
-			m.quota.Remaining = r.count(name)
-		case "reset":
-			m.quota.Reset = r.reset(name)
-		case "status":
-			m.rejected = strings.EqualFold(r.get(name), "rejected")
-		}
-	}
-	for _, m := range all {
-		if m.rejected && m.quota.Remaining < 0 && m.quota.Reset >= 0 {
-			m.quota.Remaining = 0
-		}
-		if m.quota.Limit >= 0 || m.quota.Remaining >= 0 {
-			quotas = append(quotas, m.quota)
-		}
-	}
-	return quotas
 }

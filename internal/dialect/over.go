@@ -14,15 +14,15 @@ var overPhrases = []struct{ text, kind string }{
 	{"requests per", "requests"},
 }
 
-// over is the kind of the quota that a limited call was too much for. DeepSeek
-// has no other than that of concurrent calls.
-func (f *failure) over(quotas []Quota) string {
+// overOf is the kind of the quota that a limited call was too much for, by the
+// message in lower case, the machine words and the empty buckets.
+func overOf(text string, words []string, quotas []Quota) string {
 	for _, p := range overPhrases {
-		if strings.Contains(f.text, p.text) {
+		if strings.Contains(text, p.text) {
 			return p.kind
 		}
 	}
-	for _, w := range f.words {
+	for _, w := range words {
 		if w == "tokens" || w == "requests" { // OpenAI's type
 			return w
 		}
@@ -35,9 +35,6 @@ func (f *failure) over(quotas []Quota) string {
 			}
 			kind = q.Kind
 		}
-	}
-	if kind == "" && f.in("deepseek.com") {
-		return "concurrency"
 	}
 	return kind
 }

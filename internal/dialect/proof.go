@@ -1,10 +1,6 @@
 package dialect
 
-import (
-	"bytes"
-
-	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
-)
+import "github.com/seed-9e4f5248/snubber/internal/jsonscan"
 
 // Proof is what the whole of an answer has shown to be.
 type Proof uint8
@@ -133,25 +129,6 @@ func endings(reason []byte) ending {
 		}
 	}
 	return endReasons[string(b)]
-}
-
-// names reports whether the answer of a 200 names a failure all the same, as
-// OpenRouter's can. Answers pass here at each call: nothing is allocated.
-func (r *Response) names() bool {
-	body := bytes.TrimLeft(bytes.TrimPrefix(r.Body[:min(len(r.Body), maxBody)], []byte("\ufeff")), " \t\r\n")
-	if len(body) == 0 || body[0] != '{' && body[0] != '[' {
-		return false
-	}
-	format := r.Route.Format
-	if format == Unknown {
-		format = OpenAIChat // whose errors all that has no format of its own has
-	}
-	var m Meter
-	m.Start(Route{Format: format}, jsonMedia, false)
-	m.Observe(body)
-	failed := m.Phase() == Failed
-	m.Free()
-	return failed
 }
 
 // isCode reports that a code is one of a failure: 0 and 200 say that there is none.
