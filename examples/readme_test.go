@@ -56,7 +56,7 @@ func readmeErrors(err error) {
 func readmeRoutes(t *snubber.Transport, euKey string) {
 	t.Fallback = &snubber.Fallback{Routes: []snubber.Route{
 		{Transport: snubber.Reroute{URL: "https://eu.example.com/v1", Model: "gpt-4o", Header: http.Header{"Authorization": {"Bearer " + euKey}}}},
-		{Transport: snubber.Stale}, // what the cache still has
+		{Transport: snubber.Stale}, // a stored response, fresh or not
 		{Transport: snubber.StaticReply{Text: "The assistant is not available right now."}},
 	}}
 }
