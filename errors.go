@@ -12,37 +12,40 @@ import (
 )
 
 var (
-	// ErrOpen is the condition of a request refused because its circuit is open.
+	// ErrOpen is the condition of a request that was refused because its circuit is
+	// open.
 	ErrOpen = errors.New("circuit open")
-	// ErrLimited is the condition of a request refused by a [Limiter]: the wait
-	// too long, the queue full, the request larger than the quota.
+	// ErrLimited is the condition of a request that a [Limiter] refused: the wait is
+	// too long, the queue is full, or the request is larger than the quota.
 	ErrLimited = errors.New("rate limited")
-	// ErrQuota is the condition of a request refused because its quota is
+	// ErrQuota is the condition of a request that was refused because its quota is
 	// exhausted and waiting does not restore it.
 	ErrQuota = errors.New("quota exhausted")
 	// ErrNoRoute is the condition of a request that a route of a [Fallback] or a
-	// [Balancer] cannot take: [Reroute] says which ones, [Stale] has nothing kept.
+	// [Balancer] cannot take. See [Reroute] for which requests those are. [Stale]
+	// returns it if nothing is stored.
 	ErrNoRoute = errors.New("not for this route")
 )
 
-// RejectedError is a request that was not sent. errors.Is finds Err in it,
-// through the *url.Error that http.Client wraps around it, and
-// context.DeadlineExceeded where the caller's deadline was the reason.
+// RejectedError is the error of a request that was not sent. errors.Is finds Err in it,
+// also through the *url.Error of http.Client. It finds context.DeadlineExceeded too, if
+// the caller's deadline was the reason.
 type RejectedError struct {
 	// Err is ErrOpen, ErrLimited, ErrQuota or ErrNoRoute.
 	Err error
-	// Key is the circuit or queue that refused: origin, model, and for a queue
-	// the hash of the credential.
+	// Key names the circuit or the queue that refused: origin and model, and for a
+	// queue the hash of the credential.
 	Key string
-	// Reason says more than Err in a few words.
+	// Reason says why, in a few words. It may be empty.
 	Reason string
-	// RetryAfter is when it is worth coming back, zero if nobody can say.
+	// RetryAfter is the time after which the same request is worth trying again. Zero
+	// if nobody can say.
 	RetryAfter time.Duration
 
-	late bool
+	late bool // the caller's deadline was the reason
 }
 
-// Error says which condition, for which key, why and when to come back.
+// Error says which condition refused which key, why, and when to try again.
 func (e *RejectedError) Error() string {
 	s := "not sent: " + e.Err.Error() + " (" + e.Key + ")"
 	if e.Reason != "" && e.Reason != e.Err.Error() {
@@ -62,17 +65,17 @@ func (e *RejectedError) Unwrap() []error {
 	return []error{e.Err}
 }
 
-// NonRetriable marks the error for azcore, the Azure SDKs' pipeline, which
+// NonRetriable stops the retries of azcore, the pipeline of the Azure SDKs. azcore
 // retries every error without this method.
 func (e *RejectedError) NonRetriable() {}
 
-// RetryableError is false: it stops the AWS SDKs' retries.
+// RetryableError returns false, which stops the retries of the AWS SDKs.
 func (e *RejectedError) RetryableError() bool { return false }
 
-// Timeout is false, so that nobody retries the refusal as a network timeout.
+// Timeout returns false, so that no client retries the refusal as a network timeout.
 func (e *RejectedError) Timeout() bool { return false }
 
-// Temporary is false for the same reason.
+// Temporary returns false, for the same reason as Timeout.
 func (e *RejectedError) Temporary() bool { return false }
 
 func (e *RejectedError) code() string {
@@ -94,9 +97,9 @@ func (e *RejectedError) status() int {
 	return http.StatusTooManyRequests
 }
 
-// TimeoutError is an attempt that one of [Timeout]'s timers ended.
+// TimeoutError is the error of an attempt that a limit of [Timeout] has ended.
 type TimeoutError struct {
-	Phase TimeoutPhase  // what it was waiting for
+	Phase TimeoutPhase  // what the attempt was waiting for
 	After time.Duration // the limit that passed
 }
 
@@ -110,27 +113,27 @@ const (
 	PhaseAttempt    TimeoutPhase = "attempt"     // the whole attempt
 )
 
-// Error says which limit passed.
+// Error says which limit has passed.
 func (e *TimeoutError) Error() string {
 	return "timed out after " + e.After.String() + " (" + strings.ReplaceAll(string(e.Phase), "_", " ") + ")"
 }
 
-// Timeout is true. With Temporary it makes the error a net.Error.
+// Timeout returns true. With Temporary it makes the error a [net.Error].
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Temporary is true: the next attempt may be in time.
+// Temporary returns true, because the next attempt may be in time.
 func (e *TimeoutError) Temporary() bool { return true }
 
-// Is makes errors.Is(err, os.ErrDeadlineExceeded) true. It is not
-// context.DeadlineExceeded: the caller's own deadline has not passed.
+// Is reports whether target is [os.ErrDeadlineExceeded]. It is false for
+// context.DeadlineExceeded, because the caller's own deadline has not passed.
 func (e *TimeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
 
-// errRedirect is a redirect of another origin than the caller's. The client above
-// would follow it with the credentials of the caller's.
+// errRedirect is the error for a redirect from another origin than the caller's. The
+// client above would follow it with the credentials of the caller's origin.
 var errRedirect = errors.New("refusing a redirect from a fallback origin: it would leak the original request's credentials")
 
-// unroutable is the refusal of a request that a route cannot take. It has the
-// class Rejected, so that the next route is asked.
+// unroutable returns the refusal of a request that a route cannot take. Its class is
+// Rejected, so that the next route is tried.
 func unroutable(req *http.Request, reason string) error {
 	return &RejectedError{Err: ErrNoRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
-// ReadyAt predicts what RoundTrip would do with req now: at is the earliest time
-// it would be sent, zero for at once, and err the [*RejectedError] that it
-// would return. It takes nothing, and reads the body only through GetBody.
+// ReadyAt predicts what RoundTrip would do with req now. at is the earliest time at
+// which it would send the request, zero for at once. err is the [*RejectedError] that
+// it would return. ReadyAt takes no permit, and reads the body only through GetBody.
 func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	if req.URL == nil {
 		return at, errNoURL
@@ -44,7 +44,7 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	return at, err
 }
 
-// ready is Ready without the routes.
+// ready is ReadyAt without the routes of the Fallback.
 func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 	now := time.Now()
 	asked := infoOf(req, t.Limiter.counts())

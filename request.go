@@ -146,7 +146,7 @@ func newRequestInfo(route dialect.Route, p dialect.Prompt, count bool) requestIn
 	return a
 }
 
-// Model returns the name of the model that req asks for, from its path or its
-// body, or "" where neither the path nor a replayable body tells. Within a
-// Transport's functions and below it, it works also after the body was sent.
+// Model returns the name of the model that req asks for, from its path or its body. It
+// returns "" if neither the path nor a replayable body names one. In the functions of a
+// Transport, and below it, Model also works after the body was sent.
 func Model(req *http.Request) string { return infoOf(req, false).model }

@@ -2,9 +2,9 @@ package snubber
 
 import "net/http"
 
-// RoundTrip implements [http.RoundTripper]. Attempts that ran out are not an
-// error: the last response is returned as it came. Errors are Base's own, the
-// context's, a [*TimeoutError] or a [*RejectedError].
+// RoundTrip implements [http.RoundTripper]. When the attempts have run out it returns
+// the last response as it came, and no error. An error is Base's own, the context's, a
+// [*TimeoutError] or a [*RejectedError].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c, err := t.start(req, router{})
 	if err != nil {
@@ -19,8 +19,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.serveUncached()
 }
 
-// CloseIdleConnections closes the idle connections of Base and of every route.
-// http.Client calls it on its Transport.
+// CloseIdleConnections closes the idle connections of Base and of every route of the
+// Fallback. http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
 	if !t.closing.CompareAndSwap(false, true) {
 		return // it is a route of itself
@@ -34,7 +34,7 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// start makes a call of a caller's request. Its error leaves the body to the caller.
+// start returns the call of a caller's request. On an error it leaves the body open.
 func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	switch {
 	case req.URL == nil:
