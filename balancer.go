@@ -11,32 +11,33 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// Balancer sends each request to one of several routes that can all answer it:
-// keys, regions or deployments of one model, which together are one larger
-// quota. It asks each for its ReadyAt, and takes one that can send now; those that
-// are open, gated or exhausted are passed over. Where none is ready the one with
-// the earliest time gets the request and its queue does the waiting; where each
-// would refuse, the caller gets the earliest refusal.
+// Balancer sends each request to one of several routes that can all answer it: keys,
+// regions or deployments of one model, which together are one larger quota. It asks
+// each route for its ReadyAt and takes one that can send now. Routes whose circuit is
+// open, whose key is gated or whose quota is exhausted are passed over. If no route is
+// ready, the one with the earliest time gets the request, whose wait is then in the
+// queue of that route. If every route would refuse, the caller gets the earliest
+// refusal.
 //
-// A route that limits or refuses the request after all, does not accept its key,
-// or fails in another way that the others may not share, is followed by the next
-// one, within the attempts that [Fallback] describes. While another route is
-// ready, no route waits for its own limit.
+// If a route limits or refuses the request after all, does not accept its key, or fails
+// in another way that the others may not share, the next route is tried. The attempts
+// are bounded as [Fallback] describes. While another route is ready, no route waits for
+// its own limit.
 //
-// Each route needs a Limiter of its own or a shared one that tells the keys
-// apart, or it is always ready: usually a [Reroute] whose Transport is one
-// [New] for all.
+// Each route needs a Limiter of its own, or a shared one that tells the keys apart.
+// Without one a route is always ready. A route is usually a [Reroute], and all of them
+// have one [New] as their Transport.
 //
-// It is safe for concurrent use and must not be copied after first use.
+// A Balancer is safe for concurrent use and must not be copied after first use.
 type Balancer struct {
-	// Routes are those to choose from. Without a Weight they are asked in order:
-	// the first is used as long as it is ready. With Weights those that are ready
-	// share the requests in proportion, and routes without one get what no other
-	// can take. If is not asked.
+	// Routes are the routes to choose from. Without a Weight they are tried in order:
+	// the first one is used as long as it is ready. With Weights, the routes that are
+	// ready share the requests in proportion, and a route without a Weight gets the
+	// requests that no other can take. If is not asked.
 	Routes []Route
 
 	once              sync.Once
-	outermost, nested *Transport // of its calls
+	outermost, nested *Transport // of its calls, which have no layers
 
 	mu     sync.Mutex
 	credit []int // of each route, in the smooth weighted round-robin of nginx
@@ -65,10 +66,10 @@ func (s *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.serveUncached()
 }
 
-// transport is the Transport of the Balancer's calls. It has no layers: a change of
-// routes needs the body afresh, one count of attempts and refusals in the caller's
-// form, which every call has. Of a nested one the Transport around it decides how a
-// stream breaks off.
+// transport returns the Transport of the Balancer's calls. It has no layers. The
+// Balancer needs only what every call has: the body for each route, one count of
+// attempts, and refusals in the caller's form. If another Transport is around this one,
+// it decides how a stream breaks off.
 func (s *Balancer) transport(req *http.Request) *Transport {
 	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: StreamErrorsNever} })
 	if parentAttempt(req.Context()) != nil {
@@ -77,7 +78,7 @@ func (s *Balancer) transport(req *http.Request) *Transport {
 	return s.outermost
 }
 
-// ReadyAt is the earliest time of all routes, or the earliest refusal if there is
+// ReadyAt returns the earliest time of all routes, or the earliest refusal if there is
 // no time, see [Transport.ReadyAt].
 func (s *Balancer) ReadyAt(req *http.Request) (at time.Time, err error) {
 	switch {
@@ -90,14 +91,14 @@ func (s *Balancer) ReadyAt(req *http.Request) (at time.Time, err error) {
 	return first.at, first.err
 }
 
-// CloseIdleConnections closes those of every route.
+// CloseIdleConnections closes the idle connections of every route.
 func (s *Balancer) CloseIdleConnections() {
 	for _, r := range s.Routes {
 		closeIdle(r.Transport)
 	}
 }
 
-// candidates orders the routes for a request, the one to ask first first.
+// candidates returns the routes for a request, the best one first.
 func (s *Balancer) candidates(req *http.Request) []candidate {
 	candidates := make([]candidate, len(s.Routes))
 	for i, r := range s.Routes {
@@ -121,7 +122,7 @@ func (s *Balancer) candidates(req *http.Request) []candidate {
 	return candidates
 }
 
-// retryAfter is how long a refusal asks to stay away.
+// retryAfter returns how long after a refusal the route is worth asking again.
 func retryAfter(err error) time.Duration {
 	var r *RejectedError
 	if errors.As(err, &r) && r.RetryAfter > 0 {
@@ -130,8 +131,8 @@ func retryAfter(err error) time.Duration {
 	return mono.Forever
 }
 
-// take moves the route whose turn it is, of those that are ready now and have a
-// weight, to the front.
+// take moves the route whose turn it is to the front, among those that are ready now
+// and have a Weight.
 func (s *Balancer) take(candidates []candidate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,42 +9,43 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
-// Breaker stops sending to a service that fails. Each origin and model has its
-// own circuit, without the credential in its key: what fails is the service,
-// and the circuits of a thousand tenants would never gather evidence.
+// Breaker stops sending to a service that fails. Each origin and model has its own
+// circuit. The key has no credential, because it is the service that fails, and the
+// circuits of a thousand tenants would never gather evidence.
 //
-// A circuit opens after Failures in a row, or when Ratio of at least
-// MinRequests outcomes in Window failed. An outcome counts when it is known, at
-// the end of the body, however long the call took. RateLimited,
-// QuotaExhausted, Transient and Canceled count for nothing: a 429 proves the
-// service alive. After its open time the circuit is half-open: Probes requests
-// pass at a time, as many successes close it, one failure opens it again.
+// A circuit opens after Failures failures in a row, or when a Ratio of at least
+// MinRequests outcomes in Window have failed. An outcome counts when it is known, at
+// the end of the body, however long the call took. RateLimited, QuotaExhausted,
+// Transient and Canceled do not count: a 429 proves that the service is alive. After
+// its open time the circuit is half-open, and Probes requests pass at a time. As many
+// successes close it, and one failure opens it again.
 //
-// The zero value is a good policy. Its thresholds look high because a breaker
-// that opens at five in a row turns a service that fails 30 % of its calls,
-// which retries repair, into one that is down.
+// The zero value is a good policy. Its thresholds look high because a breaker that
+// opens at five in a row turns a service that fails 30 % of its calls, which retries
+// repair, into one that is down.
 //
-// It is safe for concurrent use and must not be copied after first use.
+// A Breaker is safe for concurrent use and must not be copied after first use.
 type Breaker struct {
-	// Failures in a row open the circuit. If zero, 10; if negative, no number does.
+	// Failures is the number of failures in a row that opens the circuit. If zero, 10;
+	// if negative, no number does.
 	Failures int
-	// Ratio of failures to outcomes in Window opens the circuit. If zero, 0.5; if
-	// negative, no ratio does.
+	// Ratio is the share of failures among the outcomes in Window that opens the
+	// circuit. If zero, 0.5; if negative, no share does.
 	Ratio float64
-	// MinRequests is the number of outcomes in Window below which Ratio does not
-	// apply. If zero, 20; if negative, 1.
+	// MinRequests is the number of outcomes in Window below which Ratio does not apply.
+	// If zero, 20; if negative, 1.
 	MinRequests int
-	// Window is the time over which outcomes are counted. If zero, 30 s.
+	// Window is the time over which outcomes are counted. If zero or negative, 30 s.
 	Window time.Duration
-	// OpenFor is the first open time, which doubles with each further opening up
-	// to MaxOpenFor, gives up one doubling for each healthy minute, and varies by
-	// a fifth. A failing server's own Retry-After makes it longer, never beyond
-	// MaxOpenFor. If zero, 5 s and 60 s.
+	// OpenFor is the first open time. It doubles with each further opening up to
+	// MaxOpenFor, loses one doubling for each healthy minute, and varies by a fifth.
+	// The Retry-After of a failing server makes it longer, but never longer than
+	// MaxOpenFor. If zero or negative, 5 s and 60 s.
 	OpenFor, MaxOpenFor time.Duration
-	// Probes is both the number of concurrent requests while half-open and the
-	// number of successes that close the circuit. If zero, 2.
+	// Probes is the number of concurrent requests while the circuit is half-open, and
+	// the number of successes that close it. If zero or negative, 2.
 	Probes int
-	// Key names the circuit of a request. If nil, origin and model.
+	// Key names the circuit of a request. If nil, origin and model do.
 	Key func(*http.Request) string
 
 	circuits keyed.Map[*circuit]
@@ -55,21 +56,21 @@ type CircuitState uint8
 
 const (
 	CircuitClosed   CircuitState = CircuitState(breaker.Closed)   // requests pass
-	CircuitHalfOpen CircuitState = CircuitState(breaker.HalfOpen) // a few pass, to find out
-	CircuitOpen     CircuitState = CircuitState(breaker.Open)     // none passes
+	CircuitHalfOpen CircuitState = CircuitState(breaker.HalfOpen) // a few requests pass, to find out
+	CircuitOpen     CircuitState = CircuitState(breaker.Open)     // no request passes
 )
 
-// String is "closed", "half-open" or "open".
+// String returns "closed", "half-open" or "open".
 func (s CircuitState) String() string { return breaker.State(s).String() }
 
 // Circuit is a snapshot of one circuit.
 type Circuit struct {
-	Key         string // as Open and Close take it
+	Key         string // as Trip and Reset take it
 	State       CircuitState
-	Until       time.Time // when an open circuit will let probes through; zero if it is not open or opened by hand
+	Until       time.Time // when an open circuit will admit probes; zero if it is not open, or if Forced
 	Forced      bool      // opened by [Breaker.Trip]
 	Requests    int       // outcomes in Window that were not neutral
-	Failures    int       // those that failed
+	Failures    int       // outcomes that failed
 	Consecutive int       // failures in a row up to now
 }
 
@@ -87,12 +88,12 @@ func (b *Breaker) Circuits() []Circuit {
 	return cs
 }
 
-// Trip opens the circuit of a key, as [Circuit.Key] shows it, until
-// [Breaker.Reset] is called.
+// Trip opens the circuit of a key, as [Circuit.Key] shows it, until [Breaker.Reset] is
+// called. The circuit is made if there is none.
 func (b *Breaker) Trip(key string) { b.byName(key).Force(true, time.Now()) }
 
-// Reset closes the circuit of a key and forgets its failures. Results of
-// requests that are still running do not count any more.
+// Reset closes the circuit of a key and forgets its failures. Results of requests that
+// are still running do not count any more.
 func (b *Breaker) Reset(key string) { b.byName(key).Force(false, time.Now()) }
 
 func (b *Breaker) byName(name string) *circuit {
@@ -131,7 +132,7 @@ func (b *Breaker) newCircuit(k keyed.Key) *circuit {
 	return c
 }
 
-// config is the policy with every zero and negative value resolved.
+// config returns the policy with every zero and negative value resolved.
 func (b *Breaker) config() breaker.Config {
 	// Unlike elsewhere a negative value of the last four means zero: a circuit
 	// without an open time or a probe is no circuit.
@@ -147,8 +148,8 @@ func (b *Breaker) config() breaker.Config {
 	}
 }
 
-// circuitResult is what the end of an attempt of the class says about the
-// service. A rate limit proves it alive, but it is no success that would end a
+// circuitResult says what an attempt that ended in the class proves about the service.
+// A rate limit proves that the service is alive, but it is no success that would end a
 // row of failures.
 func (c Class) circuitResult() breaker.Result {
 	switch {

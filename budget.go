@@ -7,32 +7,33 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
-// Budget bounds the retries of all calls to one key together, so that retrying
-// repairs single failures and does not multiply the load of an outage. A retry
-// costs 1 and is paid back if it succeeds. An empty budget means that the
-// response of the failed attempt is returned. After the rules of gRPC's retry
-// throttling and AWS SDKs, but fed by successes and not by requests: fed by
-// requests it would empty where the failures are worst.
+// Budget bounds the retries of all calls to one key together, so that retries repair
+// single failures and do not multiply the load of an outage. A retry costs 1, and is
+// paid back if it succeeds. If the budget is empty, the caller gets the response of the
+// failed attempt. The zero value is a good policy.
 //
-// It is safe for concurrent use, may be shared between layers and must not be
+// The rules are those of gRPC's retry throttling and of the AWS SDKs. Successes fill
+// the budget and requests do not: during an outage requests would go on filling it.
+//
+// A Budget is safe for concurrent use, may be shared between layers and must not be
 // copied after first use.
 type Budget struct {
-	// Capacity is the number of retries a full budget pays for; it starts full.
-	// If zero, 10; if negative, the budget is no bound.
+	// Capacity is the number of retries that a full budget pays for. It starts full. If
+	// zero, 10; if negative, the budget bounds nothing.
 	Capacity float64
-	// Deposit is added for each call whose first attempt succeeded. If zero,
-	// 0.2; if negative, none.
+	// Deposit is what each call whose first attempt succeeds adds. If zero, 0.2; if
+	// negative, nothing.
 	Deposit float64
-	// PerSecond is added with time. If zero, 0.1; if negative, none.
+	// PerSecond is what each second adds. If zero, 0.1; if negative, nothing.
 	PerSecond float64
 
 	accounts keyed.Map[*account]
 }
 
-// account is one key's share. A key without one has a full budget.
+// account is the budget of one key. A key without an account has a full budget.
 type account struct {
 	mu    sync.Mutex
-	spent float64 // below capacity
+	spent float64 // what is missing to the capacity
 	at    time.Time
 	rate  float64
 }
@@ -51,7 +52,7 @@ func (a *account) settledLocked(now time.Time) float64 {
 	return a.spent
 }
 
-// withdraw pays for one retry, or reports that the budget is empty.
+// withdraw pays for one retry. It reports false if the budget is empty.
 func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	if b.Capacity < 0 {
 		return true
@@ -68,8 +69,7 @@ func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	return true
 }
 
-// succeeded books a success: of a first attempt a deposit, of a retry the
-// refund of what that retry had cost.
+// succeeded books a success: the deposit of a first attempt, or the refund of a retry.
 func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
 	a, ok := b.accounts.Find(k)
 	if !ok {

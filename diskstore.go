@@ -11,8 +11,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/diskstore"
 )
 
-// DiskStore keeps a [Cache]'s entries as files in a directory, for development
-// and for CI runs, where the same requests come again in the next process:
+// DiskStore stores the entries of a [Cache] as files in a directory. It is for
+// development and for CI runs, where the next process makes the same requests:
 //
 //	cache := &snubber.Cache{
 //		Store:     &snubber.DiskStore{Dir: ".snubber"},
@@ -20,24 +20,24 @@ import (
 //		PromptTTL: 24 * time.Hour,
 //	}
 //
-// Any number of processes may use a directory at once. An entry is written to a
-// file of its own and renamed when it is whole, so that a process that dies
-// leaves the older entry or none. Nothing is synced: after a power failure an
-// entry may be cut or empty, which shows in its length or to the cache. On
-// Windows an entry that is being read can be neither replaced nor deleted; both
-// are then an error.
+// Any number of processes may use a directory at once. An entry is written to a file of
+// its own, which is renamed when it is complete. A process that dies leaves the older
+// entry or none. Nothing is synced: after a power failure an entry may be truncated or
+// empty, which its length or the cache shows. On Windows, replacing or deleting an
+// entry that is being read is an error.
 //
-// Files hold what the cache hands over, answers to prompts too, for their owner
-// alone to read (mode 0600). The directory may hold other files, which are left alone.
+// The files hold what the cache stores, responses to prompts too. Only their owner can
+// read them (mode 0600). Other files in the directory are left alone.
 //
-// It is safe for concurrent use and must not be copied after first use.
+// A DiskStore is safe for concurrent use and must not be copied after first use.
 type DiskStore struct {
-	// Dir is the directory. It is made when the first entry is written.
+	// Dir is the directory. It is made when the first entry is written. If empty, Get,
+	// Put and Delete return an error.
 	Dir string
-	// MaxBytes bounds what the files take up, each counted in blocks of 4 KiB;
-	// the least recently used go first, to the hour. If zero, 256 MiB; if
-	// negative, there is no bound. Each further process that writes at the same
-	// time may add a sixteenth.
+	// MaxBytes bounds what the files take up, each counted in blocks of 4 KiB. The
+	// least recently used entries go first, to the hour. If zero, 256 MiB; if negative,
+	// there is no bound. Each further process that writes at the same time may add a
+	// sixteenth.
 	MaxBytes int64
 
 	once  sync.Once

@@ -5,22 +5,23 @@ import (
 	"time"
 )
 
-// Fallback sends a request whose own route has failed to other routes, in
-// order, until one of them has an answer. If none has, the caller gets the
-// first route's failure: it is the one that the caller's SDK can read.
+// Fallback sends a request whose own route has failed to other routes, in order, until
+// one of them succeeds. If none does, the caller gets the failure of the first route,
+// because the caller's SDK can read it.
 //
-// A route gets the caller's request as it was: same URL, headers and body. It
-// is usually a [Reroute], or several in a [Balancer]; [Stale] and [StaticReply] answer
-// where nothing else does, also a request whose body cannot be sent again. A route that would let the request wait, by its ReadyAt
-// method, is put off until those that can send it now have failed too. One count
-// of attempts covers all routes: the Retry's MaxAttempts and one more for each
-// route that is asked.
+// A route gets the caller's request as it was: same URL, header and body. It is usually
+// a [Reroute], or several in a [Balancer]. [Stale] and [StaticReply] answer when
+// nothing else does, even a request whose body cannot be sent again. A route whose
+// ReadyAt method says that the request would wait is tried after the routes that can
+// send it now. One count of attempts covers all routes: [Retry.MaxAttempts], and one
+// more for each route that is tried.
 //
-// Who answered is in [Report] and in the response's Snubber-Route header.
+// [Report.AnsweredBy] and the Snubber-Route header of the response say which route has
+// answered.
 //
-// It is safe for concurrent use.
+// A Fallback is safe for concurrent use.
 type Fallback struct {
-	// Routes are asked in this order. If empty, there is no fallback.
+	// Routes are tried in this order. If empty, there is no fallback.
 	Routes []Route
 }
 
@@ -28,21 +29,20 @@ type Fallback struct {
 type Route struct {
 	// Transport sends the request. If nil, http.DefaultTransport.
 	Transport http.RoundTripper
-	// If decides by the outcome of the route tried last. If nil, every failure
-	// that another service may not share: RateLimited, QuotaExhausted,
-	// Overloaded, ServerError, Unreachable, TimedOut, Transient, TooLong,
-	// Rejected; where the request may have been carried out already, only if it
-	// is safe to repeat, see [Retryable].
+	// If decides from the outcome of the route tried last. If nil, the route takes
+	// every failure that another service may not share: RateLimited, QuotaExhausted,
+	// Overloaded, ServerError, Unreachable, TimedOut, Transient, TooLong and Rejected.
+	// A request that may have been carried out already must be safe to repeat, see
+	// [Retryable].
 	//
-	// A route that refuses, or that has a wrong key or a model that is gone, must
-	// not end the way for those behind it: where its outcome is Rejected or
-	// Misconfigured, and If does not take that, it is asked with the outcome before
-	// it too. The caller's own wrong key is no reason to go on.
+	// A misconfigured route must not hide the routes after it. If a route's outcome is
+	// Rejected or Misconfigured and If rejects it, If is also asked about the outcome
+	// before it. The caller's own wrong key is no reason to try another route.
 	//
-	// It is asked to predict too, by ReadyAt and before a wait. A Balancer does not ask it.
+	// If is also called for predictions, by ReadyAt and before a wait. A Balancer does
+	// not call it.
 	If func(*http.Request, Outcome) bool
-	// Weight is the route's share of a Balancer's requests. A Fallback does not look
-	// at it.
+	// Weight is the route's share of a Balancer's requests. A Fallback ignores it.
 	Weight int
 }
 
@@ -59,7 +59,7 @@ func (r *Route) accepts(req *http.Request, o Outcome) bool {
 	return false
 }
 
-// transport sends what the route is given.
+// transport returns the RoundTripper that sends what the route is given.
 func (r *Route) transport() http.RoundTripper {
 	if r.Transport != nil {
 		return r.Transport
@@ -67,7 +67,7 @@ func (r *Route) transport() http.RoundTripper {
 	return defaultBase
 }
 
-// accepts reports whether any route would take the request on.
+// accepts reports whether any route takes the request after the outcome.
 func (f *Fallback) accepts(req *http.Request, o Outcome) bool {
 	if f == nil {
 		return false
@@ -80,10 +80,10 @@ func (f *Fallback) accepts(req *http.Request, o Outcome) bool {
 	return false
 }
 
-// answersLocally is a route that answers on the spot. It needs no request body.
+// answersLocally marks a route that sends no request. It needs no request body.
 type answersLocally interface{ answersLocally() }
 
-// readier is a RoundTripper that can tell when it would send a request.
+// readier is a RoundTripper that can predict when it would send a request.
 type readier interface {
 	ReadyAt(*http.Request) (time.Time, error)
 }

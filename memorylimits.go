@@ -12,12 +12,12 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// MemoryLimits is a [LimitStore] in this process's memory, for Limiters that
-// shall share a quota and for tests. The zero value is empty and ready. It keeps
-// 10 000 keys, and more only while those hold something: one whose buckets are
-// full and whose gate is open is forgotten.
+// MemoryLimits is a [LimitStore] in the memory of this process, for Limiters that share
+// a quota and for tests. The zero value is empty and ready. It holds 10 000 keys, and
+// more only while those are in use: a key whose buckets are full and whose gate is open
+// is forgotten.
 //
-// It is safe for concurrent use and must not be copied after first use.
+// A MemoryLimits is safe for concurrent use and must not be copied after first use.
 type MemoryLimits struct {
 	mu   sync.Mutex
 	keys map[string]*sharedKey
@@ -84,7 +84,8 @@ func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) er
 	return nil
 }
 
-// openLocked finds the key, its buckets set to the rates of the shares.
+// openLocked returns the key with its buckets set to the rates of the shares, and the
+// time.
 func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []BucketCharge) (*sharedKey, time.Time, error) {
 	now := time.Now()
 	if err := ctx.Err(); err != nil {
@@ -129,8 +130,8 @@ func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []Buck
 }
 
 // book takes a share, into debt if need be. ReserveN allows a debt of at most one
-// burst, so the bucket is widened while it is booked; what is in it stays what it
-// is. A negative reservation credits, clipped at the burst.
+// burst, so the bucket is widened while it is booked; what is in it stays. A negative
+// amount is credited, up to the burst.
 func (k *sharedKey) book(s BucketCharge, now time.Time) {
 	b := k.buckets[s.Bucket]
 	if s.Amount > s.Burst {
@@ -140,10 +141,10 @@ func (k *sharedKey) book(s BucketCharge, now time.Time) {
 	b.ReserveN(now, s.Amount)
 }
 
-// maxSharedKeys bounds a MemoryLimits. Keys come from requests.
+// maxSharedKeys bounds a MemoryLimits, since keys come from requests.
 const maxSharedKeys = 10_000
 
-// forgetLocked drops a key that holds nothing, of the first that it meets.
+// forgetLocked drops the first key that it finds to hold nothing. It looks at 32 keys.
 func (m *MemoryLimits) forgetLocked(now time.Time) {
 	const sample = 32
 	n := 0

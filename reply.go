@@ -14,23 +14,24 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
-// StaticReply answers every request with a fixed text and sends none: the last route
-// of a [Fallback], which says that the assistant is not available. The answer has
-// the shape that the request's SDK expects, a stream where it asked for one, and
-// says that nothing was billed. Where the body cannot be had again, which would
-// say so, a stream is what the Accept header asks for. Known are the formats of OpenAI (chat,
-// completions, responses), Anthropic, Gemini, Cohere, Ollama and Bedrock's
-// Converse; any other request gets text/plain.
+// StaticReply answers every request with a fixed text and sends none. It is the last
+// route of a [Fallback], and says that the assistant is not available. The response has
+// the shape that the request's SDK expects, is a stream if the request asked for one,
+// and says that nothing was billed. If the request body cannot be re-read, the Accept
+// header decides whether to stream.
 //
-// It is safe for concurrent use.
+// Supported formats are those of OpenAI (chat, completions, responses), Anthropic,
+// Gemini, Cohere, Ollama and Bedrock's Converse. Any other request gets text/plain.
+//
+// A StaticReply is safe for concurrent use.
 type StaticReply struct {
-	// Status of the response. If zero, 200. From 400 on the answer is an error in
-	// the format's shape, which a Fallback takes for one: it goes on to the next
-	// route.
+	// Status is the status of the response. If zero, 200. From 400 on, the response is
+	// an error in the format's shape. A Fallback takes it for a failure and tries the
+	// next route.
 	Status int
 	// Text is what the model says, or the message of the error.
 	Text string
-	// Header is added to the response's, and takes the place of what is there.
+	// Header sets header fields of the response, in place of those that it has.
 	Header http.Header
 }
 
@@ -73,8 +74,8 @@ func (r StaticReply) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// wholePrompt reads what the request asks for from all of its body, and closes
-// it. Whether it wants a stream may stand behind the messages.
+// wholePrompt reads all of the request's body, for what it asks for, and closes it. The
+// field that asks for a stream may come after the messages.
 func wholePrompt(req *http.Request, route dialect.Route) (p dialect.Prompt) {
 	rc := req.Body
 	if rc == nil || rc == http.NoBody {

@@ -7,58 +7,56 @@ import (
 	"time"
 )
 
-// Report is what became of one call. It is filled while the call runs and may
-// be read after the body of its response has ended, or after RoundTrip
-// returned an error.
+// Report says what became of one call. [ReportHandle.Load] returns it.
 type Report struct {
-	// Calls is the number of round trips made with a context of [WithReport]: an
-	// SDK's retries and redirects each are one. The rest of that Report is about
-	// the one that started last. A Report of [ReportOf] is about one call.
+	// Calls is the number of round trips made with a context of [WithReport]. Each
+	// retry and each redirect of an SDK is one. The other fields are about the round
+	// trip that started last. A Report of [ReportOf] is about one round trip.
 	Calls int
-	// Attempts is the number of requests sent, those of nested Transports
-	// included.
+	// Attempts is the number of requests sent, including those of nested Transports.
 	Attempts int
-	// Requeued is how many of these were sent back by a server's limit or an
-	// open circuit and cost no attempt.
+	// Requeued is how often a server's limit or an open circuit put the call off. The
+	// attempt after that does not count against [Retry.MaxAttempts].
 	Requeued int
-	// QueueTime is the time spent in limiters' queues, BackoffTime the time between
-	// attempts and for circuits.
+	// QueueTime is the time spent in the queues of Limiters. BackoffTime is the time
+	// spent between attempts, and waiting for circuits.
 	QueueTime, BackoffTime time.Duration
-	// Cache says how the [Cache] took part; empty if there is none. An answer from
-	// another's call, like one that is stored, has no Usage: it is billed once.
+	// Cache says how the [Cache] took part. Empty if there is none. A response that was
+	// stored, or is another call's, has no Usage: it is billed once.
 	Cache CacheStatus
-	// CacheDetail says in a few words why.
+	// CacheDetail says why, in a few words.
 	CacheDetail string
-	// Route is the one whose answer the caller got: 0 for the Transport's own, to
-	// which the failure belongs too if all have failed, n for the nth of its
-	// Fallback or its Balancer.
+	// AnsweredBy is the route whose response the caller got. 0 is the Transport's own
+	// route, also when every route failed; n is the nth route of its Fallback or
+	// Balancer.
 	AnsweredBy int
-	// Routes are the routes that were asked, in that order, where it was more than
-	// one: why each but the one that answered did not. Read it only.
+	// Routes are the routes that were tried, in order, if there was more than one. They
+	// say why each route but the one that answered did not. The slice must not be
+	// changed.
 	Routes []RouteResult
-	// Outcome is the verdict on the last attempt, final once the body ended.
+	// Outcome is the verdict on the last attempt. It is final when the body has ended.
 	Outcome Outcome
 }
 
-// RouteResult is what became of a request on one route.
+// RouteResult says what became of a request on one route.
 type RouteResult struct {
 	Route    int     // as in [Report.AnsweredBy]
 	Attempts int     // requests sent there, 0 if it was refused before
-	Outcome  Outcome // the verdict when the next route was asked, or the answer came
+	Outcome  Outcome // the verdict when the next route was tried, or the response was returned
 }
 
-// ReportHandle is where a Report is filled while its calls run. [ReportHandle.Load]
-// reads it at any time. It is safe for concurrent use.
+// ReportHandle holds a Report that its calls fill while they run. [ReportHandle.Load]
+// reads it at any time. A ReportHandle is safe for concurrent use.
 type ReportHandle struct {
 	mu     sync.Mutex
 	report Report
-	own    bool          // of one call, made when ReportOf first asked for it
-	shared *ReportHandle // of the context, beside a call's own; nil if there is none
-	call   int           // in the order of the shared one
+	own    bool          // it is about one call, and was made when ReportOf first asked for it
+	shared *ReportHandle // the context's handle, which a call's own one writes to as well; nil if there is none
+	call   int           // the number of the call in shared
 }
 
-// Load returns the Report as it is now. It is final when the body of the response
-// has ended, or when RoundTrip has returned an error. Of a nil handle it is the zero
+// Load returns the Report as it is now. It is final when the body of the response has
+// ended, or when RoundTrip has returned an error. Load of a nil handle returns the zero
 // Report.
 func (h *ReportHandle) Load() Report {
 	if h == nil {
@@ -71,14 +69,14 @@ func (h *ReportHandle) Load() Report {
 
 type reportHandleKey struct{}
 
-// WithReport returns a context whose calls fill the Report of the handle.
+// WithReport returns a context whose calls fill the Report of the handle. If several
+// calls have the context, the Report is about the one that started last.
 func WithReport(ctx context.Context) (context.Context, *ReportHandle) {
 	h := new(ReportHandle)
 	return context.WithValue(ctx, reportHandleKey{}, h), h
 }
 
-// begin makes the call that has begun now the one that the Report is about, and
-// returns its number.
+// begin starts the Report of a call anew and returns the number of the call.
 func (h *ReportHandle) begin() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,7 +84,7 @@ func (h *ReportHandle) begin() int {
 	return h.report.Calls
 }
 
-// write replaces the Report by that of a call, unless a later call has begun.
+// write sets the Report of a call, unless a later call has begun.
 func (h *ReportHandle) write(call int, r Report) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -99,12 +97,11 @@ func (h *ReportHandle) write(call int, r Report) {
 	}
 }
 
-// reportedKey finds the handle of the call that a response answers in the context of
-// [http.Response.Request].
+// reportedKey finds the call's own handle in the context of [http.Response.Request].
 type reportedKey struct{}
 
-// ReportOf returns the handle of the Report of the call that res answers. It is nil
-// if no [Transport] made the call; Load works on that too.
+// ReportOf returns the handle of the Report of the call that res answers. It is nil if
+// no [Transport] made the call; Load works on a nil handle too.
 func ReportOf(res *http.Response) *ReportHandle {
 	if res == nil || res.Request == nil {
 		return nil

@@ -16,40 +16,39 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
-// Reroute sends a request somewhere else, in the same wire format: to another
-// base URL, for another model, with other headers. It is what most routes of a
-// [Fallback] or a [Balancer] are. The zero value changes nothing.
+// Reroute sends a request somewhere else, in the same wire format: to another base URL,
+// for another model, with other header fields. Most routes of a [Fallback] or a
+// [Balancer] are Reroutes. The zero value changes nothing.
 //
-// Where the origin changes, in scheme, host or port, nothing goes along that was
-// meant for the first one: no credential, no cookie, no header that names an
-// account and no such parameter of the query. Headers are told by their names;
-// one that hides a secret behind a harmless name has to be deleted in Header.
-// Nothing comes back for the first one either: cookies are dropped, and a
-// redirect is an error.
+// If the origin changes, in scheme, host or port, the request loses what was meant for
+// the first one: credentials, cookies, header fields that name an account, and such
+// parameters of the query. Reroute knows them by their names. A field that hides a
+// secret behind a harmless name has to be deleted in Header. Nothing comes back for the
+// first origin either: cookies are dropped, and a redirect is an error.
 //
-// A request that is signed (AWS Signature Version 4) would be invalid with any
-// change, and is refused with [ErrNoRoute] unless Header replaces or deletes its
-// Authorization. So is a body that has to name another model and is no JSON
-// object, such as an upload. The next route is tried then.
+// A signed request (AWS Signature Version 4) would be invalid after any change. Reroute
+// refuses it with [ErrNoRoute], unless Header replaces or deletes its Authorization. It
+// also refuses a body that has to name another model and is no JSON object, such as an
+// upload. The next route is tried then.
 //
-// It is safe for concurrent use.
+// A Reroute is safe for concurrent use.
 type Reroute struct {
 	// URL is a base URL as an SDK for the wire format takes it, such as
-	// "https://api.openai.com/v1" or "https://api.anthropic.com". The inference
-	// part of the request's path, "chat/completions", is appended to it; any other
-	// path keeps itself. Its query, such as Azure's api-version, is added to the
-	// request's. If empty, the request stays where it is, with its credentials.
+	// "https://api.openai.com/v1" or "https://api.anthropic.com". The inference part of
+	// the request's path, "chat/completions", is appended to it. Any other path stays
+	// as it is. The query of URL, such as Azure's api-version, is added to the
+	// request's. If empty, the request keeps its origin and its credentials.
 	URL string
-	// Model takes the place of the model that the request names, in its path or in
-	// its body, of which all other bytes stay. If empty, the model stays.
+	// Model replaces the model that the request names, in its path or in its body. All
+	// other bytes of the body stay. If empty, the model stays.
 	Model string
-	// Header sets headers, and deletes those without a value. It is the place for
-	// the new origin's key.
+	// Header sets header fields, and deletes those without a value. The key for the new
+	// origin belongs here.
 	Header http.Header
-	// Transport sends the request. If nil, the layers from Retry to Base of the
+	// Transport sends the request. If nil, it is the layers from Retry to Base of the
 	// Transport whose route this is, with circuits, queues and budgets for the new
-	// origin and model; outside of one, http.DefaultTransport. That Transport itself
-	// is the same.
+	// origin and model. Outside of a Transport, nil is http.DefaultTransport. The
+	// Transport whose route this is may be named here and means the same as nil.
 	Transport http.RoundTripper
 }
 
@@ -85,7 +84,8 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// ReadyAt is that of the Transport for the changed request, see [Transport.ReadyAt].
+// ReadyAt returns the prediction of the Transport for the changed request, see
+// [Transport.ReadyAt].
 func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 	to, err := r.rewrite(req)
 	if err != nil {
@@ -113,10 +113,10 @@ func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 	return next.ReadyAt(to)
 }
 
-// CloseIdleConnections closes those of Transport.
+// CloseIdleConnections closes the idle connections of Transport.
 func (r Reroute) CloseIdleConnections() { closeIdle(r.Transport) }
 
-// next is who sends the changed request.
+// next returns the RoundTripper that sends the changed request.
 func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	if r.Transport != nil {
 		return r.Transport
@@ -133,7 +133,7 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	return defaultBase
 }
 
-// rewrite is the request at its new place, the body still the old one.
+// rewrite returns the request for its new destination, with its old body.
 func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 	if req.URL == nil {
 		return nil, errNoURL
@@ -171,7 +171,7 @@ func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 	return to, nil
 }
 
-// names reports whether Header has something to say about a header.
+// names reports whether Header sets or deletes a header field.
 func (r Reroute) names(name string) bool {
 	for n := range r.Header {
 		if textproto.CanonicalMIMEHeaderKey(n) == name {
@@ -186,9 +186,9 @@ func (r Reroute) inBody(to *http.Request) bool {
 	return r.Model != "" && to.Body != nil && to.Body != http.NoBody && dialect.RouteOf(to.Method, to.URL).Inference
 }
 
-// readdress reads the body of req and gives it to to with the model changed. It
-// is in memory then, whole: most have been before, and where the model stands
-// at the end there is no other way.
+// readdress gives the body of req to to, with the model changed. The whole body is then
+// in memory. Most bodies were before, and a model at the end of the body leaves no
+// other way.
 func (r Reroute) readdress(req, to *http.Request) error {
 	if !r.inBody(to) {
 		return nil

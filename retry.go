@@ -15,43 +15,46 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/latency"
 )
 
-// Retry sends a failed request again. The zero value is a good policy: four
-// attempts, equal jitter from half a second, a budget that stops retrying when
-// nothing succeeds any more.
+// Retry repeats failed requests. The zero value is a good policy: four attempts, equal
+// jitter from half a second, and a budget that stops retrying when nothing succeeds any
+// more.
 //
-// When attempts run out the caller gets the last response as it came, so that
-// an SDK can read the provider's own error from it. A wait that does not fit
-// the caller's deadline or MaxWait is not begun.
+// When the attempts have run out, the caller gets the last response as it came, so that
+// an SDK can read the provider's own error from it. A wait that does not fit into the
+// caller's deadline or into MaxWait is not begun.
 //
-// It is safe for concurrent use and must not be copied after first use.
+// A Retry is safe for concurrent use and must not be copied after first use.
 type Retry struct {
-	// MaxAttempts counts the first attempt too. If zero, 4; if negative, there
-	// is no limit but deadline and budget.
+	// MaxAttempts is the number of attempts, including the first. If zero, 4; if
+	// negative, only the deadline and the budget limit it.
 	MaxAttempts int
-	// MinBackoff is the ceiling of the first wait, which doubles up to
-	// MaxBackoff; half of each wait is random. After Overloaded, and after
-	// RateLimited without a hint, it is twice that. If zero, 500 ms and 8 s; if
-	// negative, no wait of our own and no ceiling.
+	// MinBackoff is the longest first wait. The wait doubles up to MaxBackoff, and half
+	// of each wait is random. After Overloaded, and after RateLimited without a
+	// server's time, the wait is twice as long. If zero, 500 ms and 8 s. If negative,
+	// MinBackoff means no wait beyond the server's own, and MaxBackoff no ceiling.
 	MinBackoff, MaxBackoff time.Duration
-	// MaxWait is the longest single wait, which a server can ask for with
-	// Retry-After. Beyond it the response is returned at once. If zero, 60 s; if
-	// negative, as long as the deadline allows.
+	// MaxWait is the longest single wait, such as a server asks for with Retry-After.
+	// If the wait is longer, the response is returned at once. If zero, 60 s; if
+	// negative, only the deadline limits it.
 	MaxWait time.Duration
-	// Budget is shared by the calls to one circuit key. If nil, the zero Budget.
+	// Budget bounds the retries of all calls to one circuit key together. If nil, a
+	// zero Budget of this Retry.
 	Budget *Budget
-	// If decides whether an outcome is worth another attempt; attempts, budget
-	// and deadline still bound it. If nil, [Retryable].
+	// If decides whether an outcome is worth another attempt. The attempts, the budget
+	// and the deadline bound it all the same. If nil, [Retryable].
 	If func(*http.Request, Outcome) bool
-	// Hedge sends a second request beside the first attempt of an inference call
-	// whose answer does not begin within the time that 95 of 100 took, once there
-	// were 50, and gives the first good answer; the other request is cancelled. It
-	// costs money, since both may be billed, and is off if false. A stream is
-	// hedged until its first content. There is at most one such request for 20
-	// calls, it counts as an attempt and is paid from the Budget, and none is sent
-	// that would have to queue, or to a circuit that is not closed.
+	// Hedge sends a second request when the first has not begun to answer within the
+	// 95th percentile of recent latencies (after 50 samples) and uses whichever
+	// succeeds first. The other one is cancelled. Hedge applies to the first attempt of
+	// an inference request. A stream has begun to answer at its first content. Both
+	// requests may be billed.
+	//
+	// At most one call in 20 is hedged. A hedge counts as an attempt and is paid for
+	// from the Budget. It is not sent if it would have to wait in a queue, or if the
+	// circuit is not closed.
 	Hedge bool
 
-	budget                     Budget // where Budget is nil
+	budget                     Budget // used if Budget is nil
 	latencies, streamLatencies keyed.Map[*latency.Tracker]
 }
 
@@ -73,16 +76,16 @@ func (r *Retry) wants(req *http.Request, o Outcome) bool {
 }
 
 // backoffSteps is the sequence of waits of one call. It is made after the first
-// failure: a call that succeeds pays nothing for it.
+// failure, so that a call that succeeds pays nothing for it.
 type backoffSteps struct {
 	steps   *backoff.ExponentialBackOff
 	ceiling time.Duration
 }
 
-// newBackoff sets up equal jitter, U(b/2, b) with b doubling: intervals start at
-// 3/4 of the base and vary by a third. Full jitter would be the wrong
-// simplification here: it lets one call in seven spend all its attempts inside
-// a one-second outage.
+// newBackoff returns equal jitter: each wait is U(b/2, b), and b doubles. Intervals
+// start at 3/4 of the base and vary by a third. Full jitter would be the wrong
+// simplification: with it one call in seven spends all its attempts inside a one-second
+// outage.
 func (r *Retry) newBackoff() *backoffSteps {
 	p := &backoffSteps{ceiling: timeOrDefault(r.MaxBackoff, 8*time.Second)}
 	if r.MinBackoff < 0 {
@@ -99,9 +102,9 @@ func (r *Retry) newBackoff() *backoffSteps {
 	return p
 }
 
-// next is the wait before the next attempt. A server's hint is a floor, and
-// jitter comes after it: a crowd told the same second must not come back in
-// the same millisecond, nor before its time.
+// next returns the wait before the next attempt. It is never shorter than the server's
+// own time, and jitter comes after that time. Otherwise all clients that were told the
+// same second would come back in the same millisecond.
 func (p *backoffSteps) next(o Outcome, now time.Time) time.Duration {
 	var step time.Duration
 	if p.steps != nil {
@@ -123,17 +126,17 @@ func jitterAfter(hint time.Duration) time.Duration {
 	return rand.N(min(time.Second, hint/10) + 1)
 }
 
-// Retryable is the policy of a nil Retry.If. A server's x-should-retry decides
-// where it is given. Else RateLimited and what a server declined or never saw
-// is repeatable whatever it asks for, and other failures are where repeating
+// Retryable is the policy of a nil Retry.If. The server's x-should-retry decides, if it
+// sent one. Otherwise a request that was RateLimited, declined or never received is
+// repeated whatever it asks for. After another failure it is repeated only if repeating
 // req is safe: an idempotent method (RFC 9110 §9.2.2), an Idempotency-Key,
-// [WithIdempotent], or a known inference path. It does not judge whether
-// waiting fits a deadline.
+// [WithIdempotent], or a known inference path. Retryable does not judge whether a wait
+// fits the deadline.
 func Retryable(req *http.Request, o Outcome) bool {
 	return repeatable(o) && (mayRepeat(o) || safe(req))
 }
 
-// repeatable reports whether another attempt could end differently.
+// repeatable reports whether another attempt could end in another way.
 func repeatable(o Outcome) bool {
 	switch o.Class {
 	case RateLimited, Overloaded, ServerError, Unreachable, TimedOut, Transient:
@@ -144,7 +147,7 @@ func repeatable(o Outcome) bool {
 	return false
 }
 
-// mayRepeat reports whether repeating can do no harm, whatever the request.
+// mayRepeat reports whether repeating does no harm, whatever the request asks for.
 func mayRepeat(o Outcome) bool {
 	return o.Unsent || o.Declined || o.Advice == AdviceRetry || o.Class == RateLimited
 }
@@ -167,14 +170,14 @@ func safe(req *http.Request) bool {
 
 type idempotentKey struct{}
 
-// WithIdempotent marks the requests made with the context as safe to repeat,
-// as an Idempotency-Key header would, without sending one.
+// WithIdempotent returns a context whose requests are safe to repeat, as they would be
+// with an Idempotency-Key header. No header is sent.
 func WithIdempotent(ctx context.Context) context.Context {
 	return context.WithValue(ctx, idempotentKey{}, true)
 }
 
-// sdkRetry reports whether the request is itself the retry of an SDK above us.
-// Such a request gets one attempt: the verdict on the call was already given.
+// sdkRetry reports whether the request is itself the retry of an SDK above. Such a
+// request gets one attempt: the verdict on its call has been given.
 func sdkRetry(h http.Header) bool {
 	if v := h["X-Stainless-Retry-Count"]; len(v) > 0 {
 		n, err := strconv.Atoi(v[0])
