@@ -5,10 +5,9 @@ import (
 	"net/http"
 )
 
-// Base is a RoundTripper that does nothing but what the contract asks of one:
-// it closes the request's body and returns a fresh response. It is the zero of
-// the measurement. It does not read the request's body, so that a layer that
-// does is seen to.
+// Base is a RoundTripper that does only what the contract asks: it closes the request's
+// body and returns a new response. It is the zero of the measurement. It does not read
+// the request's body, so that the cost of a layer that does is visible.
 type Base struct {
 	Header http.Header // of each response, which gets a copy
 	Chunks []string    // of the response's body, one a Read

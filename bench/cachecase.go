@@ -29,8 +29,8 @@ type CacheStack struct {
 	Name string
 	Wrap func(http.RoundTripper) http.RoundTripper
 
-	// Complete: it has freshness, validation, variants and invalidation. What
-	// leaves half of RFC 9111 out has less to do for a hit.
+	// Complete: it has freshness, validation, variants and invalidation. A cache
+	// that leaves out half of RFC 9111 has less to do for a hit.
 	Complete bool
 	// Posts: it can answer a POST.
 	Posts bool
@@ -123,7 +123,7 @@ func (k *keyed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return k.next.RoundTrip(req.WithContext(cachepolicy.ContextWithCacheKey(req.Context(), key)))
 }
 
-// CacheCase is one kind of call that a cache answers, or has to pass on.
+// CacheCase is one kind of call that a cache answers or passes on.
 type CacheCase struct {
 	Name   string
 	Path   string
@@ -134,15 +134,15 @@ type CacheCase struct {
 	Limit  CacheLimit
 }
 
-// CacheLimit is the most that a call may cost, the making of the request with it.
-// A zero field is no limit.
+// CacheLimit is the most that a call may cost, including the making of the request. A
+// zero field is no limit.
 type CacheLimit struct {
 	Allocs float64
 	Ratio  float64 // of the time of the best complete peer
 	Share  float64 // of a complete peer's allocations
 }
 
-// CacheCases are what is measured.
+// CacheCases are the cases to measure.
 func CacheCases() []CacheCase {
 	get := func(size int) Base {
 		b := Base{Header: responseHeader(), Chunks: []string{strings.Repeat("0123456789abcdef", size/16)}}
@@ -175,7 +175,7 @@ func longChat(size int) []byte {
 // Fits reports whether a contender can answer the case from memory.
 func (c *CacheCase) Fits(s CacheStack) bool { return c.Body == nil || s.Posts }
 
-// Call makes the i-th call through rt and reads the answer to its end.
+// Call makes the i-th call through rt and reads the response to its end.
 func (c *CacheCase) Call(rt http.RoundTripper, i int, buf []byte) error {
 	url := "https://api.example.com" + c.Path
 	if c.Cold {
@@ -229,17 +229,17 @@ func (o *once) RoundTrip(req *http.Request) (*http.Response, error) {
 	return o.Base.RoundTrip(req)
 }
 
-// Open puts a contender around an origin that answers once, and makes that call.
-// The hits that follow fail where they are none.
+// Open puts a contender around an origin that answers once, and makes that call. A
+// later call that is not a hit fails.
 func (c *CacheCase) Open(s CacheStack) (http.RoundTripper, error) {
 	rt := s.Wrap(&once{Base: c.Base, always: c.Cold})
 	return rt, c.Call(rt, -1, make([]byte, 4<<10))
 }
 
-// Compare measures the case in so many rounds of n calls. It returns the medians
-// in the order of [CacheStacks], those that do not fit zero, and what of a
-// prompt's hit the key takes: the one spelling of its body, hashed. No cache that
-// compares documents, and not their bytes, can do without.
+// Compare measures the case in so many rounds of n calls. It returns the medians in the
+// order of [CacheStacks], zero for a contender that does not fit. It also returns the
+// cost of the key in a prompt's hit, which is to write the body in one spelling and hash
+// it. A cache that compares documents and not their bytes cannot avoid that cost.
 func (c *CacheCase) Compare(rounds, n int) (medians []Sample, key Sample, err error) {
 	taken := make([][]Sample, len(CacheStacks)+1)
 	rts := make([]http.RoundTripper, len(CacheStacks))
@@ -299,8 +299,8 @@ func Best(samples []Sample) int {
 	return best
 }
 
-// Broken lists what of the samples is beyond the limit. Times are looked at only
-// where timed says so: no test should fail for a busy machine.
+// Broken lists the costs of the samples that are above the limit, times only if timed
+// is set: no test should fail because the machine is busy.
 func (l CacheLimit) Broken(samples []Sample, timed bool) []string {
 	var broken []string
 	check := func(what string, got, limit float64) {

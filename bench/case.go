@@ -31,7 +31,7 @@ type Limit struct {
 
 const bodySize = 2 << 10
 
-// Cases are what is measured.
+// Cases are the cases to measure.
 func Cases() []Case {
 	plain := Base{
 		Header: http.Header{"Content-Type": {"application/json"}},
@@ -78,8 +78,8 @@ func Cases() []Case {
 	return cs
 }
 
-// Call makes one call through rt as a client would, and reads the answer to
-// its end into buf.
+// Call makes one call through rt as a client would, and reads the response to its end
+// into buf.
 func (c *Case) Call(rt http.RoundTripper, buf []byte) error {
 	ctx := context.Background()
 	if c.Cancelable {

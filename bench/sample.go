@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// Sample is what one call cost, on the average of some.
+// Sample is the average cost of one call.
 type Sample struct {
 	Time          time.Duration
 	Allocs, Bytes float64
 }
 
-// Take makes n calls through rt and returns what each cost.
+// Take makes n calls through rt and returns the cost of one.
 func (c *Case) Take(rt http.RoundTripper, n int) (Sample, error) {
 	return Take(max(c.Parallel, 1), n, func(_ int, buf []byte) error { return c.Call(rt, buf) })
 }
 
-// Take makes n calls, shared among callers at a time, and returns what each
-// cost. call gets its number among those of its caller and a buffer to read the
-// answer into.
+// Take makes n calls, by so many callers at a time, and returns the cost of one. call
+// gets its number among those of its caller, and a buffer for the response.
 func Take(callers, n int, call func(i int, buf []byte) error) (Sample, error) {
 	n = max(n/callers, 1)
 	errs := make([]error, callers)
@@ -65,15 +64,15 @@ func Take(callers, n int, call func(i int, buf []byte) error) (Sample, error) {
 	}, nil
 }
 
-// Added is what a stack adds to the base, in the median of the rounds: each
-// round takes a sample of every stack, and only samples of one round are
-// compared, so that a machine that slows down for a second slows all of them.
+// Added is the cost that a stack adds to the base, the median of the rounds. Each round
+// takes a sample of every stack, and only samples of one round are compared. So a
+// machine that slows down for a second slows all of them.
 type Added struct {
 	Base              Sample
 	Snubber, Failsafe Sample
 }
 
-// Ratio is the time that snubber adds in terms of what failsafe-go adds.
+// Ratio is the time that snubber adds, divided by the time that failsafe-go adds.
 func (a Added) Ratio() float64 { return float64(a.Snubber.Time) / float64(a.Failsafe.Time) }
 
 // Compare measures the case in so many rounds of n calls a stack.
@@ -107,7 +106,7 @@ func (c *Case) Compare(rounds, n int) (Added, error) {
 	return Added{median(taken[0]), median(taken[1]), median(taken[2])}, nil
 }
 
-// Broken lists what of a is beyond the limit.
+// Broken lists the costs of a that are above the limit.
 func (l Limit) Broken(a Added) []string {
 	var broken []string
 	check := func(what string, got, limit float64) {

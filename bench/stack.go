@@ -26,7 +26,7 @@ var Stacks = []Stack{
 }
 
 // Failsafe is failsafe-go's retry, breaker, limiter and timeout around base,
-// with the thresholds of [snubber.New] as far as it has them. Its limiter, like
+// with the thresholds of [snubber.New] as far as failsafe-go has them. Its limiter, like
 // that of New, lets everything pass.
 func Failsafe(base http.RoundTripper) http.RoundTripper {
 	failed := func(res *http.Response, err error) bool {

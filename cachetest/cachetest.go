@@ -1,5 +1,5 @@
 // Package cachetest checks that a [snubber.CacheStore] keeps the rules of its
-// interface. A store of one's own is tested by saying how to open it:
+// interface. To test a store, tell Run how to open it:
 //
 //	func TestStore(t *testing.T) {
 //		cachetest.Run(t, func(t *testing.T) snubber.CacheStore {
@@ -7,9 +7,9 @@
 //		})
 //	}
 //
-// The store need not be empty: the rules use keys that nobody else has, and
-// delete them. It needs room for some megabytes, or what is still looked for may
-// be gone. No rule waits for an entry to expire, because none has to.
+// The store need not be empty: the rules use keys of their own, and delete them. The
+// store needs room for some megabytes, or it may evict an entry that a rule still
+// needs. No rule waits for an entry to expire, because a store need not delete it then.
 package cachetest
 
 import (
@@ -27,12 +27,12 @@ type Rule struct {
 	Doc string
 
 	// Check returns nil if the store keeps the rule, and otherwise an error that
-	// says what it did instead.
+	// says what the store did instead.
 	Check func(snubber.CacheStore) error
 }
 
-// Rules returns all rules. The slice is the caller's: take rules out of it that
-// a store breaks on purpose, and say why beside the code that does.
+// Rules returns all rules, in a new slice. Remove the rules that a store breaks on
+// purpose, and say why beside the code that removes them.
 func Rules() []Rule {
 	return []Rule{
 		rule("miss", "an entry that is not there is an fs.ErrNotExist", miss),

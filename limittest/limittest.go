@@ -1,14 +1,13 @@
-// Package limittest checks that a [snubber.LimitStore] keeps what its
-// documentation promises, so that processes that share it share a quota and not
-// more:
+// Package limittest checks that a [snubber.LimitStore] keeps the promises of its
+// documentation, so that the processes that share it never exceed the quota together:
 //
 //	func TestStore(t *testing.T) {
 //		limittest.Run(t, func(t *testing.T) snubber.LimitStore { return myredis.New(address(t)) })
 //	}
 //
-// The suite waits in real time, a few hundred milliseconds a rule, unless it runs
-// in a [testing/synctest] bubble. It asserts no upper bound on how long the store
-// takes: a bucket may always be fuller than expected, never emptier.
+// The suite waits in real time, a few hundred milliseconds a rule, unless it runs in
+// a [testing/synctest] bubble. A slow store passes: the rules accept a bucket that is
+// fuller than expected, but not one that is emptier.
 package limittest
 
 import (
@@ -29,13 +28,13 @@ type Rule struct {
 	// Doc says in a sentence what a store has to do.
 	Doc string
 	// Check returns nil if the store keeps the rule, and otherwise an error that
-	// says what it did instead. The keys it uses start with prefix, and must not
-	// have been used before.
+	// says what the store did instead. It uses keys that start with prefix. The store
+	// must not have such keys yet.
 	Check func(s snubber.LimitStore, prefix string) error
 }
 
 // Run checks every rule in a subtest of its own, each with a store from open. The
-// stores may share what is behind them.
+// stores may use the same data.
 func Run(t *testing.T, open func(*testing.T) snubber.LimitStore) {
 	t.Helper()
 	prefix := fmt.Sprintf("limittest %d ", time.Now().UnixNano())
@@ -48,7 +47,7 @@ func Run(t *testing.T, open func(*testing.T) snubber.LimitStore) {
 	}
 }
 
-// Rules returns all rules. The slice is the caller's.
+// Rules returns all rules, in a new slice.
 func Rules() []Rule {
 	return []Rule{
 		{"full-at-first", "a bucket that was never heard of holds its Burst, and not more", fullAtFirst},

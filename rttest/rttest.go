@@ -1,9 +1,9 @@
-// Package rttest checks that an [http.RoundTripper] which wraps another one
-// keeps the contract of net/http, and the habits that callers of net/http have
-// come to rely on: who closes which body, what a caller's request looks like
-// afterwards, how long a context lives, what a cancellation does.
+// Package rttest checks that an [http.RoundTripper] which wraps another one keeps
+// the contract of net/http. It also checks the habits that callers of net/http rely
+// on: which side closes a body, that a caller's request stays as it was, how long a
+// context lives, what a cancellation ends.
 //
-// A transport of one's own is tested by saying how it is built around a base:
+// To test a transport, tell Run how to build it around a base:
 //
 //	func TestContract(t *testing.T) {
 //		rttest.Run(t, func(base http.RoundTripper) http.RoundTripper {
@@ -11,27 +11,26 @@
 //		})
 //	}
 //
-// The base that the suite hands in lives in memory, behaves as [http.Transport]
-// does and records what reaches it; nothing touches the network.
+// The suite's base is in memory, behaves like [http.Transport] and records what
+// reaches it. Nothing touches the network.
 //
-// The rules hold for a plain pass-through and for transports that retry, limit
-// or break circuits alike: where a retrying transport may send again, one
-// attempt is as good as several, and every one of them is looked at. Not made
-// for the suite are transports that answer by themselves, such as a cache with
-// something in it, or that rewrite bodies on purpose.
+// The rules apply to a plain pass-through and to transports that retry, limit or
+// break circuits. Where a transport may send a request again, the rules accept one
+// attempt or several, and check each. The suite is not for transports that answer
+// without their base, such as a cache with entries, or that rewrite bodies.
 //
 // # Time
 //
-// Every rule runs in a bubble of [testing/synctest], so backoffs of minutes
-// take no time, and a goroutine that never ends fails the test. For this, all
-// state with timers and channels has to be made by the wrap function, which is
-// called inside the bubble, several times a rule.
+// Every rule runs in a [testing/synctest] bubble, so a backoff of minutes takes no
+// time, and a goroutine that never ends fails the test. The wrap function must
+// therefore make all state with timers and channels. Each rule calls it several
+// times, inside the bubble.
 //
 // # Sources
 //
-// The documentation of [http.RoundTripper], [http.Request] and
-// [http.Response]; RFC 9110; and bugs that were really found in published
-// retry, breaker and hedging transports, each of which fails a rule.
+// The rules are from the documentation of [http.RoundTripper], [http.Request] and
+// [http.Response], from RFC 9110, and from bugs of published retry, breaker and
+// hedging transports. Each of these bugs fails a rule.
 package rttest
 
 import (
@@ -51,23 +50,23 @@ type Rule struct {
 	Doc string
 
 	// Check returns nil if the transport that wrap builds keeps the rule, and
-	// otherwise an error that says what it did instead. It calls wrap several
-	// times and expects a new transport each time, so that failures sent
-	// through one cannot open the circuit of the next.
+	// otherwise an error that says what the transport did instead. Check calls wrap
+	// several times. Each call must return a new transport, so that the failures of
+	// one test do not open the circuit of the next.
 	//
-	// It waits in virtual time and is meant to be called inside a
-	// [testing/synctest] bubble; outside one it works too, but may take hours.
+	// Call Check inside a [testing/synctest] bubble. Outside a bubble it works too,
+	// but may take hours.
 	Check func(wrap func(base http.RoundTripper) http.RoundTripper) error
 }
 
-// Rules returns all rules. The slice is the caller's: take rules out of it
-// that a transport breaks on purpose, and say why beside the code that does.
+// Rules returns all rules, in a new slice. Remove the rules that a transport breaks
+// on purpose, and say why beside the code that removes them.
 func Rules() []Rule {
 	return slices.Concat(requestRules(), replayRules(), responseRules(), bodyRules(), contextRules(), transportRules())
 }
 
-// Run checks every rule in a subtest of its own, each in its own bubble. It must
-// not be called inside a bubble.
+// Run checks every rule in a subtest and a bubble of its own. Do not call it inside a
+// bubble.
 func Run(t *testing.T, wrap func(base http.RoundTripper) http.RoundTripper) {
 	t.Helper()
 	for _, rule := range Rules() {

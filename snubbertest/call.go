@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Call is the record of one request that reached the provider, refused
-// connections included.
+// A Call is the record of one request that reached the provider. A refused connection
+// is one too.
 type Call struct {
 	Time   time.Time   // when it arrived
 	Method string      // as sent
@@ -15,28 +15,28 @@ type Call struct {
 	Header http.Header // a copy
 	Body   []byte      // all of it; must not be modified
 
-	Model  string // "" if the path has no known dialect or the body names none
-	Stream bool   // a stream was asked for
+	Model  string // "" if the path has no known format or the body names no model
+	Stream bool   // the request asks for a stream
 
 	InputTokens  int // a token for four bytes of text
-	OutputTokens int // of the complete answer
+	OutputTokens int // of the complete response
 
-	Fault     Kind // what was injected or scripted, 0 for nothing
-	Status    int  // what was answered, 0 before the response header and on a broken connection
-	Complete  bool // the answer was sent to its end, an error response too
+	Fault     Kind // that struck, injected or scripted; 0 for none
+	Status    int  // of the response; 0 before its header and on a broken connection
+	Complete  bool // the response was sent to its end; an error response counts too
 	Cancelled bool // the client gave up before that
 }
 
-// Stats counts calls. Those that have ended are either OK, Rejected, Failed or
+// Stats counts calls. A call that has ended is either OK, Rejected, Failed or
 // Cancelled.
 type Stats struct {
 	Wire        int // arrived
-	OK          int // answered with a 2xx, to its end
-	Rejected    int // answered with a 429
-	Failed      int // any other answer, and those that broke off
+	OK          int // got a 2xx, to its end
+	Rejected    int // got a 429
+	Failed      int // got any other response, or one that broke off
 	Cancelled   int // given up by the client
-	InFlight    int
-	MaxInFlight int // the most there ever were
+	InFlight    int // have not ended
+	MaxInFlight int // the most at one time
 }
 
 // The record keeps the latest calls, by number and by the bytes of their

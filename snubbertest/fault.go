@@ -10,26 +10,26 @@ import (
 type Kind uint8
 
 const (
-	// Outage is a service that is not there: the connection is refused. In
-	// memory that is a [*net.OpError] of a dial. A server has accepted the
-	// connection already and resets it before a byte of the answer.
+	// Outage refuses the connection. In memory that is a [*net.OpError] of a dial. A
+	// server has accepted the connection already, and resets it before the first byte
+	// of the response.
 	Outage Kind = iota + 1
-	// Disconnect resets the connection after the request arrived and before
-	// the answer: nobody can tell whether the request was processed.
+	// Disconnect resets the connection after the request and before the response.
+	// The client cannot tell whether the request was processed.
 	Disconnect
 	// BlackHole takes the request and never answers. The call ends when the
 	// client gives up or the server of [NewServer] is closed.
 	BlackHole
-	// RateLimited answers 429 in the dialect's shape, whatever the quota says.
+	// RateLimited answers 429 in the provider's format, whatever the quota.
 	RateLimited
-	// QuotaExhausted answers with what the dialect says when money or a daily
-	// quota is spent: waiting does not help.
+	// QuotaExhausted answers with the provider's error for spent money or a spent
+	// daily quota, for which waiting does not help.
 	QuotaExhausted
-	// Overloaded answers with what the dialect says when the service sheds
-	// load: 529 at Anthropic, 503 elsewhere.
+	// Overloaded answers with the provider's error for too much load: 529 from
+	// Anthropic, 503 from the others.
 	Overloaded
-	// ServerError answers Fault.Status, or 500, with a body that says no more
-	// than that the server had an error.
+	// ServerError answers Fault.Status, or 500, with a body that says only that the
+	// server had an error.
 	ServerError
 	// BrownOut answers 500, 503 or 529, drawn from the fault's seed.
 	BrownOut
@@ -38,15 +38,15 @@ const (
 	// Fault.RetryAfter instead of the true wait. It rejects nothing itself.
 	WrongRetryAfter
 
-	// Slow answers normally, Fault.Delay later. It combines with the kinds
+	// Slow answers normally, but later by Fault.Delay. It combines with the kinds
 	// below.
 	Slow
 
 	// Stall sends Fault.After events and then nothing more, on an open
 	// connection.
 	Stall
-	// ErrorEvent sends Fault.After events, then the dialect's error event,
-	// and ends the stream. It leaves answers that are no streams alone.
+	// ErrorEvent sends Fault.After events, then the provider's error event, and ends
+	// the stream. It does not change a response that is not a stream.
 	ErrorEvent
 	// Truncate sends Fault.After events and ends the stream as if it were
 	// complete.
@@ -62,33 +62,31 @@ var kinds = [...]string{
 
 func (k Kind) String() string { return kinds[min(int(k), len(kinds)-1)] }
 
-// A Fault is something that goes wrong, and when. Of several that apply to a
-// call one strikes: the kinds that give no answer, or an error, before those
-// that spoil an answer, then the one injected first. Calls that get no answer
-// or an injected error are not charged to the quota.
+// A Fault says what goes wrong, and when. If several apply to a call, one strikes.
+// Kinds that give an error or no response come before those that spoil a response; of
+// the same sort, the one injected first. A call that gets no response or an injected
+// error is not charged to the quota.
 type Fault struct {
 	Kind Kind
 
-	// After is how many events of a stream are sent before Stall,
-	// ErrorEvent, Truncate or Reset strikes: 0 strikes right after the
-	// header. All events count, the ones before the first word too. The last
-	// event is never sent, however large After is. An answer that is no
-	// stream breaks in the middle of its body, whatever After is.
+	// After is how many events of a stream are sent before Stall, ErrorEvent,
+	// Truncate or Reset strikes. Zero strikes right after the header. All events count,
+	// those before the first word too. The last event is never sent, however large
+	// After is. A response that is not a stream breaks in the middle of its body,
+	// whatever After is.
 	After int
 
-	// Delay is the time from the arrival of the call to an error response or
-	// to a refused or reset connection, and what Slow adds to
-	// [Provider.Latency].
+	// Delay is the time from the arrival of the call to an error response, or to a
+	// refused or reset connection. Slow adds it to [Provider.Latency].
 	Delay time.Duration
 
 	// Status replaces the status of the error response. Zero means the
 	// kind's own.
 	Status int
 
-	// RetryAfter is sent as it is in the Retry-After header of the error
-	// response, and by Gemini, which has no such header, as the delay of a
-	// RetryInfo (a bare number is given the unit s there). If empty, no hint
-	// is sent.
+	// RetryAfter is sent as it is in the Retry-After header of the error response.
+	// Gemini has no such header and sends it as the delay of a RetryInfo, with the unit
+	// s if there is none. If empty, no hint is sent.
 	RetryAfter string
 
 	Chance float64 // probability that a call is struck; zero means always
@@ -111,9 +109,9 @@ type injected struct {
 	struck int
 }
 
-// Inject puts faults in force until heal is called, [Provider.Clear] removes
-// all, or their own bounds end them. Calls that were struck before stay struck:
-// a black-holed call is not answered when the hole is closed.
+// Inject puts faults in force until heal is called, [Provider.Clear] removes all, or
+// their own bounds end them. A call that was struck stays struck: heal does not answer
+// a call that waits in a BlackHole.
 func (p *Provider) Inject(faults ...Fault) (heal func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

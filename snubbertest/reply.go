@@ -7,29 +7,28 @@ import (
 	"strings"
 )
 
-// A Reply is what one call gets. The zero Reply is the ordinary answer.
+// A Reply is the response to one call. The zero Reply is the ordinary response.
 type Reply struct {
 	// Status is the status of the response. If zero, 200.
 	Status int
 
-	// Header is set on the response, over what the provider would send.
+	// Header replaces header fields that the provider would send.
 	Header http.Header
 
-	// Body is the body, as it is. If empty, it is what the dialect says with
-	// an error status, else the ordinary answer. Unless Header tells its
-	// Content-Type, a body that begins with "data:" or "event:" is a stream,
-	// whose events are sent [Provider.EventGap] apart; a JSON text is JSON;
+	// Body is the body, byte for byte. If empty, it is the provider's error for an
+	// error status, and otherwise the ordinary body. Unless Header has a Content-Type,
+	// the body decides it. A body that begins with "data:" or "event:" is a stream,
+	// whose events are sent [Provider.EventGap] apart. A JSON text is JSON, and
 	// anything else is text/plain.
 	Body string
 
-	// Fault strikes this call; its bounds and chance do not matter. With Slow and
-	// the kinds after it the reply is what breaks; any other kind replaces
-	// the reply.
+	// Fault strikes this call, whatever its bounds and its Chance. Slow and the kinds
+	// after it spoil the reply; any other kind replaces it.
 	Fault Fault
 }
 
-// Script says what the next calls get, in order of arrival, whatever they ask
-// for. Neither quota nor injected faults apply to them.
+// Script sets the responses to the next calls, in order of arrival, whatever they ask
+// for. Neither the quota nor injected faults apply to these calls.
 func (p *Provider) Script(replies ...Reply) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"strconv"
 )
 
-// NewServer starts a server with the provider. Closing it also ends the calls
-// that a fault would leave hanging, for which a plain [httptest.NewServer]
-// would wait until their clients give up.
+// NewServer starts a server with the provider. Closing the server also ends calls that
+// hang because of a fault. The Close of a plain [httptest.NewServer] would wait until
+// their clients give up.
 func NewServer(p *Provider) *httptest.Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := httptest.NewUnstartedServer(p)
@@ -32,9 +32,9 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// ServeHTTP answers a request on a real connection. A fault that breaks the
-// connection takes it over; where that is not possible, as with HTTP/2, it
-// panics with [http.ErrAbortHandler].
+// ServeHTTP answers a request on a real connection. A fault that breaks the connection
+// hijacks it. Where that is not possible, as with HTTP/2, ServeHTTP panics with
+// [http.ErrAbortHandler].
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s := &socket{w, http.NewResponseController(w)}
 	body, oversized, err := readBody(r.Body)

@@ -1,5 +1,5 @@
-// Command cache prints what an answer from the cache costs, beside other caches
-// for [net/http] in the same run, and fails if it is more than allowed.
+// Command cache prints the cost of a response from the cache, beside other caches for
+// [net/http] in the same run. It fails if the cost is above the limit.
 package main
 
 import (

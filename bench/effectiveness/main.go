@@ -1,5 +1,5 @@
-// Command effectiveness measures, in simulated time, what contenders make of a
-// quota beside what is possible, and fails if snubber misses a target.
+// Command effectiveness measures in simulated time how well contenders use a quota,
+// compared with the optimum. It fails if snubber misses a target.
 //
 //	go run ./bench/effectiveness                             all of it, results written
 //	go run ./bench/effectiveness -run batch -seeds 3         some scenarios, quickly

@@ -1,6 +1,6 @@
-// Firstbyte measures the time to the first content byte of a stream on loopback,
-// bare and through snubber.New, in pairs that run one after the other: what slows
-// the machine down slows both of a pair.
+// Command firstbyte measures the time to the first content byte of a stream on
+// loopback, bare and through snubber.New. The two run in pairs, one after the other, so
+// that a busy machine slows both.
 //
 //	go run ./bench/firstbyte
 package main

@@ -1,5 +1,5 @@
-// Command overhead prints what snubber adds to a call that does not fail,
-// beside failsafe-go in the same run, and fails if it is more than allowed.
+// Command overhead prints the cost that snubber adds to a call that does not fail,
+// beside failsafe-go in the same run. It fails if the cost is above the limit.
 package main
 
 import (

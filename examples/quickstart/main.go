@@ -1,6 +1,6 @@
-// Quickstart lets the official OpenAI SDK make a few dozen concurrent calls to
-// an API with a quota and an outage, first bare, then through snubber, and
-// compares what came of them. Without flags it brings its own fake provider:
+// Command quickstart makes a few dozen concurrent calls with the official OpenAI SDK to
+// an API with a quota and an outage, first bare, then through snubber. It compares the
+// results. Without flags it starts its own fake provider:
 //
 //	go run ./examples/quickstart
 //	OPENAI_API_KEY=… go run ./examples/quickstart -url https://api.openai.com/v1 -calls 20
