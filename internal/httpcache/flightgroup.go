@@ -10,9 +10,9 @@ import (
 // flightGroup has the flights that callers can join.
 //
 // The lock order is flightGroup.mu, then flight.mu. Under flightGroup.mu a flight is
-// begun, which calls Caller.Start and takes pendingStores.mu. Under flight.mu nothing
-// is called: an outcome is recorded, a body closed and a context ended after it is
-// unlocked.
+// begun, which calls Caller.Start and takes pendingStores.mu, or is asked by
+// Exchange.Waiting. Under flight.mu only the deadline of a caller's context is asked
+// for. An outcome is recorded, a body closed and a context ended after it is unlocked.
 type flightGroup struct {
 	mu          sync.Mutex
 	flights     map[cachestore.Key]*flight
