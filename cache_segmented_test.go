@@ -672,3 +672,38 @@ func TestCacheSegmentedTooLarge(t *testing.T) {
 		}
 	})
 }
+
+// Observe runs under no lock, also when a store fails during a Read: a hook that waits
+// for the body to be closed elsewhere would hang for ever.
+func TestCacheSegmentedObserveHoldsNoLock(t *testing.T) {
+	for name, failure := range map[string]error{"it fails": errors.New("broken"), "it ends too soon": io.EOF} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &lending{}
+				rt := stored(wiretest.Play(wiretest.Step{Body: wiretest.Noise(300_000), Header: wiretest.Header("Cache-Control", "max-age=60")}), store)
+				served(t, rt, wiretest.GetPage(t))
+				res, err := rt.RoundTrip(wiretest.GetPage(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				store.read = func(int, context.Context, int) error { return failure }
+				told := 0
+				rt.Observe = func(e snubber.Event) {
+					if e.Cache != snubber.CacheStoreFailed {
+						return
+					}
+					told++
+					closed := make(chan struct{})
+					go func() {
+						defer close(closed)
+						res.Body.Close()
+					}()
+					<-closed
+				}
+				if _, err := io.Copy(io.Discard, res.Body); err == nil || told == 0 {
+					t.Errorf("Read = %v, %d faults told, want an error and one", err, told)
+				}
+			})
+		})
+	}
+}

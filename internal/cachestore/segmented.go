@@ -24,11 +24,31 @@ type SegmentedBody struct {
 	skip, rest         int64 // bytes to skip, and then to return
 	announced, trailer http.Header
 	err                error
+	faults             faultList
 
 	sourceMu sync.Mutex
 	source   io.ReadCloser
 	inUse    bool // a call of the store uses entry and source, maybe an abandoned one
 	released bool
+}
+
+// faultList collects what the owner of a body is told, until the lock is released
+// under which it happened: the owner may call functions of the user.
+type faultList struct {
+	ops    []string
+	failed error
+}
+
+func (l *faultList) StoreFault(op string) { l.ops = append(l.ops, op) }
+func (l *faultList) BodyFailed(err error) { l.failed = err }
+
+func (l faultList) tell(o Owner) {
+	for _, op := range l.ops {
+		o.StoreFault(op)
+	}
+	if l.failed != nil {
+		o.BodyFailed(l.failed)
+	}
 }
 
 // segmentTimeout bounds the wait for a segment. A response that has begun deserves
@@ -50,7 +70,7 @@ func (s *Storage) Open(a Access, e *Entry, first, n int64, announced http.Header
 			b.release()
 		}
 	}()
-	err := b.use(callTime, func() (err error) {
+	err := b.use(b.owner, callTime, func() (err error) {
 		b.entry, b.source, err = s.reopen(b.ctx, e)
 		return err
 	})
@@ -62,8 +82,8 @@ func (s *Storage) Open(a Access, e *Entry, first, n int64, announced http.Header
 
 // use calls the store, even if it is too slow for others: not to call it would end
 // the response.
-func (b *SegmentedBody) use(limit time.Duration, f func() error) error {
-	return b.storage.calls.call(b.ctx, b.owner, "get", limit, func(func(int)) error {
+func (b *SegmentedBody) use(owner Owner, limit time.Duration, f func() error) error {
+	return b.storage.calls.call(b.ctx, owner, "get", limit, func(func(int)) error {
 		b.sourceMu.Lock()
 		if b.released {
 			b.sourceMu.Unlock()
@@ -103,9 +123,21 @@ func (b *SegmentedBody) release() {
 }
 
 // Read implements [io.Reader]. It returns bytes of one chunk.
-func (b *SegmentedBody) Read(p []byte) (n int, err error) {
+func (b *SegmentedBody) Read(p []byte) (int, error) {
+	n, err, faults := b.read(p)
+	faults.tell(b.owner)
+	return n, err
+}
+
+func (b *SegmentedBody) read(p []byte) (n int, err error, faults faultList) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n, err = b.readLocked(p)
+	faults, b.faults = b.faults, faultList{}
+	return n, err, faults
+}
+
+func (b *SegmentedBody) readLocked(p []byte) (n int, err error) {
 	if b.err != nil || len(p) == 0 {
 		return 0, b.err
 	}
@@ -123,12 +155,12 @@ func (b *SegmentedBody) Read(p []byte) (n int, err error) {
 		}
 		chunk, failed := b.entry.chunk(most)
 		if failed == nil && chunk == nil {
-			if failed = b.use(segmentTimeout, b.entry.readSegment); failed == nil {
+			if failed = b.use(&b.faults, segmentTimeout, b.entry.readSegment); failed == nil {
 				continue
 			}
 		}
 		if failed != nil {
-			err = b.fail(failed)
+			err = b.failLocked(failed)
 			return 0, err
 		}
 		if b.skip > 0 {
@@ -144,8 +176,9 @@ func (b *SegmentedBody) Read(p []byte) (n int, err error) {
 	return 0, err
 }
 
-// fail tells the owner, and returns the error that the reader gets.
-func (b *SegmentedBody) fail(err error) error {
+// failLocked notes what the owner is to be told, and returns the error that the
+// reader gets.
+func (b *SegmentedBody) failLocked(err error) error {
 	b.sourceMu.Lock()
 	closed := b.released
 	b.sourceMu.Unlock()
@@ -157,11 +190,11 @@ func (b *SegmentedBody) fail(err error) error {
 		return http.ErrBodyReadAfterClose
 	default:
 		if err == errCorruptEntry || err == io.EOF {
-			b.owner.StoreFault("damaged")
+			b.faults.StoreFault("damaged")
 		}
 		err = ErrRead
 	}
-	b.owner.BodyFailed(err)
+	b.faults.BodyFailed(err)
 	return err
 }
 
