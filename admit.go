@@ -13,7 +13,7 @@ import (
 // open circuit puts it off then, and refuses it at once else.
 func (c *call) admit(kind admission, had bool, r *result) error {
 	*r = result{a: c.newAttempt()}
-	w := wait{kind: kind, had: had, front: kind == requeued}
+	w := admissionState{kind: kind, hasWaited: had, front: kind == requeued}
 	for {
 		if err := c.ctx().Err(); err != nil {
 			return err
@@ -41,16 +41,16 @@ func (c *call) admit(kind admission, had bool, r *result) error {
 }
 
 // wait is how far an attempt has come in waiting for its admission.
-type wait struct {
-	kind   admission
-	had    bool      // the call has a response, or has waited in the queue
-	front  bool      // it has had its turn in the queue
-	giveUp time.Time // of waiting for the circuit; zero while it has not begun
+type admissionState struct {
+	kind      admission
+	hasWaited bool      // the call has a response, or has waited in the queue
+	front     bool      // it has had its turn in the queue
+	giveUp    time.Time // of waiting for the circuit; zero while it has not begun
 }
 
 // checkCircuit looks at the circuit before the request waits in a queue. again says
 // that it has waited for the circuit.
-func (c *call) checkCircuit(w *wait, now time.Time) (again bool, err error) {
+func (c *call) checkCircuit(w *admissionState, now time.Time) (again bool, err error) {
 	b := c.t.Breaker
 	if b == nil {
 		return false, nil
@@ -67,7 +67,7 @@ func (c *call) checkCircuit(w *wait, now time.Time) (again bool, err error) {
 
 // takePermit waits in the queue, and returns the time after. again says that the
 // LimitStore did not agree.
-func (c *call) takePermit(a *attempt, w *wait, now time.Time) (after time.Time, again bool, err error) {
+func (c *call) takePermit(a *attempt, w *admissionState, now time.Time) (after time.Time, again bool, err error) {
 	l := c.t.Limiter
 	if l == nil {
 		return now, false, nil
@@ -84,7 +84,7 @@ func (c *call) takePermit(a *attempt, w *wait, now time.Time) (after time.Time, 
 	if waited > 0 {
 		now = now.Add(waited)
 		c.onQueued(waited, now)
-		w.had = true // the circuit opened while it waited for us, as under a call in flight
+		w.hasWaited = true // the circuit opened while it waited for us, as under a call in flight
 	}
 	if err != nil || l.Store == nil {
 		return now, false, err
@@ -99,13 +99,13 @@ func (c *call) takePermit(a *attempt, w *wait, now time.Time) (after time.Time, 
 
 // enterCircuit takes a place of the circuit. again says that there was none and that
 // it has waited.
-func (c *call) enterCircuit(a *attempt, w *wait, now time.Time) (again bool, err error) {
+func (c *call) enterCircuit(a *attempt, w *admissionState, now time.Time) (again bool, err error) {
 	if c.circuit == nil {
 		return false, nil
 	}
 	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTTL())
 	if ok {
-		a.lease = lease
+		a.circuitPermit = lease
 		c.onTransition(transition, now)
 		return false, nil
 	}
@@ -116,9 +116,9 @@ func (c *call) enterCircuit(a *attempt, w *wait, now time.Time) (again bool, err
 
 // waitForCircuit waits for an open circuit, if the call may and the wait fits. A call
 // without a Retry does not wait, nor one that another route can take.
-func (c *call) waitForCircuit(at, now time.Time, w *wait) error {
+func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
 	refusal := circuitOpen(c.circuit.key, at, now)
-	if !w.had || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
+	if !w.hasWaited || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
 		return refusal
 	}
 	if w.giveUp.IsZero() {
@@ -130,7 +130,7 @@ func (c *call) waitForCircuit(at, now time.Time, w *wait) error {
 			c.root().requeue()
 		}
 	}
-	if at.After(w.giveUp) || !c.inTime(at.Sub(now), now) {
+	if at.After(w.giveUp) || !c.beforeDeadline(at.Sub(now), now) {
 		return refusal
 	}
 	changed := c.circuit.Changed()

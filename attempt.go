@@ -38,8 +38,8 @@ type attempt struct {
 	finished bool
 	ended    ending
 
-	lease  breaker.Permit
-	permit limit.Permit
+	circuitPermit breaker.Permit
+	permit        limit.Permit
 
 	mu           sync.Mutex
 	done         chan struct{}     // made when it is first asked for
@@ -111,8 +111,8 @@ func (a *attempt) Value(key any) any {
 	switch key {
 	case attemptKey{}:
 		return a
-	case inboundKey{}:
-		return &a.exchange.inbound
+	case knownRequestKey{}:
+		return &a.exchange.knownRequest
 	}
 	return a.exchange.ctx().Value(key)
 }
@@ -328,7 +328,7 @@ func (a *attempt) claim() bool {
 }
 
 // release takes a claim back: nothing was sent.
-func (a *attempt) release() {
+func (a *attempt) unclaim() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flags.set(attemptClaimed, false)
@@ -439,7 +439,7 @@ func (a *attempt) hasLostRace() bool {
 func (a *attempt) headerSeen(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.lease.Header(now.Sub(a.watch.Started))
+	a.circuitPermit.Header(now.Sub(a.watch.Started))
 	a.watch.Header(now)
 	return a.ended == attemptRunning
 }
@@ -453,7 +453,7 @@ func (a *attempt) complete() bool {
 }
 
 // serve makes the attempt the body of res, unless it has ended meanwhile.
-func (a *attempt) serve(res *http.Response, o Outcome) bool {
+func (a *attempt) wrapBody(res *http.Response, o Outcome) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ended != attemptRunning {
@@ -465,13 +465,13 @@ func (a *attempt) serve(res *http.Response, o Outcome) bool {
 	}
 	a.body.rc = res.Body
 	if reads := a.body.reads(); reads != nil {
-		reads.Finish()
+		reads.StopFilling()
 	}
-	res.Body = answer{a}
+	res.Body = attemptBody{a}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		a.watch.Upgraded = true
 		if w, ok := a.body.rc.(io.Writer); ok {
-			res.Body = duplex{answer{a}, w}
+			res.Body = upgradedBody{attemptBody{a}, w}
 		}
 	}
 	a.rearmLocked(a.watch.LastRead())

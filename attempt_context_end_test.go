@@ -30,7 +30,7 @@ func TestAttemptContextEndsWhileDerived(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := new(call)
-	c.init(&Transport{}, inbound{in: req}, nil, body.Replay{})
+	c.init(&Transport{}, knownRequest{req: req}, nil, body.Replay{})
 	derived := make(chan context.Context)
 	go func() {
 		ctx, cancel := context.WithCancel(endsBetween{&c.first})

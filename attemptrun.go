@@ -23,7 +23,7 @@ type result struct {
 	truncated  bool             // prefetched was let go before its end
 }
 
-func (r *result) present() bool { return r.res != nil || r.err != nil }
+func (r *result) exists() bool { return r.res != nil || r.err != nil }
 
 // buffer lets go of the connection and keeps what was read of the response, so
 // that whatever refuses the next attempt can hand it back.
@@ -55,30 +55,30 @@ func (r *result) discard() {
 func (c *call) abandonAttempt(r *result) {
 	if a := r.a; a != nil && a.number == 0 { // it has not begun
 		c.queue.cancel(a.permit)
-		a.lease.Done(breaker.Neutral, time.Time{}, time.Now())
+		a.circuitPermit.Done(breaker.Neutral, time.Time{}, time.Now())
 		r.a = nil
 	}
 	r.discard()
 }
 
 // attemptOnce sends one attempt and gives the provisional verdict.
-func (c *call) attemptOnce(a *attempt, how admission, base http.RoundTripper, r *result) {
-	if *r = (result{a: a}); c.beginAttempt(a, how, r) {
+func (c *call) attemptOnce(a *attempt, kind admission, base http.RoundTripper, r *result) {
+	if *r = (result{a: a}); c.beginAttempt(a, kind, r) {
 		c.runAttempt(a, base, r)
 	}
 }
 
 // beginAttempt numbers and counts an attempt and gives it the request's body. Where
 // there is none to be had, r says so.
-func (c *call) beginAttempt(a *attempt, how admission, r *result) bool {
+func (c *call) beginAttempt(a *attempt, kind admission, r *result) bool {
 	c.tally.tried++
-	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), how
+	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), kind
 	a.watch.Holding = a.permit.Held()
 	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
 	var err error
-	if a.req.Body, err = c.replay.Next(c.in.Body); err != nil {
+	if a.req.Body, err = c.replay.Next(c.req.Body); err != nil {
 		a.finish(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
-		r.err, r.o = err, classifyError(c.in, err)
+		r.err, r.o = err, classifyError(c.req, err)
 		return false
 	}
 	c.count(a)
@@ -115,7 +115,7 @@ func (c *call) classifyAttempt(r *result) {
 	switch {
 	case r.res.Body == http.NoBody, r.prefetched != nil && r.prefetched.Complete():
 		r.buffer()
-	case !a.serve(r.res, r.o):
+	case !a.wrapBody(r.res, r.o):
 		c.dropResponse(r, a.Err(), now)
 	case last && r.o.Class == Success:
 		a.finish(own) // which can be worse
@@ -146,7 +146,7 @@ func (c *call) normalize(r *result) {
 	if res.Header == nil {
 		res.Header = make(http.Header)
 	}
-	if res.Body != http.NoBody && bodiless(c.in, res) {
+	if res.Body != http.NoBody && bodiless(c.req, res) {
 		res.Body.Close() // nobody needs to read it to its end first
 		res.Body = http.NoBody
 	}
@@ -177,7 +177,7 @@ func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 	var seen []byte
 	if r.prefetched != nil {
 		seen = r.prefetched.Bytes()
-		own = classifyResponse(c.info.route(), c.in, r.res, seen, now)
+		own = classifyResponse(c.info.route(), c.req, r.res, seen, now)
 	} else {
 		own, seen, last = r.a.classifyLookahead(r.res, now)
 	}
@@ -215,12 +215,12 @@ func (c *call) attemptFailed(r *result, err error, now time.Time) {
 	} else if c.t.Classify != nil {
 		o = c.t.Classify(&a.req, nil, err)
 	} else {
-		o = classifyError(c.in, err)
+		o = classifyError(c.req, err)
 	}
 	if o.Class == Rejected {
 		c.uncount(a)
 	}
-	a.blackHole = !a.watch.HeaderSeen() && o.Class == Canceled && isDeadline(c.ctx()) && a.lease.BlackHole(mono.Of(now).Sub(a.watch.Started))
+	a.blackHole = !a.watch.HeaderSeen() && o.Class == Canceled && isDeadline(c.ctx()) && a.circuitPermit.BlackHole(mono.Of(now).Sub(a.watch.Started))
 	c.reportToLimiter(a, o, now)
 	a.finish(o)
 	a.end(attemptFinished)

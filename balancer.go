@@ -56,7 +56,7 @@ func (s *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	candidates := s.candidates(req)
 	s.take(candidates)
-	c, err := s.transport(req).start(req, router{routes: s.Routes, candidates: candidates})
+	c, err := s.transport(req).newCall(req, router{routes: s.Routes, candidates: candidates})
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()

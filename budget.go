@@ -41,10 +41,10 @@ type account struct {
 func (a *account) Evictable(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.settledLocked(now) <= 0
+	return a.spentLocked(now) <= 0
 }
 
-func (a *account) settledLocked(now time.Time) float64 {
+func (a *account) spentLocked(now time.Time) float64 {
 	if d := now.Sub(a.at); d > 0 {
 		a.spent = max(0, a.spent-d.Seconds()*a.rate)
 		a.at = now
@@ -62,7 +62,7 @@ func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.settledLocked(now)+1 > orDefault(b.Capacity, 10, 0) {
+	if a.spentLocked(now)+1 > orDefault(b.Capacity, 10, 0) {
 		return false
 	}
 	a.spent++
@@ -81,5 +81,5 @@ func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.spent = max(0, a.settledLocked(now)-amount)
+	a.spent = max(0, a.spentLocked(now)-amount)
 }

@@ -16,12 +16,12 @@ type cacheCall call
 
 func (c *cacheCall) call() *call { return (*call)(c) }
 
-func (c *cacheCall) Request() *http.Request     { return c.in }
+func (c *cacheCall) Request() *http.Request     { return c.req }
 func (c *cacheCall) HookRequest() *http.Request { return c.call().hookRequest() }
 func (c *cacheCall) Values() httpcache.Values   { return (*keptValues)(c) }
 
 func (c *cacheCall) Facts() httpcache.Facts {
-	ctx := c.in.Context()
+	ctx := c.req.Context()
 	return httpcache.Facts{
 		NoCache: ctx.Value(noCacheKey{}) != nil, Priority: priorityOf(ctx),
 		Inference: c.info.inference, Known: c.info.format != dialect.Unknown, Stream: c.info.stream,
@@ -30,7 +30,7 @@ func (c *cacheCall) Facts() httpcache.Facts {
 }
 
 func (c *cacheCall) WithBody(use func([]byte)) bool {
-	return c.replay.WithBytes(c.in.ContentLength, use)
+	return c.replay.WithBytes(c.req.ContentLength, use)
 }
 
 func (c *cacheCall) Start(ctx context.Context, stale httpcache.StaleSource) httpcache.Exchange {
@@ -52,7 +52,7 @@ func (c *cacheCall) Bypass(inspect httpcache.Inspector) (*http.Response, error) 
 		}
 	}()
 	if r.res != nil {
-		inspect.Inspect(r.answer(k.root()))
+		inspect.Inspect(r.cacheResult(k.root()))
 	}
 	done = true
 	return k.deliver(&r)
@@ -71,7 +71,7 @@ func (c *cacheCall) Deliver(res *http.Response, err error, from httpcache.Exchan
 		}
 		return k.deliver(&result{res: res, err: err, o: x.r.o})
 	case err != nil:
-		return k.deliver(&result{err: err, o: classifyError(k.in, err)})
+		return k.deliver(&result{err: err, o: classifyError(k.req, err)})
 	}
 	k.recordOutcome(&Outcome{Class: Success})
 	return k.deliver(&result{res: res, o: Outcome{Class: Success}})
@@ -91,12 +91,12 @@ func (c *cacheCall) RecordOutcome(err error, from httpcache.Exchange) {
 	case err == httpcache.ErrSlowReader:
 		o = Outcome{Class: Canceled, Reason: "stalled"}
 	case err != nil:
-		o = classifyError(c.in, err)
+		o = classifyError(c.req, err)
 	}
 	c.call().recordOutcome(&o)
 }
 
-func (c *cacheCall) ReleaseBody() { c.replay.Release(c.in.Body) }
+func (c *cacheCall) ReleaseBody() { c.replay.Release(c.req.Body) }
 
 func (c *cacheCall) SetStatus(status, detail string) {
 	c.call().root().setCacheStatus(CacheStatus(status), detail)
@@ -119,10 +119,10 @@ type keptValues call
 
 func (c *keptValues) Value(key any) any {
 	switch key.(type) {
-	case attemptKey, inboundKey, reportHandleKey, reportedKey:
+	case attemptKey, knownRequestKey, reportHandleKey, reportedKey:
 		return nil
 	}
-	return c.in.Context().Value(key)
+	return c.req.Context().Value(key)
 }
 
 // cacheExchange is a call that the cache makes on behalf of callers. It implements
@@ -136,12 +136,12 @@ type cacheExchange struct {
 // with this call.
 func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource) *cacheExchange {
 	x := new(cacheExchange)
-	d, in := &x.call, inbound{in: c.in.Clone(ctx), info: c.info}
+	d, known := &x.call, knownRequest{req: c.req.Clone(ctx), info: c.info}
 	if _, ok := c.ctx().Deadline(); ok {
 		//lint:ignore SA1019 http.Client sets it, besides the context's, for its caller's Timeout, which is not the exchange's.
-		in.in.Cancel = nil
+		known.req.Cancel = nil
 	}
-	d.init(c.t, in, nil, c.replay)
+	d.init(c.t, known, nil, c.replay)
 	c.replay = body.Replay{}
 	if c.t.Retry != nil {
 		if d.tally.limit = c.t.Retry.attempts(); c.parent != nil {
@@ -149,16 +149,16 @@ func (c *call) newCacheExchange(ctx context.Context, stale httpcache.StaleSource
 		}
 	}
 	e := d.extra()
-	e.stale, e.caller = stale, (*cacheCall)(d)
+	e.staleSource, e.cacheCaller = stale, (*cacheCall)(d)
 	return x
 }
 
-func (x *cacheExchange) Request() *http.Request { return x.call.in }
+func (x *cacheExchange) Request() *http.Request { return x.call.req }
 
 func (x *cacheExchange) Send() httpcache.Result {
 	x.call.roundTripUncached(&x.r)
-	x.call.replay.Release(x.call.in.Body)
-	return x.r.answer(&x.call.tally)
+	x.call.replay.Release(x.call.req.Body)
+	return x.r.cacheResult(&x.call.tally)
 }
 
 func (x *cacheExchange) Discard() { x.r.discard() }
@@ -178,17 +178,17 @@ func (x *cacheExchange) Waiting() bool {
 
 func (x *cacheExchange) Complete() bool { return x.r.a.complete() }
 
-func (r *result) answer(root *tally) httpcache.Result {
+func (r *result) cacheResult(root *tally) httpcache.Result {
 	return httpcache.Result{Response: r.res, Err: r.err, Canceled: r.o.Class == Canceled, Rerouted: root.rerouted(), Truncated: r.truncated}
 }
 
 // staleResponse is the stored response to the request that the cache sends x for.
 func (x *exchange) staleResponse(now time.Time) (*http.Response, bool) {
-	e := x.lazy.Load()
-	if e == nil || e.stale == nil {
+	e := x.lazyExtra.Load()
+	if e == nil || e.staleSource == nil {
 		return nil, false
 	}
-	res := e.stale.Stale(e.caller, now)
+	res := e.staleSource.Stale(e.cacheCaller, now)
 	return res, res != nil
 }
 

@@ -25,8 +25,8 @@ var (
 )
 
 // init makes c a call. parent is nil for one of the outermost Transport.
-func (c *call) init(t *Transport, in inbound, parent *attempt, replay body.Replay) {
-	c.t, c.inbound, c.parent, c.replay = t, in, parent, replay
+func (c *call) init(t *Transport, known knownRequest, parent *attempt, replay body.Replay) {
+	c.t, c.knownRequest, c.parent, c.replay = t, known, parent, replay
 	c.first.prepare(c)
 }
 
@@ -61,11 +61,11 @@ func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 
 // fits reports whether a wait may begin: it ends within MaxWait and before the
 // caller's deadline.
-func (c *call) fits(wait time.Duration, now time.Time) bool {
-	return wait <= c.t.Retry.maxWait() && c.inTime(wait, now)
+func (c *call) waitFits(wait time.Duration, now time.Time) bool {
+	return wait <= c.t.Retry.maxWait() && c.beforeDeadline(wait, now)
 }
 
-func (c *call) inTime(wait time.Duration, now time.Time) bool {
+func (c *call) beforeDeadline(wait time.Duration, now time.Time) bool {
 	deadline, ok := c.ctx().Deadline()
 	return !ok || now.Add(wait).Before(deadline)
 }
@@ -74,6 +74,6 @@ func (c *call) inTime(wait time.Duration, now time.Time) bool {
 // context. The header map stays the caller's own; no layer writes to it.
 func (a *attempt) prepare(c *call) {
 	a.exchange = &c.exchange
-	a.req = *c.in.WithContext(a)
+	a.req = *c.req.WithContext(a)
 	a.req.GetBody = c.replay.GetBody
 }

@@ -24,7 +24,7 @@ func (c *call) serveUncached() (*http.Response, error) {
 // deliver gives the result to the caller in the form that the caller
 // understands.
 func (c *call) deliver(r *result) (*http.Response, error) {
-	c.replay.Release(c.in.Body)
+	c.replay.Release(c.req.Body)
 	var refusal *RejectedError
 	if r.err != nil {
 		refusal = refusalIn(r.err)
@@ -65,13 +65,13 @@ func refusalIn(err error) (refusal *RejectedError) {
 // and a Retry of ours had the verdict. Where repeating was only not safe, that
 // is for the SDK to decide, which may know better.
 func (c *call) stopsSDKRetry(o Outcome) bool {
-	return c.tally.repeatingDecided() && o.Class != Success && retriesErrors(c.in.Header)
+	return c.tally.repeatingDecided() && o.Class != Success && retriesErrors(c.req.Header)
 }
 
 // attachReport makes res the answer to the caller's request, and says which way it
 // came if it was not the usual one.
 func (c *call) attachReport(res *http.Response) {
-	res.Request = c.in.WithContext((*reported)(c))
+	res.Request = c.req.WithContext((*reported)(c))
 	if hops, route := c.tally.routes(); len(hops) > 1 {
 		res.Header = res.Header.Clone()
 		if res.Header == nil { // of a Reject hook's response
@@ -87,15 +87,15 @@ func (c *call) attachReport(res *http.Response) {
 // allocates nothing.
 type reported call
 
-func (r *reported) Deadline() (time.Time, bool) { return r.in.Context().Deadline() }
-func (r *reported) Done() <-chan struct{}       { return r.in.Context().Done() }
-func (r *reported) Err() error                  { return r.in.Context().Err() }
+func (r *reported) Deadline() (time.Time, bool) { return r.req.Context().Deadline() }
+func (r *reported) Done() <-chan struct{}       { return r.req.Context().Done() }
+func (r *reported) Err() error                  { return r.req.Context().Err() }
 
 func (r *reported) Value(key any) any {
 	if key == (reportedKey{}) {
 		return r.tally.ownReport()
 	}
-	return r.in.Context().Value(key)
+	return r.req.Context().Value(key)
 }
 
 // retriesErrors reports whether the SDK above retries every Go error and can
@@ -115,7 +115,7 @@ func retriesErrors(h http.Header) bool {
 // provider's shape.
 func (t *Transport) reject(c *call, e *RejectedError) (*http.Response, error) {
 	if t.Reject != nil {
-		res, err := t.Reject(c.in, e)
+		res, err := t.Reject(c.req, e)
 		switch {
 		case err != nil:
 			if res != nil && res.Body != nil {
@@ -131,7 +131,7 @@ func (t *Transport) reject(c *call, e *RejectedError) (*http.Response, error) {
 		}
 		return nil, e
 	}
-	if !retriesErrors(c.in.Header) {
+	if !retriesErrors(c.req.Header) {
 		return nil, e
 	}
 	return c.errorResponse(e.status(), e.code(), e.Error(), e.RetryAfter), nil

@@ -44,19 +44,19 @@ type DiskStore struct {
 	store diskstore.Store
 }
 
-func (d *DiskStore) ready() *diskstore.Store {
+func (d *DiskStore) initialized() *diskstore.Store {
 	d.once.Do(func() { d.store.Init(d.Dir, orDefault(d.MaxBytes, 256<<20, math.MaxInt64)) })
 	return &d.store
 }
 
 // Get implements [CacheStore]. The reader reads from the file.
 func (d *DiskStore) Get(ctx context.Context, key string) (io.ReadCloser, error) {
-	return d.ready().Get(ctx, key)
+	return d.initialized().Get(ctx, key)
 }
 
 // Put implements [CacheStore].
 func (d *DiskStore) Put(ctx context.Context, key string, ttl time.Duration) (CacheWriter, error) {
-	w, err := d.ready().Put(ctx, key, ttl)
+	w, err := d.initialized().Put(ctx, key, ttl)
 	if err != nil {
 		return nil, err // and no interface that holds a nil *Writer
 	}
@@ -65,10 +65,10 @@ func (d *DiskStore) Put(ctx context.Context, key string, ttl time.Duration) (Cac
 
 // Delete implements [CacheStore].
 func (d *DiskStore) Delete(ctx context.Context, key string) error {
-	return d.ready().Delete(ctx, key)
+	return d.initialized().Delete(ctx, key)
 }
 
 // Keys implements [CacheStore].
 func (d *DiskStore) Keys(ctx context.Context) iter.Seq2[string, error] {
-	return d.ready().Keys(ctx)
+	return d.initialized().Keys(ctx)
 }

@@ -15,23 +15,23 @@ import (
 // share, and what a Transport below them may look at. It outlives RoundTrip, until
 // the body of the response has ended.
 type exchange struct {
-	inbound
+	knownRequest
 	t      *Transport
 	parent *attempt // of the Transport around this one; nil for the outermost
 
-	circuit *circuit
-	queue   *keyQueue
-	lazy    atomic.Pointer[exchangeExtra]
-	tally   tally // of the outermost exchange
+	circuit   *circuit
+	queue     *keyQueue
+	lazyExtra atomic.Pointer[exchangeExtra]
+	tally     tally // of the outermost exchange
 }
 
 // exchangeExtra is what an exchange needs only when it does not go straight through.
 type exchangeExtra struct {
-	budgetOwed    bool                  // a retry that the budget paid for was sent back by a limit
-	stale         httpcache.StaleSource // of the cache, which this exchange is for,
-	caller        httpcache.Caller      // by this call
-	route         int                   // that is tried, from 1
-	layersObserve bool                  // and has this Transport's layers
+	refundDue     bool                  // a retry that the budget paid for was sent back by a limit
+	staleSource   httpcache.StaleSource // of the cache, which this exchange is for,
+	cacheCaller   httpcache.Caller      // by this call
+	triedRoute    int                   // that is tried, from 1
+	routeObserves bool                  // and has this Transport's layers
 	router        router                // of a Balancer's exchange
 
 	mu      sync.Mutex // attempts that race may be here at once
@@ -39,7 +39,7 @@ type exchangeExtra struct {
 	gated   time.Time // until when this call's own 429 has shut the gate
 }
 
-func (x *exchange) ctx() context.Context { return x.in.Context() }
+func (x *exchange) ctx() context.Context { return x.req.Context() }
 
 func (e *exchangeExtra) setGatedUntil(t time.Time) time.Time {
 	e.mu.Lock()
@@ -57,11 +57,11 @@ func (e *exchangeExtra) gatedUntil() time.Time {
 // extra is the exchange's exchangeExtra, made when it is first needed. A Transport below
 // may need it at the same time.
 func (x *exchange) extra() *exchangeExtra {
-	if e := x.lazy.Load(); e != nil {
+	if e := x.lazyExtra.Load(); e != nil {
 		return e
 	}
-	x.lazy.CompareAndSwap(nil, new(exchangeExtra))
-	return x.lazy.Load()
+	x.lazyExtra.CompareAndSwap(nil, new(exchangeExtra))
+	return x.lazyExtra.Load()
 }
 
 // serviceKey names what the call goes to: its circuit's key, which the retry
@@ -70,7 +70,7 @@ func (x *exchange) serviceKey() keyed.Key {
 	if x.circuit != nil {
 		return x.circuit.key
 	}
-	return keyed.Origin(x.in.URL, x.info.model)
+	return keyed.Origin(x.req.URL, x.info.model)
 }
 
 // root is the tally of the whole call.
@@ -103,11 +103,11 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 	if a.blackHole {
 		class, notBefore = TimedOut, time.Time{}
 	}
-	x.onTransition(a.lease.Done(class.circuitResult(), notBefore, now), now)
+	x.onTransition(a.circuitPermit.Done(class.circuitResult(), notBefore, now), now)
 	if rt := x.t.Retry; rt != nil && o.Class == Success {
-		retried := a.kind == budgeted || a.kind == hedgeTry || a.kind == requeued && x.extra().budgetOwed
+		retried := a.kind == budgeted || a.kind == hedgeTry || a.kind == requeued && x.extra().refundDue
 		if retried || a.number == 1 && a.kind == firstTry {
-			rt.budgetInUse().succeeded(x.serviceKey(), retried, now)
+			rt.budgetOrOwn().succeeded(x.serviceKey(), retried, now)
 		}
 	}
 	if x.t.Observe == nil || o.Class == Rejected { // which is no attempt
@@ -116,10 +116,10 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
 	if a.kind == viaRoute {
 		d := x.extra()
-		if d.layersObserve {
+		if d.routeObserves {
 			return // the layers have told, and by the route's own key
 		}
-		e.Route = d.route
+		e.Route = d.triedRoute
 	}
 	x.t.Observe(e)
 }

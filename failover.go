@@ -15,7 +15,7 @@ func (c *call) roundTripUncached(r *result) {
 	defer func() {
 		if !returned {
 			c.abandonAttempt(r)
-			c.replay.Release(c.in.Body)
+			c.replay.Release(c.req.Body)
 		}
 	}()
 	before := c.wireAttempts()
@@ -29,7 +29,7 @@ func (c *call) roundTripUncached(r *result) {
 // been sent before this Transport's own.
 func (c *call) failover(r *result, before int) {
 	var rt *router
-	switch b := c.balance(); {
+	switch b := c.balancerRoutes(); {
 	case b != nil:
 		rt = b
 	case c.t.Fallback == nil:
@@ -74,7 +74,7 @@ type failover struct {
 	results    []RouteResult
 	answeredBy int
 	failed     bool // none has answered
-	over       bool // there is an answer, or nobody to give it to
+	done       bool // there is an answer, or nobody to give it to
 }
 
 // tryRoutes tries the routes that can send the request now, and then those that
@@ -86,7 +86,7 @@ func (f *failover) tryRoutes(r *result, before int) {
 	}
 	var later []postponed
 	for i := range f.router.alternatives() {
-		if f.over || !f.accepts(i) {
+		if f.done || !f.accepts(i) {
 			continue
 		}
 		if len(f.results) == 0 {
@@ -100,7 +100,7 @@ func (f *failover) tryRoutes(r *result, before int) {
 	}
 	slices.SortStableFunc(later, func(a, b postponed) int { return a.at.Compare(b.at) })
 	for _, l := range later {
-		if !f.over && f.accepts(l.route) {
+		if !f.done && f.accepts(l.route) {
 			f.try(l.route, r)
 		}
 	}
@@ -154,14 +154,14 @@ func (f *failover) try(i int, r *result) {
 func (f *failover) bodyFor(route *Route) bool {
 	c := f.call
 	if c.ctx().Err() != nil {
-		f.over = true
+		f.done = true
 		return false
 	}
 	if c.replay.Repeatable(c.ctx()) {
 		return true
 	}
 	if c.replay.GiveUp(); c.ctx().Err() != nil {
-		f.over = true
+		f.done = true
 		return false
 	}
 	_, ok := route.Transport.(answersLocally) // and where not, a StaticReply further down may be one
@@ -175,13 +175,13 @@ func (f *failover) decide(alt result, number int) {
 		f.lastUsable = alt.o
 	}
 	if !alt.o.Class.actionable() && alt.o.Class != Rejected && alt.o.Class != Canceled {
-		f.result, f.answeredBy, f.failed, f.over = alt, number, false, true
+		f.result, f.answeredBy, f.failed, f.done = alt, number, false, true
 		return
 	}
 	alt.buffer()
 	switch {
 	case alt.o.Class == Canceled:
-		if f.over = true; !isDeadline(f.call.ctx()) { // else the first failure says more
+		if f.done = true; !isDeadline(f.call.ctx()) { // else the first failure says more
 			f.result = alt
 		}
 	case f.router.balanced() && f.result.o.Misconfigured && !alt.o.Misconfigured:
@@ -199,11 +199,11 @@ func (f *failover) record(number int, o Outcome, before int) {
 func (c *call) onFallback(route int, o Outcome, now time.Time) {
 	c.root().allowRoute()
 	observe := c.t.Observe
-	if c.balance() != nil && c.parent != nil {
+	if c.balancerRoutes() != nil && c.parent != nil {
 		observe = c.parent.exchange.t.Observe
 	}
 	d := c.extra()
-	d.route, d.layersObserve = route, false
+	d.triedRoute, d.routeObserves = route, false
 	if observe != nil {
 		observe(Event{Kind: EventFallback, Time: now, Key: c.serviceKey().String(), Outcome: o, Route: route})
 	}

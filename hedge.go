@@ -41,7 +41,7 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 	if kind == firstTry { // a retry is not a call, and earns no hedge
 		delay, ok = tracker.Call(now)
 	}
-	if !ok || !c.mayHedge() || !c.inTime(delay, now) {
+	if !ok || !c.mayHedge() || !c.beforeDeadline(delay, now) {
 		c.attemptOnce(a, kind, c.base(), r)
 		if r.o.Class == Success {
 			tracker.Add(mono.Now().Sub(a.watch.Started))
@@ -56,7 +56,7 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 
 // mayHedge reports whether a second attempt at the same time could do no harm.
 func (c *call) mayHedge() bool {
-	return c.replay.Shareable() && safe(c.hookRequest()) && !sdkRetry(c.in.Header)
+	return c.replay.Shareable() && safe(c.hookRequest()) && !sdkRetry(c.req.Header)
 }
 
 // race is the attempts of one call that run beside each other: the first one, and
@@ -221,7 +221,7 @@ func (ra *race) hedge() bool {
 
 // admit takes what a hedge needs, all or nothing.
 func (ra *race) admit(r *racer, now time.Time) bool {
-	c, a, budget := ra.call, r.a, ra.call.t.Retry.budgetInUse()
+	c, a, budget := ra.call, r.a, ra.call.t.Retry.budgetOrOwn()
 	if c.queue != nil {
 		var ok bool
 		if a.permit, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); !ok {
@@ -239,7 +239,7 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 	}
 	if c.circuit != nil {
 		var ok bool
-		if a.lease, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL()); !ok {
+		if a.circuitPermit, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL()); !ok {
 			c.queue.cancel(a.permit)
 			budget.succeeded(c.serviceKey(), true, now)
 			return false

@@ -35,7 +35,7 @@ var errShare = errors.New("a share needs a positive PerSecond and Burst")
 func (m *MemoryLimits) Take(ctx context.Context, key string, shares []BucketCharge) (wait time.Duration, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, shares)
+	k, now, err := m.keyLocked(ctx, key, shares)
 	if err != nil {
 		return 0, err
 	}
@@ -60,7 +60,7 @@ func (m *MemoryLimits) Take(ctx context.Context, key string, shares []BucketChar
 func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []BucketCharge) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, shares)
+	k, now, err := m.keyLocked(ctx, key, shares)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (m *MemoryLimits) Settle(ctx context.Context, key string, shares []BucketCh
 func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k, now, err := m.openLocked(ctx, key, nil)
+	k, now, err := m.keyLocked(ctx, key, nil)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) er
 
 // openLocked returns the key with its buckets set to the rates of the shares, and the
 // time.
-func (m *MemoryLimits) openLocked(ctx context.Context, key string, shares []BucketCharge) (*sharedKey, time.Time, error) {
+func (m *MemoryLimits) keyLocked(ctx context.Context, key string, shares []BucketCharge) (*sharedKey, time.Time, error) {
 	now := time.Now()
 	if err := ctx.Err(); err != nil {
 		return nil, now, err

@@ -30,7 +30,7 @@ func (x *exchange) uncount(a *attempt) bool {
 	if counted {
 		x.root().remove(a.kind == requeued)
 	} else if x.parent != nil {
-		x.parent.release()
+		x.parent.unclaim()
 	}
 	return counted
 }
@@ -73,10 +73,10 @@ func (x *exchange) recordRoutes(results []RouteResult, answeredBy int) {
 
 // markLayersObserve notes, for the Transport whose layers these are, that they
 // tell of what they send.
-func (x *exchange) markLayersObserve() {
+func (x *exchange) markRouteObserves() {
 	for a := x.parent; a != nil; a = a.exchange.parent {
-		if a.kind == viaRoute && a.exchange.balance() == nil {
-			a.exchange.extra().layersObserve = true
+		if a.kind == viaRoute && a.exchange.balancerRoutes() == nil {
+			a.exchange.extra().routeObserves = true
 			return
 		}
 	}
@@ -94,19 +94,19 @@ func (t *Transport) reroutes(a *attempt) bool {
 }
 
 // balance is the router of a Balancer's call; nil for any other.
-func (x *exchange) balance() *router {
-	if d := x.lazy.Load(); d != nil && d.router.balanced() {
+func (x *exchange) balancerRoutes() *router {
+	if d := x.lazyExtra.Load(); d != nil && d.router.balanced() {
 		return &d.router
 	}
 	return nil
 }
 
 // routed reports whether the call has routes besides its own.
-func (x *exchange) routed() bool { return x.t.Fallback != nil || x.balance() != nil }
+func (x *exchange) routed() bool { return x.t.Fallback != nil || x.balancerRoutes() != nil }
 
 // base sends what the call sends on its own route.
 func (x *exchange) base() http.RoundTripper {
-	rt := x.balance()
+	rt := x.balancerRoutes()
 	if rt == nil {
 		return x.t.base()
 	}
@@ -120,7 +120,7 @@ func (x *exchange) otherRouteReady() bool {
 		return false
 	}
 	up := x.parent.exchange
-	rt := up.balance()
+	rt := up.balancerRoutes()
 	if rt == nil {
 		return false
 	}
@@ -132,7 +132,7 @@ func (x *exchange) otherRouteReady() bool {
 		if !ok {
 			return true
 		}
-		if at, err := b.ReadyAt(rt.request); err == nil && at.IsZero() {
+		if at, err := b.ReadyAt(rt.hookRequest); err == nil && at.IsZero() {
 			return true
 		}
 	}

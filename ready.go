@@ -18,7 +18,7 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 		return at, errNoSecret
 	}
 	parent := parentAttempt(req.Context())
-	if at, err = t.ready(req); err == nil || t.Fallback == nil || t.reroutes(parent) {
+	if at, err = t.readyWithoutRoutes(req); err == nil || t.Fallback == nil || t.reroutes(parent) {
 		return at, err
 	}
 	o := classifyError(req, err)
@@ -26,7 +26,7 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 		return at, err
 	}
 	c := new(call)
-	c.init(t, inbound{in: req}, parent, body.Replay{GetBody: req.GetBody})
+	c.init(t, knownRequest{req: req}, parent, body.Replay{GetBody: req.GetBody})
 	c.first.kind = viaRoute
 	for i := range t.Fallback.Routes { // where RoundTrip would go then
 		route := &t.Fallback.Routes[i]
@@ -45,11 +45,11 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 }
 
 // ready is ReadyAt without the routes of the Fallback.
-func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
+func (t *Transport) readyWithoutRoutes(req *http.Request) (at time.Time, err error) {
 	now := time.Now()
-	asked := infoOf(req, t.Limiter.counts())
+	info := infoOf(req, t.Limiter.counts())
 	if b := t.Breaker; b != nil {
-		k := b.keyOf(req, asked.model)
+		k := b.keyOf(req, info.model)
 		if c, ok := b.circuits.Find(k); ok {
 			if until, ok := c.Check(now); !ok {
 				return time.Time{}, circuitOpen(k, until, now)
@@ -57,9 +57,9 @@ func (t *Transport) ready(req *http.Request) (at time.Time, err error) {
 		}
 	}
 	if l := t.Limiter; l != nil {
-		q := l.queue(l.keyOf(req, asked.model), now)
+		q := l.queue(l.keyOf(req, info.model), now)
 		var refusal *RejectedError
-		if at, refusal = q.ready(req.Context(), l.cost(q, req, asked, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
+		if at, refusal = q.ready(req.Context(), l.cost(q, req, info, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
 			return time.Time{}, refusal
 		}
 	}

@@ -24,21 +24,21 @@ func (a requestInfo) route() dialect.Route {
 
 // inbound is a caller's request and what was read of it. The context of each attempt
 // has it, so that what it asks for is known after its body was sent.
-type inbound struct {
-	in   *http.Request // the caller's, never written to
+type knownRequest struct {
+	req  *http.Request // the caller's, never written to
 	info requestInfo
 }
 
-type inboundKey struct{}
+type knownRequestKey struct{}
 
 // knownBy is what the attempt that req belongs to knows of it, nil if there is none
 // or, with count, if its tokens are not known.
-func knownBy(req *http.Request, count bool) *inbound {
-	in, _ := req.Context().Value(inboundKey{}).(*inbound)
-	if in == nil || in.in.URL != req.URL || count && !in.info.counted {
+func knownRequestOf(req *http.Request, count bool) *knownRequest {
+	known, _ := req.Context().Value(knownRequestKey{}).(*knownRequest)
+	if known == nil || known.req.URL != req.URL || count && !known.info.counted {
 		return nil
 	}
-	return in
+	return known
 }
 
 // readRequest reads what a request asks for, unless a Transport around has read it
@@ -47,9 +47,9 @@ func knownBy(req *http.Request, count bool) *inbound {
 // and modest length now; any other body is recorded while it is sent, if record says
 // that it may be needed again.
 func readRequest(req *http.Request, record, count bool) (requestInfo, body.Replay, error) {
-	if in := knownBy(req, count); in != nil {
+	if known := knownRequestOf(req, count); known != nil {
 		replay, _, err := body.NewReplay(req, false, record)
-		return in.info, replay, err
+		return known.info, replay, err
 	}
 	route := dialect.RouteOf(req.Method, req.URL)
 	replay, ahead, err := body.NewReplay(req, route.Inference, record)
@@ -114,8 +114,8 @@ func promptOf(route dialect.Route, b []byte, count bool) dialect.Prompt {
 // after the body was sent, else from path and replayable body; with count, the
 // tokens too.
 func infoOf(req *http.Request, count bool) requestInfo {
-	if in := knownBy(req, count); in != nil {
-		return in.info
+	if known := knownRequestOf(req, count); known != nil {
+		return known.info
 	}
 	if req.URL == nil {
 		return requestInfo{}

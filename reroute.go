@@ -122,11 +122,11 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 		return r.Transport
 	}
 	for a := parentAttempt(ctx); a != nil; a = a.exchange.parent {
-		if a.exchange.balance() != nil {
+		if a.exchange.balancerRoutes() != nil {
 			continue // a Balancer, which may be a route itself
 		}
 		if a.kind == viaRoute {
-			return a.exchange.t.layers()
+			return a.exchange.t.routeLayers()
 		}
 		break
 	}

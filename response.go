@@ -27,7 +27,7 @@ type meter struct {
 // open prepares to watch the body of res. Upgrades and what is not an answer to
 // an inference request are never looked into, nor is an encoding that the
 // caller negotiated itself.
-func (b *responseBody) open(x *exchange, res *http.Response) {
+func (b *responseBody) startMeter(x *exchange, res *http.Response) {
 	if !x.info.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
 	}
@@ -68,15 +68,15 @@ func (b *responseBody) usage() (dialect.Usage, bool) {
 }
 
 // answer is an attempt as the body of its response.
-type answer struct{ a *attempt }
+type attemptBody struct{ a *attempt }
 
 // duplex keeps the Writer of a 101 response's body.
-type duplex struct {
-	answer
+type upgradedBody struct {
+	attemptBody
 	io.Writer
 }
 
-func (b answer) Read(p []byte) (int, error) {
+func (b attemptBody) Read(p []byte) (int, error) {
 	a := b.a
 	a.mu.Lock()
 	if a.body.err != nil {
@@ -122,7 +122,7 @@ func (b answer) Read(p []byte) (int, error) {
 	final := true
 	switch {
 	case err != nil && err != io.EOF:
-		o = classifyError(a.exchange.in, err)
+		o = classifyError(a.exchange.req, err)
 	case err != nil && a.body.truncated(err):
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 		if a.incremental() {
@@ -211,7 +211,7 @@ func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
 // read enough says nothing against the service, except where a stream had not
 // brought any content yet. A caller whose context has ended has not read enough:
 // it leaves, and a Transport around this one may leave because nothing came.
-func (b answer) Close() error {
+func (b attemptBody) Close() error {
 	a := b.a
 	a.mu.Lock()
 	if a.finished && a.ended > attemptAborting { // read to its end
@@ -264,7 +264,7 @@ func (a *attempt) lookAhead(res *http.Response) error {
 		a.mu.Unlock()
 		return a.Err()
 	}
-	a.body.open(a.exchange, res)
+	a.body.startMeter(a.exchange, res)
 	m := a.body.meter
 	a.watch.AwaitingContent = m != nil && m.Streaming()
 	if m == nil || m.Opaque() {
@@ -274,7 +274,7 @@ func (a *attempt) lookAhead(res *http.Response) error {
 	reads := body.NewReads()
 	m.reads, a.body.rc = reads, res.Body
 	for !m.Open() {
-		p := reads.Buffer()
+		p := reads.Space()
 		if len(p) == 0 {
 			break // it is content by its size
 		}
@@ -314,7 +314,7 @@ func (a *attempt) classifyLookahead(res *http.Response, now time.Time) (o Outcom
 	defer a.mu.Unlock()
 	reads, m := a.body.reads(), a.body.meter
 	if reads == nil {
-		return classifyResponse(a.exchange.info.route(), a.exchange.in, res, nil, now), nil, false
+		return classifyResponse(a.exchange.info.route(), a.exchange.req, res, nil, now), nil, false
 	}
 	err := reads.Err()
 	start, last = reads.Bytes(), err != nil || m.Phase() >= dialect.Terminal && m.Streaming()
@@ -324,9 +324,9 @@ func (a *attempt) classifyLookahead(res *http.Response, now time.Time) (o Outcom
 	case err == io.EOF && !m.End():
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
 	case err != nil && err != io.EOF && m.Phase() != dialect.Terminal: // in one Read with content, as the half of a chunk comes
-		o = classifyError(a.exchange.in, err)
+		o = classifyError(a.exchange.req, err)
 	default:
-		o = classifyResponse(a.exchange.info.route(), a.exchange.in, res, nil, now)
+		o = classifyResponse(a.exchange.info.route(), a.exchange.req, res, nil, now)
 	}
 	return o, start, last
 }

@@ -61,14 +61,14 @@ type Retry struct {
 func (r *Retry) maxAttempts() int       { return orDefault(r.MaxAttempts, 4, math.MaxInt) }
 func (r *Retry) maxWait() time.Duration { return timeOrDefault(r.MaxWait, 60*time.Second) }
 
-func (r *Retry) budgetInUse() *Budget {
+func (r *Retry) budgetOrOwn() *Budget {
 	if r.Budget != nil {
 		return r.Budget
 	}
 	return &r.budget
 }
 
-func (r *Retry) wants(req *http.Request, o Outcome) bool {
+func (r *Retry) shouldRetry(req *http.Request, o Outcome) bool {
 	if r.If != nil {
 		return r.If(req, o)
 	}
@@ -164,8 +164,8 @@ func safe(req *http.Request) bool {
 	if req.Context().Value(idempotentKey{}) != nil {
 		return true
 	}
-	asked := infoOf(req, false)
-	return asked.inference && !asked.background
+	info := infoOf(req, false)
+	return info.inference && !info.background
 }
 
 type idempotentKey struct{}

@@ -8,15 +8,15 @@ func (c *call) retryLoop(r *result) {
 		last     result
 		attempts int       // that counted
 		timeouts int       // attempts that our own timers ended
-		next     admission // how the coming attempt was come by
+		next     admission // of the coming attempt
 	)
 	for {
-		if err := c.admit(next, last.present(), r); err != nil {
+		if err := c.admit(next, last.exists(), r); err != nil {
 			c.refundRetry(next)
-			if last.present() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
+			if last.exists() && (c.ctx().Err() == nil || isDeadline(c.ctx())) {
 				*r = last
 			} else {
-				*r = result{err: err, o: classifyError(c.in, err)}
+				*r = result{err: err, o: classifyError(c.req, err)}
 			}
 			return
 		}
@@ -24,7 +24,7 @@ func (c *call) retryLoop(r *result) {
 			attempts++
 		}
 		attempts += c.attemptHedged(r.a, next, r) - 1
-		if r.o.Class == Rejected && last.present() {
+		if r.o.Class == Rejected && last.exists() {
 			if r.res != nil { // only a Classify of the user's calls a response that
 				r.res.Body.Close()
 			}
@@ -37,23 +37,23 @@ func (c *call) retryLoop(r *result) {
 		if r.o.Class == TimedOut {
 			timeouts++
 		}
-		wait, how := c.decideRetry(r, attempts, timeouts)
-		if how == noRetry {
+		wait, kind := c.decideRetry(r, attempts, timeouts)
+		if kind == noRetry {
 			return
 		}
 		r.buffer()
-		last, next = *r, how
-		if how == budgeted && !c.waitBackoff(wait, r.o, attempts) {
-			c.refundRetry(how)
+		last, next = *r, kind
+		if kind == budgeted && !c.waitBackoff(wait, r.o, attempts) {
+			c.refundRetry(kind)
 			if err := c.ctx().Err(); !isDeadline(c.ctx()) {
-				*r = result{err: err, o: classifyError(c.in, err)}
+				*r = result{err: err, o: classifyError(c.req, err)}
 			}
 			return
 		}
 		if !c.replay.Repeatable(c.ctx()) {
-			c.refundRetry(how)
+			c.refundRetry(kind)
 			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
-				*r = result{err: err, o: classifyError(c.in, err)}
+				*r = result{err: err, o: classifyError(c.req, err)}
 			}
 			return
 		}
@@ -61,9 +61,9 @@ func (c *call) retryLoop(r *result) {
 }
 
 // refundRetry pays back a retry that was paid for and is not sent after all.
-func (c *call) refundRetry(how admission) {
-	if how == budgeted {
-		c.t.Retry.budgetInUse().succeeded(c.serviceKey(), true, time.Now())
+func (c *call) refundRetry(kind admission) {
+	if kind == budgeted {
+		c.t.Retry.budgetOrOwn().succeeded(c.serviceKey(), true, time.Now())
 	}
 }
 
@@ -74,13 +74,13 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 		return 0, noRetry
 	}
 	now := time.Now()
-	if !rt.wants(c.hookRequest(), r.o) {
+	if !rt.shouldRetry(c.hookRequest(), r.o) {
 		c.root().noteRetryDecision(rt.If == nil && repeatable(r.o))
 		return 0, noRetry
 	}
 	c.root().noteRetryDecision(false)
 	switch {
-	case sdkRetry(c.in.Header), c.replay.Lost():
+	case sdkRetry(c.req.Header), c.replay.Lost():
 		return 0, noRetry
 	case r.o.Class == RateLimited && c.queue != nil && c.root().mayRequeue():
 		return 0, c.requeueLimited(r, now)
@@ -101,18 +101,18 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 // The attempt was not spent, and the queue does the waiting: its gate is shut until
 // the server's time.
 func (c *call) requeueLimited(r *result, now time.Time) admission {
-	if c.otherRouteReady() || !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(c.extra().gatedUntil().Sub(now), now) {
+	if c.otherRouteReady() || !c.waitFits(r.o.NotBefore.Sub(now), now) || !c.beforeDeadline(c.extra().gatedUntil().Sub(now), now) {
 		return noRetry
 	}
 	c.root().requeue()
-	c.extra().budgetOwed = c.extra().budgetOwed || r.a.kind == budgeted
+	c.extra().refundDue = c.extra().refundDue || r.a.kind == budgeted
 	return requeued
 }
 
 // requeueForCircuit puts off a call whose circuit has opened until at, unless another
 // route can take it.
 func (c *call) requeueForCircuit(r *result, at, now time.Time) admission {
-	if at.IsZero() || c.t.Fallback.accepts(c.hookRequest(), r.o) || c.otherRouteReady() || !c.fits(at.Sub(now), now) {
+	if at.IsZero() || c.t.Fallback.accepts(c.hookRequest(), r.o) || c.otherRouteReady() || !c.waitFits(at.Sub(now), now) {
 		return noRetry
 	}
 	c.root().requeue()
@@ -122,7 +122,7 @@ func (c *call) requeueForCircuit(r *result, at, now time.Time) admission {
 // payRetry takes another attempt out of the budget, if its wait fits.
 func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 	wait := c.nextBackoff(r.o, now)
-	if !c.fits(r.o.NotBefore.Sub(now), now) || !c.inTime(wait, now) {
+	if !c.waitFits(r.o.NotBefore.Sub(now), now) || !c.beforeDeadline(wait, now) {
 		return 0, noRetry
 	}
 	if c.queue != nil { // a wait before a queue that is too long would be for nothing
@@ -130,7 +130,7 @@ func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 			return 0, noRetry
 		}
 	}
-	if !c.t.Retry.budgetInUse().withdraw(c.serviceKey(), now) {
+	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), now) {
 		return 0, noRetry
 	}
 	return wait, budgeted

@@ -6,7 +6,7 @@ import "net/http"
 // the last response as it came, and no error. An error is Base's own, the context's, a
 // [*TimeoutError] or a [*RejectedError].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.start(req, router{})
+	c, err := t.newCall(req, router{})
 	if err != nil {
 		if req.Body != nil {
 			req.Body.Close()
@@ -35,7 +35,7 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // start returns the call of a caller's request. On an error it leaves the body open.
-func (t *Transport) start(req *http.Request, routes router) (*call, error) {
+func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	switch {
 	case req.URL == nil:
 		return nil, errNoURL
@@ -50,21 +50,21 @@ func (t *Transport) start(req *http.Request, routes router) (*call, error) {
 	}
 	parent := parentAttempt(ctx)
 	if parent != nil && t.Fallback != nil && t.reroutes(parent) {
-		t = t.layers() // else its routes would have it as a route, without end
+		t = t.routeLayers() // else its routes would have it as a route, without end
 	}
 	c := new(call)
 	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
-	asked, body, err := readRequest(req, record, count)
+	info, body, err := readRequest(req, record, count)
 	if err != nil {
 		return nil, err
 	}
-	c.init(t, inbound{in: req, info: asked}, parent, body)
+	c.init(t, knownRequest{req: req, info: info}, parent, body)
 	if routes.balanced() {
-		routes.request = c.hookRequest()
+		routes.hookRequest = c.hookRequest()
 		c.extra().router = routes
 	}
 	if t.parent != nil {
-		c.markLayersObserve()
+		c.markRouteObserves()
 	}
 	if t.Retry != nil {
 		c.root().setLimit(t.Retry.attempts())

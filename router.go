@@ -8,9 +8,9 @@ import (
 // router is the routes of one call and their order: those of a Fallback as they
 // stand, or those of a Balancer with the best one first, which is the call's own.
 type router struct {
-	routes     []Route
-	candidates []candidate   // of a Balancer, best first; nil for a Fallback
-	request    *http.Request // of a Balancer, as functions of the user get it
+	routes      []Route
+	candidates  []candidate   // of a Balancer, best first; nil for a Fallback
+	hookRequest *http.Request // of a Balancer, as functions of the user get it
 }
 
 // candidate is a route of a Balancer, and when it would send the request.

@@ -36,12 +36,12 @@ type tallyExtra struct {
 	handle *ReportHandle
 	call   int // its number in handle
 
-	queueTime, waitTime time.Duration
-	results             []RouteResult // of the routes; append to a copy: Reports share it
-	answeredBy          int           // the route whose answer it is
-	rerouted            bool          // the answer is to another request than the caller's
-	cache               CacheStatus
-	cacheDetail         string
+	queueTime, backoffTime time.Duration
+	results                []RouteResult // of the routes; append to a copy: Reports share it
+	answeredBy             int           // the route whose answer it is
+	rerouted               bool          // the answer is to another request than the caller's
+	cache                  CacheStatus
+	cacheDetail            string
 }
 
 // maxRequeues bounds how often a call may be put off instead of failed.
@@ -145,7 +145,7 @@ func (t *tally) addWait(queued, waited time.Duration) {
 	defer t.mu.Unlock()
 	e := t.extraLocked()
 	e.queueTime += queued
-	e.waitTime += waited
+	e.backoffTime += waited
 }
 
 // setRoutes notes the way through the routes, and which one answered.
@@ -224,7 +224,7 @@ func (t *tally) addCosts(other *tally, claimed bool) {
 	var queueTime, waitTime time.Duration
 	rerouted := false
 	if e := other.extra; e != nil {
-		queueTime, waitTime, rerouted = e.queueTime, e.waitTime, e.rerouted
+		queueTime, waitTime, rerouted = e.queueTime, e.backoffTime, e.rerouted
 	}
 	other.mu.Unlock()
 
@@ -240,7 +240,7 @@ func (t *tally) addCosts(other *tally, claimed bool) {
 	if queueTime|waitTime != 0 || rerouted {
 		e := t.extraLocked()
 		e.queueTime += queueTime
-		e.waitTime += waitTime
+		e.backoffTime += waitTime
 		e.rerouted = e.rerouted || rerouted
 	}
 }
@@ -269,7 +269,7 @@ func (t *tally) reportLocked() {
 func (t *tally) snapshotLocked() Report {
 	r := Report{Attempts: int(t.sent), Requeued: int(t.requeued), Outcome: t.outcomeLocked()}
 	if e := t.extra; e != nil {
-		r.QueueTime, r.BackoffTime, r.AnsweredBy, r.Routes, r.Cache, r.CacheDetail = e.queueTime, e.waitTime, e.answeredBy, e.results, e.cache, e.cacheDetail
+		r.QueueTime, r.BackoffTime, r.AnsweredBy, r.Routes, r.Cache, r.CacheDetail = e.queueTime, e.backoffTime, e.answeredBy, e.results, e.cache, e.cacheDetail
 	}
 	return r
 }

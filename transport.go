@@ -110,8 +110,8 @@ type Transport struct {
 	timeout resolvedTimeout
 	timers  watchdog.Pool
 
-	lower  routeLayers // the layers from Retry to Base
-	parent *Transport  // the Transport whose lower layers these are, or nil
+	lower  lazyLayers // the layers from Retry to Base
+	parent *Transport // the Transport whose lower layers these are, or nil
 }
 
 // StreamErrorMode says which streams that break off end in an error event. The error of
@@ -142,14 +142,14 @@ func (t *Transport) base() http.RoundTripper {
 
 // routeLayers holds a Transport's layers from Retry to Base. They are made when a route
 // first needs them.
-type routeLayers struct {
+type lazyLayers struct {
 	once sync.Once
 	t    *Transport
 }
 
 // layers returns t without the layers outside its Retry, and with t's timers. t itself
 // decides whether a stream that breaks off ends in an error event.
-func (t *Transport) layers() *Transport {
+func (t *Transport) routeLayers() *Transport {
 	t.lower.once.Do(func() {
 		t.lower.t = &Transport{Base: t.Base, Retry: t.Retry, Breaker: t.Breaker, Limiter: t.Limiter, Timeout: t.Timeout, Classify: t.Classify, Observe: t.Observe, StreamErrors: StreamErrorsNever, parent: t}
 	})

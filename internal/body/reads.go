@@ -51,11 +51,11 @@ func (r *Reads) Free() {
 func (r *Reads) Filling() bool { return r.filling }
 
 // Finish ends the filling.
-func (r *Reads) Finish() { r.filling = false }
+func (r *Reads) StopFilling() { r.filling = false }
 
 // Buffer returns the memory for the next Read of the body. It is empty if r holds
 // no more.
-func (r *Reads) Buffer() []byte {
+func (r *Reads) Space() []byte {
 	left := maxAhead - 1 - len(r.buf) // so that an end fits its 16 bits
 	if left <= 0 || len(r.ends) >= maxReads {
 		return nil

@@ -11,7 +11,7 @@ import (
 // fill appends Reads of the pieces, the last with err, and reports how many fit.
 func fill(r *Reads, pieces [][]byte, err error) int {
 	for i, p := range pieces {
-		room := r.Buffer()
+		room := r.Space()
 		if len(room) < len(p) {
 			return i
 		}
@@ -79,7 +79,7 @@ func TestReadsAreBounded(t *testing.T) {
 	r := NewReads()
 	total := 0
 	for {
-		room := r.Buffer()
+		room := r.Space()
 		if len(room) == 0 {
 			break
 		}
@@ -91,7 +91,7 @@ func TestReadsAreBounded(t *testing.T) {
 	}
 	r.Free()
 	n := 0
-	for r = NewReads(); len(r.Buffer()) > 0; n++ {
+	for r = NewReads(); len(r.Space()) > 0; n++ {
 		r.Append(0, nil)
 	}
 	if n != maxReads {
@@ -110,7 +110,7 @@ func TestReadsFilling(t *testing.T) {
 	if !r.Filling() {
 		t.Error("Filling = false, want true before Finish")
 	}
-	if r.Finish(); r.Filling() {
+	if r.StopFilling(); r.Filling() {
 		t.Error("Filling = true after Finish")
 	}
 	if OneRead(nil, io.EOF).Filling() {

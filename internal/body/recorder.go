@@ -21,7 +21,7 @@ type recorder struct {
 	err      error // what ended src, io.EOF when all of it was read
 	overflow bool  // buf would be larger than MaxCopy, and is gone
 	reading  bool  // a reader is inside src.Read
-	open     int   // readers not yet closed
+	readers  int   // readers not yet closed
 	released bool  // no more readers
 	changed  notify.Broadcast
 }
@@ -65,7 +65,7 @@ func (r *recorder) lost() bool {
 }
 
 func (r *recorder) readyLocked() bool {
-	return !r.overflow && !r.reading && (r.err != nil || r.open == 0)
+	return !r.overflow && !r.reading && (r.err != nil || r.readers == 0)
 }
 
 func (r *recorder) newReader() (io.ReadCloser, error) {
@@ -74,7 +74,7 @@ func (r *recorder) newReader() (io.ReadCloser, error) {
 	if !r.readyLocked() {
 		return nil, &Error{errNotReplayable}
 	}
-	r.open++
+	r.readers++
 	return &replayReader{r: r}, nil
 }
 
@@ -88,7 +88,7 @@ func (r *recorder) release() {
 }
 
 func (r *recorder) closeLocked() {
-	if r.released && r.open == 0 {
+	if r.released && r.readers == 0 {
 		r.src.Close()
 	}
 }
@@ -138,7 +138,7 @@ func (v *replayReader) Close() error {
 	defer r.mu.Unlock()
 	if !v.closed {
 		v.closed = true
-		r.open--
+		r.readers--
 		r.closeLocked()
 		r.changed.Wake()
 	}
