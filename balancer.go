@@ -44,80 +44,79 @@ type Balancer struct {
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (s *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
-	if len(s.Routes) == 0 || req.URL == nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		if req.URL == nil {
-			return nil, errNoURL
-		}
-		return nil, unroutable(req, "the Spread has no routes")
+func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := b.check(req); err != nil {
+		return failUnsent(req, err)
 	}
-	candidates := s.candidates(req)
-	s.take(candidates)
-	c, err := s.transport(req).newCall(req, router{routes: s.Routes, candidates: candidates})
+	candidates := b.candidates(req)
+	b.take(candidates)
+	c, err := b.transport(req).newCall(req, router{routes: b.Routes, candidates: candidates})
 	if err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, err
+		return failUnsent(req, err)
 	}
 	return c.serveUncached()
+}
+
+// check returns an error for a request that no route can get.
+func (b *Balancer) check(req *http.Request) error {
+	switch {
+	case req.URL == nil:
+		return errNoURL
+	case len(b.Routes) == 0:
+		return unroutable(req, "the Balancer has no Routes")
+	}
+	return nil
 }
 
 // transport returns the Transport of the Balancer's calls. It has no layers. The
 // Balancer needs only what every call has: the body for each route, one count of
 // attempts, and refusals in the caller's form. If another Transport is around this one,
 // it decides how a stream breaks off.
-func (s *Balancer) transport(req *http.Request) *Transport {
-	s.once.Do(func() { s.outermost, s.nested = &Transport{}, &Transport{StreamErrors: StreamErrorsNever} })
+func (b *Balancer) transport(req *http.Request) *Transport {
+	b.once.Do(func() { b.outermost, b.nested = &Transport{}, &Transport{StreamErrors: StreamErrorsNever} })
 	if parentAttempt(req.Context()) != nil {
-		return s.nested
+		return b.nested
 	}
-	return s.outermost
+	return b.outermost
 }
 
 // ReadyAt returns the earliest time of all routes, or the earliest refusal if there is
 // no time, see [Transport.ReadyAt].
-func (s *Balancer) ReadyAt(req *http.Request) (at time.Time, err error) {
-	switch {
-	case req.URL == nil:
-		return at, errNoURL
-	case len(s.Routes) == 0:
-		return at, unroutable(req, "the Spread has no routes")
+func (b *Balancer) ReadyAt(req *http.Request) (at time.Time, err error) {
+	if err := b.check(req); err != nil {
+		return time.Time{}, err
 	}
-	first := s.candidates(req)[0]
+	first := b.candidates(req)[0]
 	return first.at, first.err
 }
 
 // CloseIdleConnections closes the idle connections of every route.
-func (s *Balancer) CloseIdleConnections() {
-	for _, r := range s.Routes {
+func (b *Balancer) CloseIdleConnections() {
+	for _, r := range b.Routes {
 		closeIdle(r.Transport)
 	}
 }
 
 // candidates returns the routes for a request, the best one first.
-func (s *Balancer) candidates(req *http.Request) []candidate {
-	candidates := make([]candidate, len(s.Routes))
-	for i, r := range s.Routes {
+func (b *Balancer) candidates(req *http.Request) []candidate {
+	candidates := make([]candidate, len(b.Routes))
+	for i, r := range b.Routes {
 		candidates[i].route = i
-		if b, ok := r.Transport.(readier); ok {
-			candidates[i].at, candidates[i].err = b.ReadyAt(req)
+		if next, ok := r.Transport.(readier); ok {
+			candidates[i].at, candidates[i].err = next.ReadyAt(req)
 		}
 	}
-	slices.SortStableFunc(candidates, func(a, b candidate) int {
+	slices.SortStableFunc(candidates, func(x, y candidate) int {
 		switch {
-		case (a.err == nil) != (b.err == nil):
-			if a.err == nil {
+		case (x.err == nil) != (y.err == nil):
+			if x.err == nil {
 				return -1
 			}
 			return 1
-		case a.err != nil:
-			return cmp.Compare(retryAfter(a.err), retryAfter(b.err))
+		case x.err != nil:
+			return cmp.Compare(retryAfter(x.err), retryAfter(y.err))
 		}
-		return a.at.Compare(b.at) // zero, which is now, comes first
+		return x.at.Compare(y.at) // zero, which is now, comes first
 	})
 	return candidates
 }
@@ -133,21 +132,21 @@ func retryAfter(err error) time.Duration {
 
 // take moves the route whose turn it is to the front, among those that are ready now
 // and have a Weight.
-func (s *Balancer) take(candidates []candidate) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.credit == nil {
-		s.credit = make([]int, len(s.Routes))
+func (b *Balancer) take(candidates []candidate) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.credit == nil {
+		b.credit = make([]int, len(b.Routes))
 	}
 	best, sum := -1, 0
 	for i, r := range candidates {
-		weight := s.Routes[r.route].Weight
+		weight := b.Routes[r.route].Weight
 		if r.err != nil || !r.at.IsZero() || weight <= 0 {
 			continue
 		}
 		sum += weight
-		s.credit[r.route] += weight
-		if best < 0 || s.credit[r.route] > s.credit[candidates[best].route] {
+		b.credit[r.route] += weight
+		if best < 0 || b.credit[r.route] > b.credit[candidates[best].route] {
 			best = i
 		}
 	}
@@ -155,7 +154,7 @@ func (s *Balancer) take(candidates []candidate) {
 		return
 	}
 	first := candidates[best]
-	s.credit[first.route] -= sum
+	b.credit[first.route] -= sum
 	copy(candidates[1:best+1], candidates[:best])
 	candidates[0] = first
 }

@@ -59,7 +59,14 @@ func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 	return e.backoff.next(o, now)
 }
 
-// fits reports whether a wait may begin: it ends within MaxWait and before the
+// refundRetry pays back an attempt that the budget has paid for and that is not sent.
+func (c *call) refundRetry(kind admission) {
+	if kind == budgeted || kind == hedgeTry {
+		c.t.Retry.budgetOrOwn().succeeded(c.serviceKey(), true, time.Now())
+	}
+}
+
+// waitFits reports whether a wait may begin: it ends within MaxWait and before the
 // caller's deadline.
 func (c *call) waitFits(wait time.Duration, now time.Time) bool {
 	return wait <= c.t.Retry.maxWait() && c.beforeDeadline(wait, now)

@@ -148,22 +148,23 @@ func (c *call) failureResponse(o Outcome) *http.Response {
 }
 
 func (c *call) errorResponse(status int, code, message string, retryAfter time.Duration) *http.Response {
-	body := dialect.Refusal(c.info.format, status, code, message)
-	h := http.Header{
-		"Content-Type":   {"application/json"},
-		"Content-Length": {strconv.Itoa(len(body))},
-		"X-Should-Retry": {"false"},
-	}
+	res := newResponse(status, "application/json", dialect.Refusal(c.info.format, status, code, message))
+	res.Header.Set("X-Should-Retry", "false")
 	if retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Round(time.Millisecond).Seconds()))))
-	}
-	res := &http.Response{
-		Status: strconv.Itoa(status) + " " + http.StatusText(status), StatusCode: status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: h, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+		res.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(retryAfter.Round(time.Millisecond).Seconds()))))
 	}
 	c.attachReport(res)
 	return res
+}
+
+// newResponse returns a response that no server has sent.
+func newResponse(status int, mediaType string, body []byte) *http.Response {
+	return &http.Response{
+		Status: strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status)), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        http.Header{"Content-Type": {mediaType}, "Content-Length": {strconv.Itoa(len(body))}},
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
+	}
 }
 
 // provenance is the hops as a response header, a list of RFC 9651: the routes in

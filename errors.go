@@ -24,7 +24,7 @@ var (
 	// ErrNoRoute is the condition of a request that a route of a [Fallback] or a
 	// [Balancer] cannot take. See [Reroute] for which requests those are. [Stale]
 	// returns it if nothing is stored.
-	ErrNoRoute = errors.New("not for this route")
+	ErrNoRoute = errors.New("route cannot take the request")
 )
 
 // RejectedError is the error of a request that was not sent. errors.Is finds Err in it,
@@ -136,4 +136,13 @@ var errRedirect = errors.New("refusing a redirect from a fallback origin: it wou
 // Rejected, so that the next route is tried.
 func unroutable(req *http.Request, reason string) error {
 	return &RejectedError{Err: ErrNoRoute, Key: keyed.Origin(req.URL, "").String(), Reason: reason}
+}
+
+// failUnsent closes the body of a request that is not sent, as a RoundTripper must, and
+// returns the error.
+func failUnsent(req *http.Request, err error) (*http.Response, error) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return nil, err
 }

@@ -221,7 +221,7 @@ func (ra *race) hedge() bool {
 
 // admit takes what a hedge needs, all or nothing.
 func (ra *race) admit(r *racer, now time.Time) bool {
-	c, a, budget := ra.call, r.a, ra.call.t.Retry.budgetOrOwn()
+	c, a := ra.call, r.a
 	if c.queue != nil {
 		var ok bool
 		if a.permit, ok = c.queue.TryAcquire(c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); !ok {
@@ -233,7 +233,7 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 			}
 		}
 	}
-	if !budget.withdraw(c.serviceKey(), now) {
+	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), now) {
 		c.queue.cancel(a.permit)
 		return false
 	}
@@ -241,13 +241,13 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 		var ok bool
 		if a.circuitPermit, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL()); !ok {
 			c.queue.cancel(a.permit)
-			budget.succeeded(c.serviceKey(), true, now)
+			c.refundRetry(hedgeTry)
 			return false
 		}
 	}
 	a.watch.Started = mono.Of(now)
 	if !c.beginAttempt(a, hedgeTry, &r.result) { // which has given back the place
-		budget.succeeded(c.serviceKey(), true, now)
+		c.refundRetry(hedgeTry)
 		return false
 	}
 	return true

@@ -29,7 +29,7 @@ type sharedKey struct {
 	last    time.Time
 }
 
-var errShare = errors.New("a share needs a positive PerSecond and Burst")
+var errShare = errors.New("bucket charge needs a positive PerSecond and Burst")
 
 // Take implements [LimitStore].
 func (m *MemoryLimits) Take(ctx context.Context, key string, shares []BucketCharge) (wait time.Duration, err error) {

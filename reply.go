@@ -1,12 +1,9 @@
 package snubber
 
 import (
-	"bytes"
-	"io"
 	"net/http"
 	"net/textproto"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -40,10 +37,7 @@ func (StaticReply) answersLocally() {}
 // RoundTrip implements [http.RoundTripper].
 func (r StaticReply) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, errNoURL
+		return failUnsent(req, errNoURL)
 	}
 	uncountLocal(req)
 	status := r.Status
@@ -59,12 +53,8 @@ func (r StaticReply) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		media, text = "text/plain; charset=utf-8", []byte(r.Text)
 	}
-	res := &http.Response{
-		Status: strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status)), StatusCode: status,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: req,
-		Header:        http.Header{"Content-Type": {media}, "Content-Length": {strconv.Itoa(len(text))}},
-		ContentLength: int64(len(text)), Body: io.NopCloser(bytes.NewReader(text)),
-	}
+	res := newResponse(status, media, text)
+	res.Request = req
 	for name, v := range r.Header {
 		res.Header[textproto.CanonicalMIMEHeaderKey(name)] = slices.Clone(v)
 	}

@@ -59,10 +59,7 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = r.readdress(req, to)
 	}
 	if err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, err
+		return failUnsent(req, err)
 	}
 	res, err := r.next(req.Context()).RoundTrip(to)
 	if err != nil || res == nil || sameOrigin(to.URL, req.URL) {
@@ -147,11 +144,11 @@ func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 	if r.URL != "" {
 		var err error
 		if base, err = url.Parse(r.URL); err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-			return nil, unroutable(req, "Reroute.URL is no absolute http or https URL") // and not err, which has it in its text
+			return nil, unroutable(req, "Reroute.URL must be an absolute http or https URL") // without err, whose text has the URL
 		}
 	}
 	if (r.URL != "" || r.Model != "") && dialect.Signed(req.Header, req.URL) && !r.names("Authorization") {
-		return nil, unroutable(req, "the request is signed for its own URL and body")
+		return nil, unroutable(req, "the request is signed for its own URL and body: replace Authorization in Reroute.Header")
 	}
 	if base != nil && !sameOrigin(base, &from) {
 		dialect.Depersonalize(to.Header, &from)
@@ -194,7 +191,7 @@ func (r Reroute) readdress(req, to *http.Request) error {
 		return nil
 	}
 	if strings.HasPrefix(req.Header.Get("Content-Type"), "multipart/") {
-		return unroutable(req, "the model is inside a multipart body")
+		return unroutable(req, "Reroute.Model cannot change a multipart body")
 	}
 	b, err := body.ReadAll(req.Context(), req.Body, math.MaxInt64)
 	if err != nil {
@@ -206,7 +203,7 @@ func (r Reroute) readdress(req, to *http.Request) error {
 	case ok:
 		b = changed
 	case !inPath:
-		return unroutable(req, "the body is no JSON object that could name another model")
+		return unroutable(req, "Reroute.Model needs a JSON object as body")
 	}
 	req.Body.Close()
 	to.GetBody = body.InMemory(b)

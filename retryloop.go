@@ -60,13 +60,6 @@ func (c *call) retryLoop(r *result) {
 	}
 }
 
-// refundRetry pays back a retry that was paid for and is not sent after all.
-func (c *call) refundRetry(kind admission) {
-	if kind == budgeted {
-		c.t.Retry.budgetOrOwn().succeeded(c.serviceKey(), true, time.Now())
-	}
-}
-
 // decideRetry decides whether and when a failed attempt is followed by another.
 func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, admission) {
 	rt := c.t.Retry

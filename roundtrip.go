@@ -8,10 +8,7 @@ import "net/http"
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c, err := t.newCall(req, router{})
 	if err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, err
+		return failUnsent(req, err)
 	}
 	if c.t.Cache != nil {
 		return c.t.Cache.cache().RoundTrip((*cacheCall)(c))
