@@ -10,14 +10,14 @@ import (
 	"sync"
 )
 
-// hasher turns credentials into numbers that say nothing about them.
+// hasher turns credentials into numbers that do not reveal them.
 type hasher struct {
 	once sync.Once
 	seed maphash.Seed
 }
 
-// credential is the hash of the request's credential, 0 if it has none. A nil
-// secret means one of this hasher's own.
+// credential returns the hash of the request's credential, 0 if it has none. If secret
+// is nil, the hash has a seed of this hasher.
 func (h *hasher) credential(req *http.Request, secret []byte) uint64 {
 	s := credentialOf(req)
 	if s == "" {
@@ -32,7 +32,7 @@ func (h *hasher) credential(req *http.Request, secret []byte) uint64 {
 	return binary.BigEndian.Uint64(mac.Sum(nil))
 }
 
-// credentialOf finds the secret that decides whose quota a request uses.
+// credentialOf returns the secret that decides whose quota a request uses, or "".
 func credentialOf(req *http.Request) string {
 	for _, name := range [...]string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
 		if v := req.Header[name]; len(v) > 0 && v[0] != "" {
@@ -45,8 +45,8 @@ func credentialOf(req *http.Request) string {
 	return ""
 }
 
-// stableCredential drops the parts of an AWS signature that differ in every
-// request: only the access key names an account.
+// stableCredential drops the parts of an AWS signature that differ in every request.
+// Only the access key names an account.
 func stableCredential(s string) string {
 	if strings.HasPrefix(s, "AWS4-") {
 		if _, rest, ok := strings.Cut(s, "Credential="); ok {

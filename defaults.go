@@ -7,8 +7,8 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// orDefault resolves a field of a layer: zero and NaN stand for def, a negative
-// value for off.
+// orDefault resolves a field of a layer: def for zero and NaN, off for a negative
+// value.
 func orDefault[T int | int64 | float64 | time.Duration](v, def, off T) T {
 	switch {
 	case v < 0:
@@ -19,8 +19,8 @@ func orDefault[T int | int64 | float64 | time.Duration](v, def, off T) T {
 	return def
 }
 
-// timeOrDefault is orDefault for the longest time that something may take: a
-// negative value is no bound.
+// timeOrDefault is orDefault for the longest time of something: a negative value is no
+// bound.
 func timeOrDefault(d, def time.Duration) time.Duration {
 	return min(orDefault(d, def, mono.Forever), mono.Forever)
 }

@@ -9,21 +9,21 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
-// requestInfo is what a request says that it wants.
+// requestInfo is what a request asks for.
 type requestInfo struct {
 	model                         string
 	format                        dialect.Format
 	inference, stream, background bool
-	counted                       bool  // whether input is known
-	input, output                 int32 // tokens: estimated, and at most; -1 where none will be made
+	counted                       bool  // input is known
+	input, output                 int32 // estimated tokens
 }
 
 func (a requestInfo) route() dialect.Route {
 	return dialect.Route{Format: a.format, Inference: a.inference, Model: a.model, Stream: a.stream}
 }
 
-// inbound is a caller's request and what was read of it. The context of each attempt
-// has it, so that what it asks for is known after its body was sent.
+// knownRequest is a caller's request and what was read of it. The context of each
+// attempt has it, because the body cannot be read any more once it was sent.
 type knownRequest struct {
 	req  *http.Request // the caller's, never written to
 	info requestInfo
@@ -31,8 +31,8 @@ type knownRequest struct {
 
 type knownRequestKey struct{}
 
-// knownBy is what the attempt that req belongs to knows of it, nil if there is none
-// or, with count, if its tokens are not known.
+// knownRequestOf returns the request of the attempt that req belongs to. It returns nil
+// if req belongs to no attempt or, with count, if its tokens are not known.
 func knownRequestOf(req *http.Request, count bool) *knownRequest {
 	known, _ := req.Context().Value(knownRequestKey{}).(*knownRequest)
 	if known == nil || known.req.URL != req.URL || count && !known.info.counted {
@@ -43,9 +43,8 @@ func knownRequestOf(req *http.Request, count bool) *knownRequest {
 
 // readRequest reads what a request asks for, unless a Transport around has read it
 // already, and prepares its body for several attempts. It reads the body through
-// GetBody, which costs no copy. Without GetBody it reads an inference body of known
-// and modest length now; any other body is recorded while it is sent, if record says
-// that it may be needed again.
+// GetBody, which costs no copy. Without GetBody it reads an inference body of known and
+// modest length now. If record is set, any other body is copied while it is sent.
 func readRequest(req *http.Request, record, count bool) (requestInfo, body.Replay, error) {
 	if known := knownRequestOf(req, count); known != nil {
 		replay, _, err := body.NewReplay(req, false, record)
@@ -63,8 +62,9 @@ func readRequest(req *http.Request, record, count bool) (requestInfo, body.Repla
 	return newRequestInfo(route, p, count), replay, err
 }
 
-// readPrompt reads a body that GetBody returns, in place where it comes in one
-// piece. The attempt that needs the body sees an error of GetBody.
+// readPrompt reads a body that GetBody returns, without a copy if it comes in one
+// piece. If GetBody fails, the prompt is empty: the attempt that needs the body gets
+// the error.
 func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prompt {
 	rc, err := req.GetBody()
 	if err != nil {
@@ -82,11 +82,11 @@ func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prom
 	return p
 }
 
-// promptReader reads the prompt from a body. A pool keeps them, with their Collector
-// and its function.
+// promptReader reads the prompt of a body. A pool holds promptReaders, with their
+// Collector and its function.
 type promptReader struct {
 	route  dialect.Route
-	count  bool // the tokens too
+	count  bool // count the tokens too
 	prompt dialect.Prompt
 	body   body.Collector
 }
@@ -110,9 +110,9 @@ func promptOf(route dialect.Route, b []byte, count bool) dialect.Prompt {
 	return route.SkimPrompt(b)
 }
 
-// infoOf reads what req wants: from the call that it belongs to, which works
-// after the body was sent, else from path and replayable body; with count, the
-// tokens too.
+// infoOf returns what req asks for, with its tokens if count is set. A call that req
+// belongs to knows it even after the body was sent. Otherwise the path tells, and a
+// body that can be replayed.
 func infoOf(req *http.Request, count bool) requestInfo {
 	if known := knownRequestOf(req, count); known != nil {
 		return known.info
