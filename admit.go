@@ -8,9 +8,9 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// admit waits for the circuit, the queue and the circuit again, and makes r an
-// attempt that may be sent now. had says that the call has a response already: an
-// open circuit puts it off then, and refuses it at once else.
+// admit waits for the circuit, the queue and the circuit again, and makes r an attempt
+// that may be sent now. had says that the call has had a response. An open circuit then
+// makes the call wait; otherwise it refuses the call at once.
 func (c *call) admit(kind admission, had bool, r *result) error {
 	*r = result{a: c.newAttempt()}
 	w := admissionState{kind: kind, hasWaited: had, front: kind == requeued}
@@ -40,16 +40,16 @@ func (c *call) admit(kind admission, had bool, r *result) error {
 	}
 }
 
-// wait is how far an attempt has come in waiting for its admission.
+// admissionState is how far an attempt has come in waiting for its admission.
 type admissionState struct {
 	kind      admission
-	hasWaited bool      // the call has a response, or has waited in the queue
+	hasWaited bool      // the call has had a response, or has waited in the queue
 	front     bool      // it has had its turn in the queue
-	giveUp    time.Time // of waiting for the circuit; zero while it has not begun
+	giveUp    time.Time // when it stops waiting for the circuit; zero before it waits
 }
 
-// checkCircuit looks at the circuit before the request waits in a queue. again says
-// that it has waited for the circuit.
+// checkCircuit asks the circuit before the request waits in a queue. again says that
+// the call has waited for the circuit.
 func (c *call) checkCircuit(w *admissionState, now time.Time) (again bool, err error) {
 	b := c.t.Breaker
 	if b == nil {
@@ -66,7 +66,7 @@ func (c *call) checkCircuit(w *admissionState, now time.Time) (again bool, err e
 }
 
 // takePermit waits in the queue, and returns the time after. again says that the
-// LimitStore did not agree.
+// LimitStore has refused.
 func (c *call) takePermit(a *attempt, w *admissionState, now time.Time) (after time.Time, again bool, err error) {
 	l := c.t.Limiter
 	if l == nil {
@@ -97,8 +97,8 @@ func (c *call) takePermit(a *attempt, w *admissionState, now time.Time) (after t
 	return time.Now(), false, nil
 }
 
-// enterCircuit takes a place of the circuit. again says that there was none and that
-// it has waited.
+// enterCircuit takes a permit of the circuit. again says that there was none, and that
+// the call has waited.
 func (c *call) enterCircuit(a *attempt, w *admissionState, now time.Time) (again bool, err error) {
 	if c.circuit == nil {
 		return false, nil
@@ -114,8 +114,8 @@ func (c *call) enterCircuit(a *attempt, w *admissionState, now time.Time) (again
 	return true, c.waitForCircuit(at, now, w)
 }
 
-// waitForCircuit waits for an open circuit, if the call may and the wait fits. A call
-// without a Retry does not wait, nor one that another route can take.
+// waitForCircuit waits for an open circuit. It returns the refusal if the wait is too
+// long, if the call has no Retry, or if another route can take it.
 func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
 	refusal := circuitOpen(c.circuit.key, at, now)
 	if !w.hasWaited || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
@@ -149,7 +149,7 @@ func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
 	return nil
 }
 
-// onQueued notes a wait in the queue.
+// onQueued reports a wait in the queue.
 func (c *call) onQueued(d time.Duration, now time.Time) {
 	c.root().addWait(d, 0)
 	if c.t.Observe != nil {

@@ -16,22 +16,22 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/watchdog"
 )
 
-// attempt is one try on the wire. It is the context of its own request, which
-// saves the allocations of a derived one, and it lives until the response's
-// body has ended: a context that ended with RoundTrip would cut the body off.
+// attempt is one try on the wire. It is the context of its own request, which saves the
+// allocations of a derived one. It lives until the response's body has ended: a context
+// that ended with RoundTrip would cut the body off.
 //
-// It has two lifetimes that must not be merged. Holding ends first, at a
-// stream's terminal event or when nobody reads for long, and gives the permit
-// back. The attempt ends at EOF, error, Close or the end of the caller's
-// context, and only then lets go of the connection.
+// It has two lifetimes that must not be merged. The permit is held until a stream's
+// terminal event, or until nobody has read for long. The attempt itself ends at EOF, at
+// an error, at Close or with the caller's context, and only then lets go of the
+// connection.
 type attempt struct {
 	exchange *exchange
 	req      http.Request // what Base gets
-	number   uint16       // of the call's, from 1
+	number   uint16       // in the call, from 1
 
-	kind      admission // it was come by
-	counted   bool      // in the root's number of attempts
-	blackHole bool      // it looks like a black hole
+	kind      admission // how it was admitted
+	counted   bool      // it is in the root's number of attempts
+	blackHole bool      // it shows that the service hangs
 
 	// Under mu.
 	flags    attemptFlags
@@ -42,23 +42,23 @@ type attempt struct {
 	permit        limit.Permit
 
 	mu           sync.Mutex
-	done         chan struct{}     // made when it is first asked for
-	timeoutErr   *TimeoutError     // the timer that ended it
+	done         chan struct{}     // made at the first Done
+	timeoutErr   *TimeoutError     // the limit that ended it
 	after        notify.AfterFuncs // to call at its end
 	stopWatching func() bool       // stops watching the caller's context
-	outcome      *Outcome          // the provisional verdict; nil: a plain success
+	outcome      *Outcome          // the provisional verdict; nil for a plain success
 	watch        watchdog.Watch
 	timer        *watchdog.Timer[attempt, *attempt]
 	body         responseBody
 }
 
-// attemptFlags are facts about an attempt. They are bits, and not fields, for the
-// size of call.
+// attemptFlags are facts about an attempt. They are bits and not fields for the size of
+// call.
 type attemptFlags uint8
 
 const (
-	attemptClaimed  attemptFlags = 1 << iota // by a nested Transport, as its own first
-	attemptHedged                            // races beside another one: its verdict is not the call's yet
+	attemptClaimed  attemptFlags = 1 << iota // a nested Transport sends it as its own first attempt
+	attemptHedged                            // it races: its verdict is not the call's yet
 	attemptComplete                          // the meter saw all of the response, and no error in it
 )
 
@@ -70,36 +70,37 @@ func (f *attemptFlags) set(flag attemptFlags, on bool) {
 	}
 }
 
-// admission is how an attempt came by its turn.
+// admission is how an attempt was admitted.
 type admission uint8
 
 const (
 	firstTry admission = iota
-	budgeted           // from the retry budget
-	requeued           // by a server's limit or an open circuit: it counts as no attempt
-	hedgeTry           // from the retry budget, beside another one
-	viaRoute           // to a fallback's route, past all layers of this Transport
-	noRetry            // there is none
+	budgeted           // paid for from the retry budget
+	requeued           // put off by a server's limit or an open circuit: it counts as no attempt
+	hedgeTry           // paid for from the retry budget, beside another one
+	viaRoute           // sent to another route, past all layers of this Transport
+	noRetry            // not at all
 )
 
-// ending is why an attempt's context has ended.
+// ending says why an attempt's context has ended.
 type ending uint8
 
 const (
 	attemptRunning  ending = iota
-	attemptAborting        // aborted; its verdict is being given, and the context lives until then
+	attemptAborting        // the context lives until the verdict has been given
 	attemptFinished
 	attemptTimedOut
 	attemptAbandoned
-	attemptLostRace // by another attempt of the same call
+	attemptLostRace // to another attempt of the same call
 )
 
-// lostRaceReason is the Outcome's; the Report is about the other attempt.
+// lostRaceReason is the reason of a Canceled Outcome. The Report is about the winner.
 const lostRaceReason = "overtaken"
 
 type attemptKey struct{}
 
-// parentAttempt is the attempt of the Transport around the one that got ctx.
+// parentAttempt returns the attempt of the Transport around the one that got ctx, or
+// nil.
 func parentAttempt(ctx context.Context) *attempt {
 	a, _ := ctx.Value(attemptKey{}).(*attempt)
 	return a
@@ -147,9 +148,9 @@ func (a *attempt) errLocked() error {
 	return context.Canceled
 }
 
-// AfterFunc calls f when the attempt has ended. Without this method the
-// context package would start a goroutine for each context derived from ours,
-// and net/http derives one for each request.
+// AfterFunc calls f when the attempt has ended. Without this method the context package
+// would start a goroutine for each context derived from an attempt, and net/http
+// derives one for each request.
 func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	a.mu.Lock()
 	if a.ended > attemptAborting {
@@ -161,8 +162,8 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	return a.after.Add(&a.mu, f)
 }
 
-// start arms the timers and watches the caller's context. The latter comes
-// last: it may fire at once, into an attempt that must be whole by then.
+// start arms the timers, and then watches the caller's context. That may end the
+// attempt at once, so everything else must be ready before.
 func (a *attempt) start() {
 	a.mu.Lock()
 	if d, ok := a.watch.Start(a.limits()); ok {
@@ -179,7 +180,7 @@ func (a *attempt) start() {
 	}
 }
 
-// limits are those on an attempt of the call's own route; others bring theirs.
+// limits returns the limits of an attempt. On another route, that route sets its own.
 func (a *attempt) limits() *watchdog.Limits {
 	if a.kind == viaRoute {
 		return &noLimits
@@ -187,7 +188,7 @@ func (a *attempt) limits() *watchdog.Limits {
 	return a.exchange.t.limits()
 }
 
-// rearmLocked sees that the timer fires no later than the nearest limit.
+// rearmLocked sets the timer, unless it rings no later than the nearest limit.
 func (a *attempt) rearmLocked(now mono.Time) {
 	if a.ended != attemptRunning {
 		return
@@ -202,7 +203,7 @@ func (a *attempt) rearmLocked(now mono.Time) {
 	}
 }
 
-// Tick is what the timer calls.
+// Tick is called by the timer. It ends what has taken too long.
 func (a *attempt) Tick() {
 	a.mu.Lock()
 	now := mono.Now()
@@ -226,16 +227,17 @@ func (a *attempt) Tick() {
 	}
 }
 
-// stopHoldingLocked gives up the permit's place, which the caller frees after
-// unlocking if it was held.
+// stopHoldingLocked marks the permit as released, and reports whether it was held. The
+// caller then releases it after unlocking.
 func (a *attempt) stopHoldingLocked() (held bool) {
 	held, a.watch.Holding = a.watch.Holding, false
 	return held
 }
 
-// abort ends the attempt from outside: a timer, the caller's context. Before
-// the response the loop that waits in Base, or for the start of the body, gives
-// the verdict; after it nobody may be reading, and the verdict is given here.
+// abort ends the attempt from outside: by a timer, the caller's context or a race.
+// Until the response is returned, the loop that waits in Base, or for the start of the
+// body, gives the verdict. After that nobody may be reading, so abort gives the
+// verdict.
 func (a *attempt) abort(why ending, late *TimeoutError) {
 	a.mu.Lock()
 	if a.ended != attemptRunning {
@@ -276,7 +278,7 @@ func (a *attempt) abort(why ending, late *TimeoutError) {
 	}
 }
 
-// end ends the attempt's context, once.
+// end ends the attempt's context. It reports false if the context has ended before.
 func (a *attempt) end(why ending) bool {
 	a.mu.Lock()
 	if a.ended > attemptAborting {
@@ -289,7 +291,7 @@ func (a *attempt) end(why ending) bool {
 	return true
 }
 
-// endLocked returns who is to be told after unlocking.
+// endLocked returns the callbacks to run after unlocking.
 func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() bool) {
 	a.ended = why
 	if a.done != nil {
@@ -317,8 +319,8 @@ func runCallbacks(after notify.AfterFuncs, unhook func() bool) {
 	}
 }
 
-// claim reports whether the caller, a nested Transport, is the first to send
-// something for this attempt.
+// claim reports whether the caller, a nested Transport, is the first to send something
+// for this attempt.
 func (a *attempt) claim() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -327,7 +329,7 @@ func (a *attempt) claim() bool {
 	return !was
 }
 
-// release takes a claim back: nothing was sent.
+// unclaim takes a claim back: nothing was sent.
 func (a *attempt) unclaim() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -340,8 +342,8 @@ func (a *attempt) isClaimed() bool {
 	return a.flags.has(attemptClaimed)
 }
 
-// verdictLocked is the provisional verdict, or the worse one of an error that
-// came inside the body.
+// verdictLocked returns the provisional verdict, or the worse one of an error inside
+// the body.
 func (a *attempt) verdictLocked() Outcome {
 	o := Outcome{Class: Success}
 	if a.outcome != nil {
@@ -354,7 +356,7 @@ func (a *attempt) verdictLocked() Outcome {
 	return o
 }
 
-// finish gives the final verdict, once, to all who wait for it.
+// finish gives the final verdict, once, to everything that waits for it.
 func (a *attempt) finish(o Outcome) {
 	a.mu.Lock()
 	concluded := a.finished
@@ -396,8 +398,8 @@ func (a *attempt) finishAt(o Outcome, at mono.Time) {
 	a.exchange.onFinish(a, &o, took, now)
 }
 
-// translate says what an error of Base means: it is our timer's, or the
-// caller's end, whatever words Base found for it.
+// translate returns what an error of Base means. A timer of the attempt or the end of
+// the caller's context may be behind it, whatever Base says.
 func (a *attempt) translate(err error) error {
 	a.mu.Lock()
 	late := a.timeoutErr
@@ -411,14 +413,14 @@ func (a *attempt) translate(err error) error {
 	return err
 }
 
-// endedError is a Base's error after the caller's context ended. It keeps both.
+// endedError is a Base's error after the caller's context has ended. It holds both.
 type endedError struct{ end, err error }
 
 func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
 func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
 
-// wonRace makes the verdict of an attempt that raced the call's, be it given already
-// or not.
+// wonRace makes the verdict of an attempt that raced the call's, whether it was given
+// yet or not.
 func (a *attempt) wonRace() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -427,15 +429,15 @@ func (a *attempt) wonRace() {
 	}
 }
 
-// hasLostRace reports whether another attempt of the call has won.
+// hasLostRace reports whether another attempt of the call has won the race.
 func (a *attempt) hasLostRace() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ended == attemptLostRace
 }
 
-// headerSeen notes that the response's header is there, unless the attempt has
-// ended meanwhile.
+// headerSeen notes that the response's header has arrived. It reports false if the
+// attempt has ended meanwhile.
 func (a *attempt) headerSeen(now mono.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -444,15 +446,16 @@ func (a *attempt) headerSeen(now mono.Time) bool {
 	return a.ended == attemptRunning
 }
 
-// complete reports whether the answer is known to be complete and free of
-// errors, which of a stream it is from its terminal event on.
+// complete reports whether the response is known to be complete and free of errors. For
+// a stream, that is from its terminal event on.
 func (a *attempt) complete() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.flags.has(attemptComplete)
 }
 
-// serve makes the attempt the body of res, unless it has ended meanwhile.
+// wrapBody makes the attempt the body of res. It reports false if the attempt has ended
+// meanwhile.
 func (a *attempt) wrapBody(res *http.Response, o Outcome) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

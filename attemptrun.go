@@ -13,20 +13,20 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// result is what one attempt, or a call, came to.
+// result is the outcome of one attempt, or of a call.
 type result struct {
-	a          *attempt // nil: none was sent
+	a          *attempt // nil if none was sent
 	res        *http.Response
 	err        error
 	o          Outcome
-	prefetched *body.Prefetched // an error body that has not been read to its end
-	truncated  bool             // prefetched was let go before its end
+	prefetched *body.Prefetched // the reader of an error body that has not ended
+	truncated  bool             // the body was buffered before its end
 }
 
 func (r *result) exists() bool { return r.res != nil || r.err != nil }
 
-// buffer lets go of the connection and keeps what was read of the response, so
-// that whatever refuses the next attempt can hand it back.
+// buffer gives the connection back and holds what was read of the response in memory.
+// If the next attempt is refused, the caller gets this response.
 func (r *result) buffer() {
 	if r.prefetched != nil {
 		r.truncated = !r.prefetched.Complete()
@@ -40,7 +40,7 @@ func (r *result) buffer() {
 	}
 }
 
-// discard closes a response that nobody will get.
+// discard ends the attempt and closes a response that nobody will get.
 func (r *result) discard() {
 	if r.a != nil {
 		r.a.finish(r.o)
@@ -61,15 +61,15 @@ func (c *call) abandonAttempt(r *result) {
 	r.discard()
 }
 
-// attemptOnce sends one attempt and gives the provisional verdict.
+// attemptOnce sends one attempt and sets r, with the provisional verdict.
 func (c *call) attemptOnce(a *attempt, kind admission, base http.RoundTripper, r *result) {
 	if *r = (result{a: a}); c.beginAttempt(a, kind, r) {
 		c.runAttempt(a, base, r)
 	}
 }
 
-// beginAttempt numbers and counts an attempt and gives it the request's body. Where
-// there is none to be had, r says so.
+// beginAttempt numbers and counts an attempt and gives it the request's body. If the
+// body cannot be sent again, it sets r to the error and reports false.
 func (c *call) beginAttempt(a *attempt, kind admission, r *result) bool {
 	c.tally.tried++
 	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), kind
@@ -85,8 +85,8 @@ func (c *call) beginAttempt(a *attempt, kind admission, r *result) bool {
 	return true
 }
 
-// runAttempt sends an attempt that has begun. Until it returns, r says what a panic
-// of Base or of a function of the user would leave.
+// runAttempt sends an attempt that has begun. Until it returns, r is what a panic of
+// Base or of a function of the user leaves.
 func (c *call) runAttempt(a *attempt, base http.RoundTripper, r *result) {
 	r.o = Outcome{Class: Canceled, Reason: "panic"}
 	a.start()
@@ -124,8 +124,8 @@ func (c *call) classifyAttempt(r *result) {
 	}
 }
 
-// normalize makes of what Base returned a response that has a header and a body, or
-// an error.
+// normalize makes what Base returned either an error or a response with a header and a
+// body.
 func (c *call) normalize(r *result) {
 	res := r.res
 	if res != nil && r.err != nil { // which no RoundTripper may return
@@ -155,8 +155,8 @@ func (c *call) normalize(r *result) {
 	}
 }
 
-// readAhead reads what the verdict needs of the body, and returns the time after.
-// The error says what has ended the attempt meanwhile.
+// readAhead reads the part of the body that the verdict needs, and returns the time
+// after. An error has ended the attempt meanwhile.
 func (c *call) readAhead(r *result, now time.Time) (time.Time, error) {
 	switch {
 	case r.res.Body == http.NoBody:
@@ -170,9 +170,8 @@ func (c *call) readAhead(r *result, now time.Time) (time.Time, error) {
 	return mono.Now().Time(), err
 }
 
-// judge gives the verdict on a response. own is the package's, without that of a
-// Classify hook; last says that it is final, since there is nothing in the rest of
-// the body.
+// judge gives the verdict on a response. own is the package's verdict, without a
+// Classify hook. last says that it is final: the rest of the body holds nothing.
 func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 	var seen []byte
 	if r.prefetched != nil {
@@ -194,8 +193,7 @@ func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 	return own, last
 }
 
-// dropResponse is the result of an attempt that has ended before its response was
-// the caller's.
+// dropResponse sets r for an attempt that ended before its response was the caller's.
 func (c *call) dropResponse(r *result, err error, now time.Time) {
 	r.res.Body.Close()
 	c.attemptFailed(r, err, now)
@@ -206,7 +204,7 @@ func bodiless(req *http.Request, res *http.Response) bool {
 	return req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 }
 
-// attemptFailed is the result of an attempt without a response.
+// attemptFailed sets r for an attempt without a response.
 func (c *call) attemptFailed(r *result, err error, now time.Time) {
 	a, o := r.a, Outcome{}
 	err = a.translate(err)
@@ -254,8 +252,8 @@ func (c *call) reportToLimiter(a *attempt, o Outcome, now time.Time) {
 	}
 }
 
-// gateUntil is how long a 429 gates the key: until the server's time, with jitter
-// after it, or without a hint for one step of the call's backoff.
+// gateUntil returns how long a 429 gates the key. That is until the server's time, with
+// jitter after it. Without such a time it is one step of the call's backoff.
 func (c *call) gateUntil(o Outcome, now time.Time) time.Time {
 	e := c.extra()
 	if hint := o.NotBefore.Sub(now); !o.NotBefore.IsZero() && hint > 0 {
@@ -264,7 +262,7 @@ func (c *call) gateUntil(o Outcome, now time.Time) time.Time {
 	return e.setGatedUntil(now.Add(c.nextBackoff(o, now)))
 }
 
-// onLimits tells of limits that have changed.
+// onLimits reports limits that have changed.
 func (c *call) onLimits(changes []limit.Change, now time.Time) {
 	if c.t.Observe == nil {
 		return

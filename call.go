@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/body"
 )
 
-// call is one round trip of one Transport: the caller's request, what was read
-// of it, and its first attempt, in one allocation. Its size is most of what a
-// call costs; what only failing calls need is in callExtra.
+// call is one round trip of one Transport: the caller's request, what was read of it,
+// and its first attempt, in one allocation. Its size is most of what a call costs. What
+// only a failing call needs is in exchangeExtra.
 type call struct {
 	exchange
 	replay body.Replay
@@ -24,13 +24,13 @@ var (
 	errNoResponse = errors.New("the base RoundTripper returned neither a response nor an error")
 )
 
-// init makes c a call. parent is nil for one of the outermost Transport.
+// init makes c a call. parent is nil for the outermost Transport.
 func (c *call) init(t *Transport, known knownRequest, parent *attempt, replay body.Replay) {
 	c.t, c.knownRequest, c.parent, c.replay = t, known, parent, replay
 	c.first.prepare(c)
 }
 
-// hookRequest is the request as the functions of the user get it: [Model] knows it.
+// hookRequest returns the request for the functions of the user. [Model] works with it.
 func (c *call) hookRequest() *http.Request { return &c.first.req }
 
 func (c *call) newAttempt() *attempt {
@@ -44,7 +44,7 @@ func (c *call) newAttempt() *attempt {
 
 func isDeadline(ctx context.Context) bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 
-// nextBackoff is the next wait of the call's backoff.
+// nextBackoff returns the next wait of the call's backoff.
 func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 	e := c.extra()
 	e.mu.Lock()
@@ -77,8 +77,8 @@ func (c *call) beforeDeadline(wait time.Duration, now time.Time) bool {
 	return !ok || now.Add(wait).Before(deadline)
 }
 
-// prepare makes the attempt's request: the caller's, with the attempt as its
-// context. The header map stays the caller's own; no layer writes to it.
+// prepare makes the attempt's request: the caller's, with the attempt as its context.
+// The header map is the caller's own, and no layer writes to it.
 func (a *attempt) prepare(c *call) {
 	a.exchange = &c.exchange
 	a.req = *c.req.WithContext(a)

@@ -11,32 +11,33 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
-// exchange is one request on its way through one Transport: what its attempts
-// share, and what a Transport below them may look at. It outlives RoundTrip, until
-// the body of the response has ended.
+// exchange is one request on its way through one Transport: what its attempts share,
+// and what a Transport below them reads. It outlives RoundTrip, until the body of the
+// response has ended.
 type exchange struct {
 	knownRequest
 	t      *Transport
-	parent *attempt // of the Transport around this one; nil for the outermost
+	parent *attempt // the attempt of the Transport around this one; nil for the outermost
 
 	circuit   *circuit
 	queue     *keyQueue
 	lazyExtra atomic.Pointer[exchangeExtra]
-	tally     tally // of the outermost exchange
+	tally     tally // in use only in the outermost exchange
 }
 
-// exchangeExtra is what an exchange needs only when it does not go straight through.
+// exchangeExtra is what an exchange needs only if it retries, changes its route, or is
+// made by a cache.
 type exchangeExtra struct {
-	refundDue     bool                  // a retry that the budget paid for was sent back by a limit
-	staleSource   httpcache.StaleSource // of the cache, which this exchange is for,
-	cacheCaller   httpcache.Caller      // by this call
-	triedRoute    int                   // that is tried, from 1
-	routeObserves bool                  // and has this Transport's layers
-	router        router                // of a Balancer's exchange
+	refundDue     bool                  // a paid retry was requeued: the next attempt carries its refund
+	staleSource   httpcache.StaleSource // the stored response of the cache that made this exchange
+	cacheCaller   httpcache.Caller      // the call that it made the exchange for
+	triedRoute    int                   // the number of the route that is tried, from 1
+	routeObserves bool                  // the route has this Transport's layers, which report its attempts
+	router        router                // the routes, if the exchange is a Balancer's
 
-	mu      sync.Mutex // attempts that race may be here at once
+	mu      sync.Mutex // guards the rest: racing attempts may be here at once
 	backoff *backoffSteps
-	gated   time.Time // until when this call's own 429 has shut the gate
+	gated   time.Time // until when this call's own 429 has gated its key
 }
 
 func (x *exchange) ctx() context.Context { return x.req.Context() }
@@ -54,8 +55,8 @@ func (e *exchangeExtra) gatedUntil() time.Time {
 	return e.gated
 }
 
-// extra is the exchange's exchangeExtra, made when it is first needed. A Transport below
-// may need it at the same time.
+// extra returns the exchangeExtra and makes it if there is none. A Transport below may
+// need it at the same time.
 func (x *exchange) extra() *exchangeExtra {
 	if e := x.lazyExtra.Load(); e != nil {
 		return e
@@ -64,8 +65,7 @@ func (x *exchange) extra() *exchangeExtra {
 	return x.lazyExtra.Load()
 }
 
-// serviceKey names what the call goes to: its circuit's key, which the retry
-// budget shares.
+// serviceKey returns the key of the circuit, which the retry budget uses too.
 func (x *exchange) serviceKey() keyed.Key {
 	if x.circuit != nil {
 		return x.circuit.key
@@ -73,7 +73,7 @@ func (x *exchange) serviceKey() keyed.Key {
 	return keyed.Origin(x.req.URL, x.info.model)
 }
 
-// root is the tally of the whole call.
+// root returns the tally of the whole call.
 func (x *exchange) root() *tally {
 	for x.parent != nil {
 		x = x.parent.exchange
@@ -81,10 +81,10 @@ func (x *exchange) root() *tally {
 	return &x.tally
 }
 
-// recordOutcome books the latest verdict for the Report, which is that of the
-// outermost Transport. An attempt around the call that has a final outcome keeps
-// it: ending that attempt cancels the nested call, whose own outcome would only say
-// so, and too late. The same holds for an attempt that may lose a race.
+// recordOutcome sets the outcome of the Report, which is that of the outermost
+// Transport. An attempt around the call that has a final outcome keeps it: ending that
+// attempt cancels the nested call, whose own outcome would only say so, and too late.
+// The same holds for an attempt that may lose a race.
 func (x *exchange) recordOutcome(o *Outcome) {
 	if a := x.parent; a != nil {
 		a.mu.Lock()
@@ -97,7 +97,8 @@ func (x *exchange) recordOutcome(o *Outcome) {
 	x.tally.setOutcome(o)
 }
 
-// concluded passes the final verdict on an attempt to everyone who counts.
+// onFinish passes the final verdict on an attempt to the circuit, the budget and the
+// observer.
 func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time.Time) {
 	class, notBefore := o.Class, o.NotBefore
 	if a.blackHole {
@@ -124,6 +125,7 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 	x.t.Observe(e)
 }
 
+// onTransition reports a transition of the circuit.
 func (x *exchange) onTransition(s breaker.Transition, now time.Time) {
 	if s.From != s.To && s.To == breaker.Closed && x.queue != nil {
 		x.queue.SlowStart(now) // who has just come up is not to meet all that waited

@@ -8,8 +8,8 @@ import (
 )
 
 // roundTripUncached calls the layers below the cache, and leaves the result
-// undelivered. It is where a panic of Base or of a function of the user gives back
-// what the call holds: r is always the attempt that is under way.
+// undelivered. A panic of Base or of a function of the user ends here: the call gives
+// back what it holds. r is always the attempt in flight.
 func (c *call) roundTripUncached(r *result) {
 	returned := false
 	defer func() {
@@ -24,9 +24,9 @@ func (c *call) roundTripUncached(r *result) {
 	returned = true
 }
 
-// failover asks the call's other routes, each with the caller's request afresh,
-// until one has an answer. If none has, r stands. before is how many requests had
-// been sent before this Transport's own.
+// failover tries the call's other routes, each with the caller's request afresh, until
+// one succeeds. If none does, r stands. before is the number of requests that were sent
+// before this Transport's own.
 func (c *call) failover(r *result, before int) {
 	var rt *router
 	switch b := c.balancerRoutes(); {
@@ -61,24 +61,24 @@ func (c *call) failover(r *result, before int) {
 	}
 }
 
-// failover is the way of a call through its routes.
+// failover is the state of one call while it tries its routes.
 type failover struct {
 	call   *call
 	router *router
-	result result // the first failure, or the answer; a copy, for a pointer would move every call's to the heap
+	result result // the first failure, or the response; a copy, because a pointer would move every call's to the heap
 
 	last              Outcome // of the route tried last
-	lastUsable        Outcome // of the last one that was able to take the request, or of the first
-	lastMisconfigured bool    // the one tried last was not
+	lastUsable        Outcome // of the last route that was able to take the request, or of the first
+	lastMisconfigured bool    // the route tried last was not able to
 
 	results    []RouteResult
 	answeredBy int
-	failed     bool // none has answered
-	done       bool // there is an answer, or nobody to give it to
+	failed     bool // no route has succeeded
+	done       bool // there is a response, or the caller has gone
 }
 
-// tryRoutes tries the routes that can send the request now, and then those that
-// would let it wait, the soonest first.
+// tryRoutes tries the routes that can send the request now, and then those that would
+// let it wait, the soonest first.
 func (f *failover) tryRoutes(r *result, before int) {
 	type postponed struct {
 		route int
@@ -106,14 +106,15 @@ func (f *failover) tryRoutes(r *result, before int) {
 	}
 }
 
+// accepts reports whether a route takes the request after what became of it so far.
 func (f *failover) accepts(i int) bool {
 	route, _ := f.router.alternative(i)
 	req := f.call.hookRequest()
 	return f.router.accepts(route, req, f.last) || f.lastMisconfigured && f.router.accepts(route, req, f.lastUsable)
 }
 
-// readyAt is when a route would send the request, zero for now. A refusal is now
-// too: to ask for it costs nothing.
+// readyAt returns when a route would send the request, zero for now. A route that would
+// refuse counts as ready, because its refusal costs nothing.
 func (f *failover) readyAt(i int) time.Time {
 	route, _ := f.router.alternative(i)
 	b, ok := route.Transport.(readier)
@@ -129,7 +130,7 @@ func (f *failover) readyAt(i int) time.Time {
 	return at
 }
 
-// try sends the request to a route. r is where its result comes to be.
+// try sends the request to a route and leaves its result in r.
 func (f *failover) try(i int, r *result) {
 	c := f.call
 	route, number := f.router.alternative(i)
@@ -149,8 +150,8 @@ func (f *failover) try(i int, r *result) {
 	f.decide(*r, number)
 }
 
-// bodyFor makes the request's body ready for a route, and reports whether the
-// route may be tried.
+// bodyFor makes the request's body ready for a route, and reports whether the route can
+// be tried.
 func (f *failover) bodyFor(route *Route) bool {
 	c := f.call
 	if c.ctx().Err() != nil {
@@ -168,7 +169,7 @@ func (f *failover) bodyFor(route *Route) bool {
 	return ok
 }
 
-// decide makes a route's result the call's, if it is one to give.
+// decide makes a route's result the call's, if it is better than that.
 func (f *failover) decide(alt result, number int) {
 	f.last, f.lastMisconfigured = alt.o, alt.o.Misconfigured || alt.o.Class == Rejected
 	if !f.lastMisconfigured {
@@ -189,13 +190,13 @@ func (f *failover) decide(alt result, number int) {
 	}
 }
 
-// record notes what a route came to.
+// record notes what became of the request on a route.
 func (f *failover) record(number int, o Outcome, before int) {
 	f.results = append(f.results, RouteResult{Route: number, Attempts: f.call.wireAttempts() - before, Outcome: o})
 }
 
-// onFallback notes that a route is tried. Of a Balancer's the Transport around it
-// tells.
+// onFallback reports that a route is tried. For a Balancer's route, the Transport
+// around it reports.
 func (c *call) onFallback(route int, o Outcome, now time.Time) {
 	c.root().allowRoute()
 	observe := c.t.Observe

@@ -10,12 +10,12 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// hedgePause is the least time before a hedge that was denied is tried again.
+// hedgePause is the shortest time before a hedge that was refused is tried again.
 const hedgePause = 10 * time.Millisecond
 
-// latencyOf returns the latencies that the call is compared with: the times to the
-// header of a whole response, or to the first content of a stream, which are very
-// different. They are nil where nobody hedges.
+// latencyOf returns the latencies of the call's service, nil if the call is not hedged.
+// They are the times to the header of a unary response, or to the first content of a
+// stream, which differ a lot.
 func (c *call) latencyOf(now time.Time) *latency.Tracker {
 	rt := c.t.Retry
 	if rt == nil || !rt.Hedge || !c.info.inference {
@@ -54,13 +54,13 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 	return c.race(a, delay, tracker, r)
 }
 
-// mayHedge reports whether a second attempt at the same time could do no harm.
+// mayHedge reports whether a second attempt at the same time does no harm.
 func (c *call) mayHedge() bool {
 	return c.replay.Shareable() && safe(c.hookRequest()) && !sdkRetry(c.req.Header)
 }
 
-// race is the attempts of one call that run beside each other: the first one, and
-// the hedge that is sent when the first one is slow.
+// race is the attempts of one call that run beside each other: the first one, and the
+// hedge that is sent if the first one is slow.
 type race struct {
 	call    *call
 	latency *latency.Tracker
@@ -70,12 +70,12 @@ type race struct {
 
 // racer is one attempt of a race.
 type racer struct {
-	result   // its goroutine's, until it has ended
+	result   // its goroutine's, until ended
 	attempt  *attempt
 	running  bool // its goroutine has the attempt, and gives its verdict
-	ended    bool // and has sent its result
+	ended    bool // it has sent its result
 	returned bool // it ended by returning
-	panicked any  // it ended by this panic; nil: by runtime.Goexit
+	panicked any  // the panic that ended it, if it has not returned; nil for runtime.Goexit
 	took     time.Duration
 }
 
@@ -105,9 +105,9 @@ func (ra *race) add(a *attempt) *racer {
 	return r
 }
 
-// run runs a racer's attempt in a goroutine, which ends when Base returns. For the
-// loser that is when Base notices that its request's context has ended. An aborted
-// attempt closes a response that still arrives.
+// run starts a goroutine for a racer's attempt. The loser's goroutine ends when Base
+// notices the cancelled context. The aborted attempt closes any response that still
+// arrives.
 func (ra *race) run(r *racer) {
 	r.running = true
 	go func() {
@@ -123,8 +123,8 @@ func (ra *race) run(r *racer) {
 	}()
 }
 
-// wait returns the racer whose result is the call's: the first one that has not
-// failed. If all have ended and the last one is no success, it is the first attempt.
+// wait returns the racer whose result is the call's: the first one that has not failed.
+// If all have ended and the last one is no success, it is the first attempt.
 func (ra *race) wait(delay time.Duration) *racer {
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -153,7 +153,7 @@ func (ra *race) wait(delay time.Duration) *racer {
 	}
 }
 
-// rethrow ends the caller's goroutine as the racer's ended.
+// rethrow ends the caller's goroutine as the racer's has ended.
 func (r *racer) rethrow() {
 	switch {
 	case r.returned:
@@ -164,8 +164,8 @@ func (r *racer) rethrow() {
 	}
 }
 
-// dismissLosers ends the attempts that have not won. One that is still on the wire
-// is aborted, and counts with the time that it has had.
+// dismissLosers ends the attempts that have not won. One that is still on the wire is
+// aborted, and counts with the time that it has had.
 func (ra *race) dismissLosers(winner *racer) {
 	for _, r := range ra.racers {
 		switch {
@@ -192,9 +192,8 @@ func (ra *race) abandon() {
 	ra.call.recordOutcome(&Outcome{Class: Canceled, Reason: "panic"})
 }
 
-// hedge sends a second attempt, if one may be sent now: without a place in a queue,
-// without touching a circuit that is not closed, and paid for. It reports whether
-// one was sent.
+// hedge sends a second attempt if it needs no wait in the queue, the circuit is closed
+// and the budget pays for it. It reports whether it has sent one.
 func (ra *race) hedge() bool {
 	c, now := ra.call, mono.Now().Time()
 	if c.ctx().Err() != nil || !c.root().attemptLeft() {

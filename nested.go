@@ -9,8 +9,8 @@ import (
 // as their context. They share the outermost call's tally, and the first request
 // of a nested call is the attempt around it.
 
-// count books an attempt. The first attempt of a nested call is the enclosing
-// attempt itself, and is booked there.
+// count counts an attempt. The first attempt of a nested call is the attempt around it,
+// and is counted there.
 func (x *exchange) count(a *attempt) {
 	if o := x.parent; o != nil && o.claim() {
 		return
@@ -19,9 +19,9 @@ func (x *exchange) count(a *attempt) {
 	x.root().add(a.kind == requeued)
 }
 
-// uncount takes back an attempt that a nested Transport refused to send, and
-// reports whether it was booked as itself. Two attempts of a race may come here at
-// once, for the attempt around both.
+// uncount takes back an attempt that a nested Transport refused to send, and reports
+// whether it was counted as itself. Two attempts of a race may call it at once, for the
+// attempt around both.
 func (x *exchange) uncount(a *attempt) bool {
 	a.mu.Lock()
 	counted := a.counted
@@ -35,7 +35,8 @@ func (x *exchange) uncount(a *attempt) bool {
 	return counted
 }
 
-// uncountLocal notes that the answer to this attempt was made on the spot.
+// uncountLocal notes that the response to this attempt was made here and not by a
+// server.
 func uncountLocal(req *http.Request) {
 	for a := parentAttempt(req.Context()); a != nil; a = a.exchange.parent {
 		if a.exchange.uncount(a) {
@@ -44,7 +45,8 @@ func uncountLocal(req *http.Request) {
 	}
 }
 
-// wireAttempts is the number of requests that all Transports of the call have sent.
+// wireAttempts returns the number of requests that all Transports of the call have
+// sent. It is 0 for a call without routes, which does not use it.
 func (x *exchange) wireAttempts() int {
 	if !x.routed() {
 		return 0 // nobody asks
@@ -56,11 +58,11 @@ func (x *exchange) wireAttempts() int {
 	return x.root().requests() - ahead
 }
 
-// attempts is the limit of attempts until a fallback's route adds another.
+// attempts returns MaxAttempts for the tally.
 func (r *Retry) attempts() int32 { return int32(min(r.maxAttempts(), math.MaxInt32/2)) }
 
-// recordRoutes notes the way through the routes, for a Transport further out too
-// if that has no routes of its own.
+// recordRoutes records what became of the routes, in a Transport further out too if
+// that has no routes of its own.
 func (x *exchange) recordRoutes(results []RouteResult, answeredBy int) {
 	for {
 		x.tally.setRoutes(results, answeredBy)
@@ -71,8 +73,8 @@ func (x *exchange) recordRoutes(results []RouteResult, answeredBy int) {
 	}
 }
 
-// markLayersObserve notes, for the Transport whose layers these are, that they
-// tell of what they send.
+// markRouteObserves notes, in the Transport whose layers these are, that they report
+// what they send.
 func (x *exchange) markRouteObserves() {
 	for a := x.parent; a != nil; a = a.exchange.parent {
 		if a.kind == viaRoute && a.exchange.balancerRoutes() == nil {
@@ -82,7 +84,7 @@ func (x *exchange) markRouteObserves() {
 	}
 }
 
-// reroutes reports whether a is inside of one of t's own routes: t is a route of
+// reroutes reports whether a is inside one of t's own routes. t is then a route of
 // itself, or part of one.
 func (t *Transport) reroutes(a *attempt) bool {
 	for ; a != nil; a = a.exchange.parent {
@@ -93,7 +95,7 @@ func (t *Transport) reroutes(a *attempt) bool {
 	return false
 }
 
-// balance is the router of a Balancer's call; nil for any other.
+// balancerRoutes returns the router of a Balancer's call, nil for any other call.
 func (x *exchange) balancerRoutes() *router {
 	if d := x.lazyExtra.Load(); d != nil && d.router.balanced() {
 		return &d.router
@@ -104,7 +106,7 @@ func (x *exchange) balancerRoutes() *router {
 // routed reports whether the call has routes besides its own.
 func (x *exchange) routed() bool { return x.t.Fallback != nil || x.balancerRoutes() != nil }
 
-// base sends what the call sends on its own route.
+// base returns the RoundTripper of the call's own route.
 func (x *exchange) base() http.RoundTripper {
 	rt := x.balancerRoutes()
 	if rt == nil {
@@ -113,8 +115,8 @@ func (x *exchange) base() http.RoundTripper {
 	return rt.routes[rt.candidates[0].route].transport()
 }
 
-// otherRouteReady reports whether the Balancer around this Transport has another
-// route that could send the request now. A call does not wait for a limit then.
+// otherRouteReady reports whether the Balancer around this Transport has another route
+// that could send the request now. The call then does not wait for a limit.
 func (x *exchange) otherRouteReady() bool {
 	if x.parent == nil {
 		return false

@@ -10,23 +10,23 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// responseBody is a response's body as it passes. Bytes, errors and read
-// boundaries are the server's own.
+// responseBody is a response's body on its way to the caller. Bytes, errors and the
+// boundaries of Reads are the server's own.
 type responseBody struct {
 	rc    io.ReadCloser
-	meter *meter // nil: nothing to look for
+	meter *meter // nil if the body is not looked into
 	err   error  // what every further Read returns
 }
 
-// meter looks at the body, and may hold the Reads of its start.
+// meter observes the body, and may hold the Reads of its start.
 type meter struct {
 	dialect.Meter
-	reads *body.Reads // nil: there are none, or they have been given out
+	reads *body.Reads // the Reads that the caller has not had yet; nil for none
 }
 
-// open prepares to watch the body of res. Upgrades and what is not an answer to
-// an inference request are never looked into, nor is an encoding that the
-// caller negotiated itself.
+// startMeter makes a meter for the body of res, if it is the response to an inference
+// request. A body in an encoding that the caller has negotiated gets none, nor does an
+// upgrade.
 func (b *responseBody) startMeter(x *exchange, res *http.Response) {
 	if !x.info.inference || res.StatusCode < 200 || res.StatusCode >= 300 || len(res.Header["Content-Encoding"]) > 0 {
 		return
@@ -46,8 +46,8 @@ func (b *responseBody) reads() *body.Reads {
 	return b.meter.reads
 }
 
-// truncated reports whether an answer that goes on with err, or nil for a stream
-// that is read no further than here, lacks its end.
+// truncated reports whether the end of the response is missing: after err, or with a
+// nil err for a stream of which nothing more is read.
 func (b *responseBody) truncated(err error) bool {
 	m := b.meter
 	if m == nil || m.Phase() == dialect.Failed {
@@ -56,8 +56,9 @@ func (b *responseBody) truncated(err error) bool {
 	return err == nil && m.Streaming() && m.Phase() < dialect.Finished || err == io.EOF && !m.End()
 }
 
-// incremental reports whether the answer is used before all of it is there: a
-// reader who gets no more must be told. Half a document tells its parser itself.
+// incremental reports whether the caller uses the response before all of it has
+// arrived. A caller who gets no more must then be told. Half a document tells its
+// parser by itself.
 func (a *attempt) incremental() bool { return a.exchange.info.stream || a.body.meter.Streaming() }
 
 func (b *responseBody) usage() (dialect.Usage, bool) {
@@ -67,10 +68,10 @@ func (b *responseBody) usage() (dialect.Usage, bool) {
 	return b.meter.Usage()
 }
 
-// answer is an attempt as the body of its response.
+// attemptBody is an attempt as the body of its response.
 type attemptBody struct{ a *attempt }
 
-// duplex keeps the Writer of a 101 response's body.
+// upgradedBody has the Writer of a 101 response's body too.
 type upgradedBody struct {
 	attemptBody
 	io.Writer
@@ -159,8 +160,8 @@ func (b attemptBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// fail ends the body in err, before which the caller may be told in the
-// format's own words.
+// fail ends the body in err. An error event in the response's own format may come
+// before err.
 func (b *responseBody) fail(x *exchange, o Outcome, err error) {
 	b.err = err
 	if b.meter == nil {
@@ -172,7 +173,8 @@ func (b *responseBody) fail(x *exchange, o Outcome, err error) {
 	}
 }
 
-// errorEvent is the error event of a stream that ends in err, if it gets one.
+// errorEvent returns the error event of a stream that ends in err, or nil if it gets
+// none.
 func (b *responseBody) errorEvent(x *exchange, o Outcome, err error) []byte {
 	said := x.t.StreamErrors
 	if err == io.EOF || !o.Class.failure() || said == StreamErrorsNever || said == StreamErrorsAuto && !x.info.format.LosesErrors() {
@@ -185,7 +187,7 @@ func (b *responseBody) errorEvent(x *exchange, o Outcome, err error) []byte {
 	return b.meter.BreakOff(x.info.format, status, code, "the stream broke off ("+o.Reason+")")
 }
 
-// tail is the next Read of a body that has ended.
+// tail is the Read of a body that has ended.
 func (b *responseBody) tail(p []byte) (n int, err error) {
 	reads := b.reads()
 	if reads == nil {
@@ -198,8 +200,8 @@ func (b *responseBody) tail(p []byte) (n int, err error) {
 	return n, err
 }
 
-// errTruncated is a stream that ended before its terminal event. To the SDKs
-// the clean end they would otherwise see is a complete answer.
+// errTruncated is the error of a stream that ended before its terminal event. SDKs
+// would take a clean end for a complete response.
 var errTruncated = &truncatedError{}
 
 type truncatedError struct{}
@@ -207,10 +209,9 @@ type truncatedError struct{}
 func (*truncatedError) Error() string { return "the stream ended before its terminal event" }
 func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
 
-// Close ends the attempt. The provisional verdict stands: that the caller has
-// read enough says nothing against the service, except where a stream had not
-// brought any content yet. A caller whose context has ended has not read enough:
-// it leaves, and a Transport around this one may leave because nothing came.
+// Close ends the attempt. The provisional verdict stands: a caller that has read enough
+// says nothing against the service. It is Canceled if a stream had not brought any
+// content yet, or if the caller's context has ended.
 func (b attemptBody) Close() error {
 	a := b.a
 	a.mu.Lock()
@@ -256,8 +257,8 @@ func (b attemptBody) Close() error {
 // its start, for a Read cannot be handed over once it hangs.
 
 // lookAhead makes the attempt the reader of res and reads the start of its body, if
-// that can tell more than the header. The error is what has ended the attempt: there
-// is no response.
+// that can tell more than the header. An error has ended the attempt, and there is no
+// response.
 func (a *attempt) lookAhead(res *http.Response) error {
 	a.mu.Lock()
 	if a.ended != attemptRunning {
@@ -307,8 +308,9 @@ func (a *attempt) lookAhead(res *http.Response) error {
 	return nil
 }
 
-// classifyLookahead gives the verdict on a response by the start of its body, and
-// that start. last says that the verdict is final: there is nothing in the rest.
+// classifyLookahead gives the verdict on a response from the start of its body, and
+// returns that start. last says that the verdict is final: the rest of the body holds
+// nothing.
 func (a *attempt) classifyLookahead(res *http.Response, now time.Time) (o Outcome, start []byte, last bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -331,8 +333,8 @@ func (a *attempt) classifyLookahead(res *http.Response, now time.Time) (o Outcom
 	return o, start, last
 }
 
-// bufferLookahead closes a body whose start was read and leaves res with that start
-// in memory.
+// bufferLookahead closes a body whose start was read, and leaves res with that start in
+// memory.
 func (a *attempt) bufferLookahead(res *http.Response, verdict Outcome) {
 	a.mu.Lock()
 	reads := a.body.reads()

@@ -2,7 +2,8 @@ package snubber
 
 import "time"
 
-// retryLoop is the loop that all layers are called from.
+// retryLoop sends attempts until one is final, and leaves its result in r. It is the
+// only place that knows the order of the layers below it.
 func (c *call) retryLoop(r *result) {
 	var (
 		last     result
@@ -60,7 +61,8 @@ func (c *call) retryLoop(r *result) {
 	}
 }
 
-// decideRetry decides whether and when a failed attempt is followed by another.
+// decideRetry returns whether another attempt follows a failed one, how it is admitted,
+// and the wait before it.
 func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, admission) {
 	rt := c.t.Retry
 	if rt == nil {
@@ -90,8 +92,8 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 	return c.payRetry(r, now)
 }
 
-// requeueLimited sends a call whose attempt was refused by a quota back to its queue.
-// The attempt was not spent, and the queue does the waiting: its gate is shut until
+// requeueLimited sends a call that a quota has refused back to the front of its queue.
+// The attempt was not spent. The queue does the waiting, because its gate is shut until
 // the server's time.
 func (c *call) requeueLimited(r *result, now time.Time) admission {
 	if c.otherRouteReady() || !c.waitFits(r.o.NotBefore.Sub(now), now) || !c.beforeDeadline(c.extra().gatedUntil().Sub(now), now) {
@@ -129,8 +131,8 @@ func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 	return wait, budgeted
 }
 
-// waitBackoff waits between two attempts. It reports false if the caller's
-// context ended first.
+// waitBackoff waits between two attempts. It reports false if the caller's context
+// ended first.
 func (c *call) waitBackoff(d time.Duration, o Outcome, attempts int) bool {
 	ctx := c.ctx()
 	if c.t.Observe != nil {

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// router is the routes of one call and their order: those of a Fallback as they
-// stand, or those of a Balancer with the best one first, which is the call's own.
+// router has the routes of one call in their order: those of a Fallback as they stand,
+// or those of a Balancer with the best one first, which is the call's own.
 type router struct {
 	routes      []Route
 	candidates  []candidate   // of a Balancer, best first; nil for a Fallback
-	hookRequest *http.Request // of a Balancer, as functions of the user get it
+	hookRequest *http.Request // of a Balancer's call, for its ReadyAt functions
 }
 
-// candidate is a route of a Balancer, and when it would send the request.
+// candidate is a route of a Balancer, with its ReadyAt.
 type candidate struct {
 	route int // in Balancer.Routes
 	at    time.Time
@@ -21,11 +21,11 @@ type candidate struct {
 	tried bool
 }
 
-// balanced reports whether the routes are a Balancer's: each gives the answer that
+// balanced reports whether the routes are a Balancer's: each gives the response that
 // was asked for, and none waits while another is ready.
 func (rt *router) balanced() bool { return rt.candidates != nil }
 
-// own is the number of the call's own route, as [Report.AnsweredBy] has it.
+// own returns the number of the call's own route, as in [Report.AnsweredBy].
 func (rt *router) own() int {
 	if rt.balanced() {
 		return rt.candidates[0].route + 1
@@ -33,7 +33,7 @@ func (rt *router) own() int {
 	return 0
 }
 
-// alternatives is the number of routes behind the call's own.
+// alternatives returns the number of routes besides the call's own.
 func (rt *router) alternatives() int {
 	if rt.balanced() {
 		return len(rt.candidates) - 1
@@ -41,7 +41,7 @@ func (rt *router) alternatives() int {
 	return len(rt.routes)
 }
 
-// alternative is one of them with its number.
+// alternative returns the i-th route besides the call's own, and its number.
 func (rt *router) alternative(i int) (*Route, int) {
 	if rt.balanced() {
 		i = rt.candidates[i+1].route
@@ -49,7 +49,7 @@ func (rt *router) alternative(i int) (*Route, int) {
 	return &rt.routes[i], i + 1
 }
 
-// accepts reports whether a route would take the request on after an outcome.
+// accepts reports whether a route takes the request after an outcome.
 func (rt *router) accepts(route *Route, req *http.Request, o Outcome) bool {
 	if rt.balanced() {
 		return worthAnotherRoute(req, o)
@@ -57,8 +57,8 @@ func (rt *router) accepts(route *Route, req *http.Request, o Outcome) bool {
 	return route.accepts(req, o)
 }
 
-// worthAnotherRoute reports whether another key or deployment of the same model
-// may do better. A prompt that is too long is too long for all.
+// worthAnotherRoute reports whether another key or deployment of the same model may do
+// better. A prompt that is too long is too long for all of them.
 func worthAnotherRoute(req *http.Request, o Outcome) bool {
 	return o.Misconfigured || o.Class != TooLong && (&Route{}).accepts(req, o)
 }

@@ -6,13 +6,12 @@ import (
 	"time"
 )
 
-// tally is what a whole call has come to, over all of its Transports: the counters
-// that bound it, and what its Report says. Only that of the outermost call is in
-// use; nested calls and their attempts write to it through [call.root], from
-// several goroutines.
+// tally is what a whole call has come to, over all of its Transports: the counters that
+// bound it, and what its Report says. Only that of the outermost call is in use. Nested
+// calls and their attempts write to it through [exchange.root], from several
+// goroutines.
 //
-// mu guards all of it. It is taken last but for the mutexes of the report's handles,
-// and nothing is called under it that takes another one.
+// mu guards all of it. Under mu only the mutexes of the report's handles are taken.
 type tally struct {
 	mu    sync.Mutex
 	extra *tallyExtra // what most calls do without
@@ -20,31 +19,31 @@ type tally struct {
 
 	limit      int32 // of attempts that count; 0: no Retry has set one
 	sent       int32 // requests on the wire
-	uncounted  uint8 // those of them that count as no attempt: they were requeued
-	requeued   uint8 // how often the call was put off instead of failed
-	decided    bool  // a Retry had the verdict on the failure
-	onlyUnsafe bool  // and declined because repeating was not safe
+	uncounted  uint8 // those that count as no attempt, because they were requeued
+	requeued   uint8 // how often the call was put off
+	decided    bool  // a Retry has decided about the failure
+	onlyUnsafe bool  // it declined only because repeating was not safe
 
 	// tried is the number of attempts of this exchange alone, which numbers them. It
-	// belongs to the goroutine of the loop. It stands here because four bytes were
-	// free: a larger call is of the next size class.
+	// belongs to the goroutine of the loop. It is here because four bytes were free: a
+	// larger call is of the next size class.
 	tried int32
 }
 
-// tallyExtra is made when a call first needs it.
+// tallyExtra is what most calls do without. It is made when a call first needs it.
 type tallyExtra struct {
 	handle *ReportHandle
 	call   int // its number in handle
 
 	queueTime, backoffTime time.Duration
-	results                []RouteResult // of the routes; append to a copy: Reports share it
-	answeredBy             int           // the route whose answer it is
-	rerouted               bool          // the answer is to another request than the caller's
+	results                []RouteResult // of the routes; Reports share it, so it must not be changed
+	answeredBy             int           // the route whose response it is
+	rerouted               bool          // the response is to another request than the caller's
 	cache                  CacheStatus
 	cacheDetail            string
 }
 
-// maxRequeues bounds how often a call may be put off instead of failed.
+// maxRequeues bounds how often a call may be put off.
 const maxRequeues = 8
 
 func (t *tally) extraLocked() *tallyExtra {
@@ -74,24 +73,24 @@ func (t *tally) remove(requeued bool) {
 	}
 }
 
-// requests is the number of requests on the wire so far.
+// requests returns the number of requests sent so far.
 func (t *tally) requests() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return int(t.sent)
 }
 
-// attemptLeft reports whether the attempts of all Transports together leave
-// another one.
+// attemptLeft reports whether the attempts of all Transports together leave another
+// one.
 func (t *tally) attemptLeft() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.sent-int32(t.uncounted) < t.limit
 }
 
-// setLimit sets the limit where no Transport further out has a Retry. What was
-// sent before was sent once for each route, but for the attempt that this
-// Transport has been given.
+// setLimit sets the limit of attempts, unless a Transport further out has a Retry.
+// Requests sent before were sent once for each route, except the attempt that this
+// Transport is part of.
 func (t *tally) setLimit(attempts int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,8 +99,8 @@ func (t *tally) setLimit(attempts int32) {
 	}
 }
 
-// allowRoute adds the attempt of another route to the limit. Each route adds its
-// own when it is tried and not before: else the routes before it could use it up.
+// allowRoute adds the attempt of another route to the limit. A route adds its attempt
+// only when it is tried. Otherwise the routes before it could use it up.
 func (t *tally) allowRoute() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,23 +122,23 @@ func (t *tally) requeue() {
 	t.requeued++
 }
 
-// noteRetryDecision notes that a Retry has decided about a failure, and whether
-// it declined only because repeating was not safe.
+// noteRetryDecision notes that a Retry has decided about a failure, and whether it
+// declined only because repeating was not safe.
 func (t *tally) noteRetryDecision(unsafe bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.decided, t.onlyUnsafe = true, unsafe
 }
 
-// repeatingDecided reports whether a Retry has decided that the failure is final.
-// Where repeating was only not safe, the SDK above may know better.
+// repeatingDecided reports whether a Retry has decided that the failure is final. If
+// repeating was only not safe, the SDK above may know better.
 func (t *tally) repeatingDecided() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.decided && !t.onlyUnsafe
 }
 
-// addWait adds to the times that the call has waited.
+// addWait adds to the times that the call has waited in queues and between attempts.
 func (t *tally) addWait(queued, waited time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,7 +147,7 @@ func (t *tally) addWait(queued, waited time.Duration) {
 	e.backoffTime += waited
 }
 
-// setRoutes notes the way through the routes, and which one answered.
+// setRoutes records what became of the routes, and which one answered.
 func (t *tally) setRoutes(results []RouteResult, answeredBy int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -158,7 +157,7 @@ func (t *tally) setRoutes(results []RouteResult, answeredBy int) {
 	}
 }
 
-// routes is what setRoutes was told last.
+// routes returns what setRoutes recorded last.
 func (t *tally) routes() (results []RouteResult, answeredBy int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -168,8 +167,9 @@ func (t *tally) routes() (results []RouteResult, answeredBy int) {
 	return t.extra.results, t.extra.answeredBy
 }
 
-// markRerouted notes that the answer is to another request than the caller's: the
-// cache must not store it. All routes of a Balancer give the answer that was asked for.
+// markRerouted notes that the response is to another request than the caller's, so the
+// cache must not store it. A Balancer's routes all give the response that was asked
+// for.
 func (t *tally) markRerouted() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -182,7 +182,7 @@ func (t *tally) rerouted() bool {
 	return t.extra != nil && t.extra.rerouted
 }
 
-// setCacheStatus notes how the cache took part.
+// setCacheStatus records how the cache took part.
 func (t *tally) setCacheStatus(status CacheStatus, detail string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -202,7 +202,7 @@ func (t *tally) setOutcome(o *Outcome) {
 	t.reportLocked()
 }
 
-// outcome is the call's latest outcome.
+// outcome returns the call's latest outcome.
 func (t *tally) outcome() Outcome {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -216,8 +216,8 @@ func (t *tally) outcomeLocked() Outcome {
 	return Outcome{Class: Success}
 }
 
-// addCosts books what another call, made for this one, has come to. claimed says
-// that its first request is one that this call has counted already.
+// addCosts adds what another call, made for this one, has come to. claimed says that
+// this call has counted its first request already.
 func (t *tally) addCosts(other *tally, claimed bool) {
 	other.mu.Lock()
 	sent, uncounted, requeued, decided, unsafe := other.sent, other.uncounted, other.requeued, other.decided, other.onlyUnsafe
@@ -245,15 +245,15 @@ func (t *tally) addCosts(other *tally, claimed bool) {
 	}
 }
 
-// remaining is the limit for a call that is made for this one by an attempt of a
-// Transport around it: that attempt is the other call's first.
+// remaining returns the limit for a call that is made for this one by an attempt of a
+// Transport around it. That attempt is the other call's first.
 func (t *tally) remaining() int32 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.limit - t.sent + int32(t.uncounted) + 1
 }
 
-// report writes the Report to the handles that want it.
+// report writes the Report to its handles.
 func (t *tally) report() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -274,7 +274,7 @@ func (t *tally) snapshotLocked() Report {
 	return r
 }
 
-// startReport makes the call the one that a context's handle is about.
+// startReport makes the call the one that h is about.
 func (t *tally) startReport(h *ReportHandle) {
 	n := h.begin()
 	t.mu.Lock()
@@ -283,7 +283,7 @@ func (t *tally) startReport(h *ReportHandle) {
 	e.handle, e.call = h, n
 }
 
-// ownReport is the call's own handle, filled from now on where it was not before.
+// ownReport returns the call's own handle, which is filled from now on.
 func (t *tally) ownReport() *ReportHandle {
 	t.mu.Lock()
 	defer t.mu.Unlock()
