@@ -84,7 +84,7 @@ func (c *call) takePermit(a *attempt, w *admissionState, now time.Time) (after t
 	if waited > 0 {
 		now = now.Add(waited)
 		c.onQueued(waited, now)
-		w.hasWaited = true // the circuit opened while it waited for us, as under a call in flight
+		w.hasWaited = true // the circuit may have opened meanwhile, as under a call in flight
 	}
 	if err != nil || l.Store == nil {
 		return now, false, err
@@ -135,7 +135,7 @@ func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
 	}
 	changed := c.circuit.Changed()
 	if _, ok := c.circuit.Check(now); ok {
-		return nil // it changed before we listened
+		return nil // it changed before Changed was called
 	}
 	timer := time.NewTimer(at.Sub(now))
 	defer timer.Stop()

@@ -155,7 +155,7 @@ func (a *attempt) AfterFunc(f func()) (stop func() bool) {
 	a.mu.Lock()
 	if a.ended > attemptAborting {
 		a.mu.Unlock()
-		go f() // and not f(): the context package holds a lock here that f takes
+		go f() // in a goroutine: the context package holds a lock here that f takes
 		return func() bool { return false }
 	}
 	defer a.mu.Unlock()
@@ -171,10 +171,10 @@ func (a *attempt) start() {
 	}
 	a.mu.Unlock()
 	if ctx := a.exchange.ctx(); ctx.Done() != nil {
-		unhook := context.AfterFunc(ctx, func() { a.abort(attemptAbandoned, nil) })
+		stop := context.AfterFunc(ctx, func() { a.abort(attemptAbandoned, nil) })
 		a.mu.Lock()
 		if a.ended <= attemptAborting {
-			a.stopWatching = unhook
+			a.stopWatching = stop
 		}
 		a.mu.Unlock()
 	}
@@ -238,32 +238,32 @@ func (a *attempt) stopHoldingLocked() (held bool) {
 // Until the response is returned, the loop that waits in Base, or for the start of the
 // body, gives the verdict. After that nobody may be reading, so abort gives the
 // verdict.
-func (a *attempt) abort(why ending, late *TimeoutError) {
+func (a *attempt) abort(why ending, timeout *TimeoutError) {
 	a.mu.Lock()
 	if a.ended != attemptRunning {
 		a.mu.Unlock()
 		return
 	}
-	a.timeoutErr = late
+	a.timeoutErr = timeout
 	rc := a.body.rc
-	if reads := a.body.reads(); rc == nil || reads != nil && reads.Filling() { // end it in the same step: serve must not come between
-		after, unhook := a.endLocked(why)
+	if reads := a.body.reads(); rc == nil || reads != nil && reads.Filling() { // end it in the same step: wrapBody must not come between
+		after, stopWatching := a.endLocked(why)
 		a.mu.Unlock()
-		runCallbacks(after, unhook)
+		runCallbacks(after, stopWatching)
 		if rc != nil {
-			rc.Close() // wakes the Read that looks ahead
+			rc.Close() // wakes the Read of lookAhead
 		}
 		return
 	}
 	a.ended = attemptAborting
 	a.mu.Unlock()
 
-	// The verdict comes before the error: who reads the error may close at once,
-	// and Close has a verdict of its own.
+	// The verdict comes before the error: a caller that reads the error may close at
+	// once, and Close has a verdict of its own.
 	o, err := Outcome{Class: Canceled, Reason: cancelReason(a.exchange.ctx())}, a.exchange.ctx().Err()
 	switch {
-	case late != nil:
-		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(late.Phase)}, late
+	case timeout != nil:
+		o, err = Outcome{Class: TimedOut, Reason: "timeout_" + string(timeout.Phase)}, timeout
 	case why == attemptLostRace:
 		o, err = Outcome{Class: Canceled, Reason: lostRaceReason}, context.Canceled
 	}
@@ -285,14 +285,14 @@ func (a *attempt) end(why ending) bool {
 		a.mu.Unlock()
 		return false
 	}
-	after, unhook := a.endLocked(why)
+	after, stopWatching := a.endLocked(why)
 	a.mu.Unlock()
-	runCallbacks(after, unhook)
+	runCallbacks(after, stopWatching)
 	return true
 }
 
 // endLocked returns the callbacks to run after unlocking.
-func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() bool) {
+func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, stopWatching func() bool) {
 	a.ended = why
 	if a.done != nil {
 		close(a.done)
@@ -302,20 +302,20 @@ func (a *attempt) endLocked(why ending) (after notify.AfterFuncs, unhook func() 
 		timer.Free(a.exchange.t.timerPool(), a.watch.Started)
 	}
 	if m := a.body.meter; m != nil { // after the verdict, which reads it
-		if a.body.err == nil || m.reads == nil { // with Reads, into whose memory a Read may still be running
+		if a.body.err == nil || m.reads == nil { // otherwise a Read may still be copying from it
 			a.body.meter = nil
 		}
 		m.Free()
 	}
-	after, unhook = a.after.Take(), a.stopWatching
+	after, stopWatching = a.after.Take(), a.stopWatching
 	a.stopWatching = nil
-	return after, unhook
+	return after, stopWatching
 }
 
-func runCallbacks(after notify.AfterFuncs, unhook func() bool) {
+func runCallbacks(after notify.AfterFuncs, stopWatching func() bool) {
 	after.Call()
-	if unhook != nil {
-		unhook()
+	if stopWatching != nil {
+		stopWatching()
 	}
 }
 
@@ -359,9 +359,9 @@ func (a *attempt) verdictLocked() Outcome {
 // finish gives the final verdict, once, to everything that waits for it.
 func (a *attempt) finish(o Outcome) {
 	a.mu.Lock()
-	concluded := a.finished
+	finished := a.finished
 	a.mu.Unlock()
-	if !concluded {
+	if !finished {
 		a.finishAt(o, mono.Now())
 	}
 }
@@ -383,7 +383,7 @@ func (a *attempt) finishAt(o Outcome, at mono.Time) {
 		a.outcome = new(Outcome)
 		*a.outcome = o
 	} else {
-		a.exchange.recordOutcome(&o) // under mu: whoever finds the verdict given may read the Report
+		a.exchange.recordOutcome(&o) // under mu: once finished is set, anybody may read the Report
 	}
 	held := a.stopHoldingLocked()
 	took := at.Sub(a.watch.Started)
@@ -402,10 +402,10 @@ func (a *attempt) finishAt(o Outcome, at mono.Time) {
 // the caller's context may be behind it, whatever Base says.
 func (a *attempt) translate(err error) error {
 	a.mu.Lock()
-	late := a.timeoutErr
+	timeout := a.timeoutErr
 	a.mu.Unlock()
-	if late != nil {
-		return late
+	if timeout != nil {
+		return timeout
 	}
 	if end := a.exchange.ctx().Err(); end != nil && !errors.Is(err, end) {
 		return &endedError{end: end, err: err}

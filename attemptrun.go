@@ -74,7 +74,7 @@ func (c *call) beginAttempt(a *attempt, kind admission, r *result) bool {
 	c.tally.tried++
 	a.number, a.kind = uint16(min(c.tally.tried, math.MaxUint16)), kind
 	a.watch.Holding = a.permit.Held()
-	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // if it comes to one in GetBody
+	r.o = Outcome{Class: Canceled, Unsent: true, Reason: "panic"} // of GetBody
 	var err error
 	if a.req.Body, err = c.replay.Next(c.req.Body); err != nil {
 		a.finish(Outcome{Class: Canceled, Unsent: true, Reason: "request_body"})
@@ -118,7 +118,7 @@ func (c *call) classifyAttempt(r *result) {
 	case !a.wrapBody(r.res, r.o):
 		c.dropResponse(r, a.Err(), now)
 	case last && r.o.Class == Success:
-		a.finish(own) // which can be worse
+		a.finish(own) // the final verdict can only be worse
 	case last:
 		a.finish(r.o)
 	}
@@ -128,7 +128,7 @@ func (c *call) classifyAttempt(r *result) {
 // body.
 func (c *call) normalize(r *result) {
 	res := r.res
-	if res != nil && r.err != nil { // which no RoundTripper may return
+	if res != nil && r.err != nil { // no RoundTripper may return both
 		if res.Body != nil {
 			res.Body.Close()
 		}
@@ -147,11 +147,11 @@ func (c *call) normalize(r *result) {
 		res.Header = make(http.Header)
 	}
 	if res.Body != http.NoBody && bodiless(c.req, res) {
-		res.Body.Close() // nobody needs to read it to its end first
+		res.Body.Close() // so that nobody has to read it to its end
 		res.Body = http.NoBody
 	}
 	if res.Body == http.NoBody && res.StatusCode == http.StatusOK && c.info.inference && c.info.stream {
-		res.Body = body.NewMemory(nil, io.EOF) // to be found an empty stream: no SDK takes it for an error by itself
+		res.Body = body.NewMemory(nil, io.EOF) // an empty stream, which lookAhead takes for truncated: no SDK would
 	}
 }
 
@@ -187,7 +187,7 @@ func (c *call) judge(r *result, now time.Time) (own Outcome, last bool) {
 		o = c.t.Classify(&r.a.req, &res, nil)
 	}
 	if r.o = o; r.prefetched == nil && seen == nil && o.Class.actionable() && r.res.Body != http.NoBody {
-		r.prefetched = body.Prefetch(r.res.Body) // what a hook calls a failure is kept like one
+		r.prefetched = body.Prefetch(r.res.Body) // a failure by a hook is buffered like any other
 		r.res.Body = r.prefetched
 	}
 	return own, last

@@ -116,7 +116,7 @@ func (b *Balancer) candidates(req *http.Request) []candidate {
 		case x.err != nil:
 			return cmp.Compare(retryAfter(x.err), retryAfter(y.err))
 		}
-		return x.at.Compare(y.at) // zero, which is now, comes first
+		return x.at.Compare(y.at) // zero means now, and comes first
 	})
 	return candidates
 }

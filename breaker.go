@@ -134,8 +134,8 @@ func (b *Breaker) newCircuit(k keyed.Key) *circuit {
 
 // config returns the policy with every zero and negative value resolved.
 func (b *Breaker) config() breaker.Config {
-	// Unlike elsewhere a negative value of the last four means zero: a circuit
-	// without an open time or a probe is no circuit.
+	// Unlike elsewhere, a negative value of the last four means zero: a circuit needs
+	// an open time and a probe.
 	maxOpenFor := timeOrDefault(max(b.MaxOpenFor, 0), 60*time.Second)
 	return breaker.Config{
 		Failures:    orDefault(b.Failures, 10, math.MaxInt),

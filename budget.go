@@ -73,7 +73,7 @@ func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
 	a, ok := b.accounts.Find(k)
 	if !ok {
-		return // never drawn on: full
+		return // it is full
 	}
 	amount := 1.0
 	if !retried {

@@ -44,7 +44,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 		return r.res, nil
 	}
 	if refusal != nil || c.tally.tried == 0 {
-		c.recordOutcome(&r.o) // no attempt has
+		c.recordOutcome(&r.o) // no attempt did
 	}
 	if refusal != nil {
 		return c.t.reject(c, refusal)

@@ -28,7 +28,7 @@ type exchange struct {
 // exchangeExtra is what an exchange needs only if it retries, changes its route, or is
 // made by a cache.
 type exchangeExtra struct {
-	refundDue     bool                  // a paid retry was requeued: the next attempt carries its refund
+	refundDue     bool                  // a paid retry was requeued: the success of a requeued attempt pays it back
 	staleSource   httpcache.StaleSource // the stored response of the cache that made this exchange
 	cacheCaller   httpcache.Caller      // the call that it made the exchange for
 	triedRoute    int                   // the number of the route that is tried, from 1
@@ -89,7 +89,7 @@ func (x *exchange) recordOutcome(o *Outcome) {
 	if a := x.parent; a != nil {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if !a.finished && !a.flags.has(attemptHedged) { // which the loser of a race remains
+		if !a.finished && !a.flags.has(attemptHedged) { // the flag stays set if the attempt loses
 			a.exchange.recordOutcome(o)
 		}
 		return
@@ -111,14 +111,14 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 			rt.budgetOrOwn().succeeded(x.serviceKey(), retried, now)
 		}
 	}
-	if x.t.Observe == nil || o.Class == Rejected { // which is no attempt
+	if x.t.Observe == nil || o.Class == Rejected { // a Rejected request is no attempt
 		return
 	}
 	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
 	if a.kind == viaRoute {
 		d := x.extra()
 		if d.routeObserves {
-			return // the layers have told, and by the route's own key
+			return // the layers have reported it, with the route's own key
 		}
 		e.Route = d.triedRoute
 	}
@@ -128,7 +128,7 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 // onTransition reports a transition of the circuit.
 func (x *exchange) onTransition(s breaker.Transition, now time.Time) {
 	if s.From != s.To && s.To == breaker.Closed && x.queue != nil {
-		x.queue.SlowStart(now) // who has just come up is not to meet all that waited
+		x.queue.SlowStart(now) // a service that has just recovered must not receive the whole backlog at once
 	}
 	if s.From != s.To && x.t.Observe != nil {
 		x.t.Observe(Event{Kind: EventCircuit, Time: now, Key: x.circuit.key.String(), From: CircuitState(s.From), To: CircuitState(s.To), Until: s.Until})

@@ -39,7 +39,7 @@ func (c *call) failover(r *result, before int) {
 		if rt != nil {
 			c.recordRoutes(nil, rt.own())
 		} else if c.parent != nil {
-			c.recordRoutes(nil, 0) // an earlier attempt of a Transport further out may have gone another way
+			c.recordRoutes(nil, 0) // an earlier attempt of a Transport further out may have been rerouted
 		}
 		return
 	}
@@ -57,7 +57,7 @@ func (c *call) failover(r *result, before int) {
 	}
 	c.recordRoutes(f.results, f.answeredBy)
 	if f.results != nil && f.failed {
-		c.recordOutcome(&r.o) // it is what the caller gets
+		c.recordOutcome(&r.o) // the caller gets this failure, and not the last one
 	}
 }
 
@@ -165,11 +165,11 @@ func (f *failover) bodyFor(route *Route) bool {
 		f.done = true
 		return false
 	}
-	_, ok := route.Transport.(answersLocally) // and where not, a StaticReply further down may be one
+	_, ok := route.Transport.(answersLocally) // if not, a route further down may
 	return ok
 }
 
-// decide makes a route's result the call's, if it is better than that.
+// decide makes a route's result the call's, if the caller should get it.
 func (f *failover) decide(alt result, number int) {
 	f.last, f.lastMisconfigured = alt.o, alt.o.Misconfigured || alt.o.Class == Rejected
 	if !f.lastMisconfigured {
@@ -182,11 +182,11 @@ func (f *failover) decide(alt result, number int) {
 	alt.buffer()
 	switch {
 	case alt.o.Class == Canceled:
-		if f.done = true; !isDeadline(f.call.ctx()) { // else the first failure says more
+		if f.done = true; !isDeadline(f.call.ctx()) { // after a deadline the first failure says more
 			f.result = alt
 		}
 	case f.router.balanced() && f.result.o.Misconfigured && !alt.o.Misconfigured:
-		f.result, f.answeredBy = alt, number // one revoked key is not what ails the others
+		f.result, f.answeredBy = alt, number // the failure of another key says more than one revoked key
 	}
 }
 

@@ -38,7 +38,7 @@ func (c *call) attemptHedged(a *attempt, kind admission, r *result) int {
 		return 1
 	}
 	delay, ok := time.Duration(0), false
-	if kind == firstTry { // a retry is not a call, and earns no hedge
+	if kind == firstTry { // the tracker counts calls, not retries
 		delay, ok = tracker.Call(now)
 	}
 	if !ok || !c.mayHedge() || !c.beforeDeadline(delay, now) {
@@ -132,8 +132,8 @@ func (ra *race) wait(delay time.Duration) *racer {
 		select {
 		case <-timer.C:
 			if len(ra.racers) == 1 && !ra.hedge() {
-				// The next credit or place may be for this call. It waits longer each
-				// time: when everything hangs, all calls stand here.
+				// A permit or a credit may become free later. The waits get longer, because
+				// all calls wait here when everything hangs.
 				timer.Reset(max(mono.Now().Sub(ra.racers[0].attempt.watch.Started)/8, hedgePause))
 			}
 		case r := <-ra.results:
@@ -245,7 +245,7 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 		}
 	}
 	a.watch.Started = mono.Of(now)
-	if !c.beginAttempt(a, hedgeTry, &r.result) { // which has given back the place
+	if !c.beginAttempt(a, hedgeTry, &r.result) { // it has given back the permits
 		c.refundRetry(hedgeTry)
 		return false
 	}

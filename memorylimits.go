@@ -43,7 +43,7 @@ func (m *MemoryLimits) Take(ctx context.Context, key string, shares []BucketChar
 	for _, s := range shares {
 		b := k.buckets[s.Bucket]
 		if lack := float64(min(s.Amount, s.Burst)) - b.TokensAt(now); lack > 0 {
-			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // a float may be short of a whole token
+			d := math.Ceil(lack/s.PerSecond*float64(time.Second)) + 1 // rounding may leave it short of a whole token
 			wait = max(wait, time.Duration(min(d, float64(mono.Forever))))
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// A Transport below another one makes its calls with the attempt of the outer one
-// as their context. They share the outermost call's tally, and the first request
-// of a nested call is the attempt around it.
+// A Transport below another one makes its calls with the attempt of the outer one as
+// their context. They share the outermost call's tally. The first attempt of a nested
+// call is the attempt around it.
 
 // count counts an attempt. The first attempt of a nested call is the attempt around it,
 // and is counted there.
@@ -40,7 +40,7 @@ func (x *exchange) uncount(a *attempt) bool {
 func uncountLocal(req *http.Request) {
 	for a := parentAttempt(req.Context()); a != nil; a = a.exchange.parent {
 		if a.exchange.uncount(a) {
-			return // the attempts around it have sent something before
+			return // the attempts around it have sent other requests
 		}
 	}
 }
@@ -51,7 +51,7 @@ func (x *exchange) wireAttempts() int {
 	if !x.routed() {
 		return 0 // nobody asks
 	}
-	ahead := 0 // counted already, for a request that this Transport is yet to send
+	ahead := 0 // requests that are counted, and that this Transport has not sent yet
 	if x.parent != nil && !x.parent.isClaimed() {
 		ahead = 1
 	}

@@ -28,7 +28,7 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	c := new(call)
 	c.init(t, knownRequest{req: req}, parent, body.Replay{GetBody: req.GetBody})
 	c.first.kind = viaRoute
-	for i := range t.Fallback.Routes { // where RoundTrip would go then
+	for i := range t.Fallback.Routes { // RoundTrip would try them
 		route := &t.Fallback.Routes[i]
 		if !route.accepts(req, o) {
 			continue

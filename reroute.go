@@ -65,9 +65,9 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil || res == nil || sameOrigin(to.URL, req.URL) {
 		return res, err
 	}
-	// The client above believes that the first origin has answered: it would
-	// follow a redirect with all of the first one's credentials, and its jar would
-	// send the cookies there.
+	// The client above takes the response for the first origin's. It would follow a
+	// redirect with the credentials for that origin, and its jar would send the cookies
+	// there.
 	if res.StatusCode/100 == 3 && res.Header.Get("Location") != "" {
 		if res.Body != nil {
 			res.Body.Close()
@@ -120,7 +120,7 @@ func (r Reroute) next(ctx context.Context) http.RoundTripper {
 	}
 	for a := parentAttempt(ctx); a != nil; a = a.exchange.parent {
 		if a.exchange.balancerRoutes() != nil {
-			continue // a Balancer, which may be a route itself
+			continue // a Balancer may be a route itself
 		}
 		if a.kind == viaRoute {
 			return a.exchange.t.routeLayers()
@@ -210,7 +210,7 @@ func (r Reroute) readdress(req, to *http.Request) error {
 	to.Body, _ = to.GetBody()
 	to.ContentLength, to.TransferEncoding = int64(len(b)), nil
 	for _, name := range [...]string{"Content-Length", "Content-Md5", "Content-Digest", "Digest"} {
-		delete(to.Header, name) // they were of the other body
+		delete(to.Header, name) // they are of the old body
 	}
 	return nil
 }

@@ -77,6 +77,8 @@ type upgradedBody struct {
 	io.Writer
 }
 
+// Read reads from the server, or first what was read ahead. At the end of the body it
+// gives the final verdict and ends the attempt.
 func (b attemptBody) Read(p []byte) (int, error) {
 	a := b.a
 	a.mu.Lock()
@@ -84,43 +86,63 @@ func (b attemptBody) Read(p []byte) (int, error) {
 		defer a.mu.Unlock()
 		return a.body.tail(p)
 	}
-	began := mono.Now()
-	a.watch.BeginRead(began)
-	m, now := a.body.meter, began
-	var n int
-	var err error
-	if reads := a.body.reads(); reads != nil { // which the meter has seen
+	n, now, err := a.readLocked(p)
+	o, final, err := a.classifyReadLocked(err)
+	n, ended, err := a.endReadLocked(p, n, o, err)
+	a.mu.Unlock()
+
+	if final {
+		a.finishAt(o, now)
+	}
+	if ended {
+		a.end(attemptFinished)
+	}
+	return n, err
+}
+
+// readLocked returns the next Read of the body, and the time after it. It unlocks a.mu
+// while it reads from the server.
+func (a *attempt) readLocked(p []byte) (n int, now mono.Time, err error) {
+	now = mono.Now()
+	a.watch.BeginRead(now)
+	if reads := a.body.reads(); reads != nil { // the meter has observed them
 		var all bool
 		if n, err, all = reads.Next(p); all {
-			m.reads = nil
+			a.body.meter.reads = nil
 			reads.Free()
 		}
 		a.watch.EndRead(now)
-	} else {
-		a.rearmLocked(began)
-		a.mu.Unlock()
-
-		n, err = a.body.rc.Read(p)
-
-		if err != nil && err != io.EOF {
-			err = a.translate(err)
-		}
-		now = mono.Now()
-		a.mu.Lock()
-		a.watch.EndRead(now)
-		if !a.watch.Armed() { // the Read was longer than what the timer was set for
-			a.rearmLocked(now)
-		}
-		if ended := a.body.err; ended != nil && err == io.EOF {
-			err = ended // it was aborted or closed meanwhile: this is no clean end
-		}
-		if m = a.body.meter; m != nil {
-			m.Observe(p[:n])
-			a.watch.AwaitingContent = a.watch.AwaitingContent && m.Phase() == dialect.Preamble
-		}
+		return n, now, err
 	}
-	var o Outcome
-	final := true
+	a.rearmLocked(now)
+	a.mu.Unlock()
+
+	n, err = a.body.rc.Read(p)
+
+	if err != nil && err != io.EOF {
+		err = a.translate(err)
+	}
+	now = mono.Now()
+	a.mu.Lock()
+	a.watch.EndRead(now)
+	if !a.watch.Armed() { // the timer has rung during the Read
+		a.rearmLocked(now)
+	}
+	if ended := a.body.err; ended != nil && err == io.EOF {
+		err = ended // it was aborted or closed meanwhile: this is no clean end
+	}
+	if m := a.body.meter; m != nil {
+		m.Observe(p[:n])
+		a.watch.AwaitingContent = a.watch.AwaitingContent && m.Phase() == dialect.Preamble
+	}
+	return n, now, err
+}
+
+// classifyReadLocked gives the verdict after a Read that returned err, and returns the
+// error for the caller. final is false if the body goes on.
+func (a *attempt) classifyReadLocked(err error) (o Outcome, final bool, _ error) {
+	m := a.body.meter
+	final = true
 	switch {
 	case err != nil && err != io.EOF:
 		o = classifyError(a.exchange.req, err)
@@ -134,12 +156,18 @@ func (b attemptBody) Read(p []byte) (int, error) {
 	default:
 		final = false
 	}
-	// A stream that could only be taken for complete is not.
+	// A stream in which only its EOF shows the end does not count as complete.
 	complete := o.Class == Success && m != nil && (m.Phase() == dialect.Terminal || !m.Streaming() && m.End())
 	a.flags.set(attemptComplete, complete)
-	ended := a.body.err != nil
+	return o, final, err
+}
+
+// endReadLocked ends the body if err is not nil, and returns what the Read returns. ended
+// says that the body has ended, now or while the Read was running.
+func (a *attempt) endReadLocked(p []byte, n int, o Outcome, err error) (_ int, ended bool, _ error) {
+	ended = a.body.err != nil
 	switch {
-	case ended && (n == 0 || a.body.reads() != nil): // what a Read has brought since does not belong behind the error event
+	case ended && (n == 0 || a.body.reads() != nil): // bytes read since do not belong behind the error event
 		n, err = a.body.tail(p)
 	case !ended && err != nil:
 		ended = true
@@ -149,15 +177,7 @@ func (b attemptBody) Read(p []byte) (int, error) {
 			n += more
 		}
 	}
-	a.mu.Unlock()
-
-	if final {
-		a.finishAt(o, now)
-	}
-	if ended {
-		a.end(attemptFinished)
-	}
-	return n, err
+	return n, ended, err
 }
 
 // fail ends the body in err. An error event in the response's own format may come
@@ -176,8 +196,8 @@ func (b *responseBody) fail(x *exchange, o Outcome, err error) {
 // errorEvent returns the error event of a stream that ends in err, or nil if it gets
 // none.
 func (b *responseBody) errorEvent(x *exchange, o Outcome, err error) []byte {
-	said := x.t.StreamErrors
-	if err == io.EOF || !o.Class.failure() || said == StreamErrorsNever || said == StreamErrorsAuto && !x.info.format.LosesErrors() {
+	mode := x.t.StreamErrors
+	if err == io.EOF || !o.Class.failure() || mode == StreamErrorsNever || mode == StreamErrorsAuto && !x.info.format.LosesErrors() {
 		return nil
 	}
 	status, code := http.StatusBadGateway, "snubber_unreachable"
@@ -236,25 +256,25 @@ func (b attemptBody) Close() error {
 	a.mu.Unlock()
 	a.finish(o)
 	if left {
-		a.end(attemptAbandoned) // before a Transport within is closed, which asks
+		a.end(attemptAbandoned) // before a nested Transport is closed: it looks at the context
 	}
 	err := a.body.rc.Close()
 	a.end(attemptFinished)
 	return err
 }
 
-// The start of a response to an inference request is read before the caller gets
-// the response. Until the response has shown what it is, an error in it, an empty
-// stream or a truncated one is a failure like a 503: it can be retried, or sent to a
-// fallback, and the caller notices nothing. From the first content on, the response
-// is the caller's. Where content and a failure came in one Read, the failure
-// decides: the caller has not seen the content.
+// The start of a response to an inference request is read before the caller gets the
+// response. Until the response has shown what it is, an error in it, an empty stream or
+// a truncated one is a failure like a 503. It can be retried, or sent to a fallback, and
+// the caller notices nothing. From the first content on, the response is the caller's.
+// If content and a failure came in one Read, the failure decides, because the caller has
+// not seen the content.
 //
-// RoundTrip's own goroutine reads it, with the timers of a Read. That needs no
-// goroutine and no lock of its own. What ends a Read that waits (a timer, the
-// caller) ends this one too: by Close, which a Base's body has to heed. To be safe
-// from a body that does not, each Read would have to run in another goroutine from
-// its start, for a Read cannot be handed over once it hangs.
+// RoundTrip's own goroutine reads it, with the timers of a Read. That needs no other
+// goroutine and no other lock. A timer or the caller's context ends the Read by closing
+// the body, so a Base's body must unblock its Read then. A Read that hangs cannot be
+// handed to another goroutine: to be safe from it, every Read would need one from its
+// start.
 
 // lookAhead makes the attempt the reader of res and reads the start of its body, if
 // that can tell more than the header. An error has ended the attempt, and there is no
@@ -277,7 +297,7 @@ func (a *attempt) lookAhead(res *http.Response) error {
 	for !m.Open() {
 		p := reads.Space()
 		if len(p) == 0 {
-			break // it is content by its size
+			break // by its size it is content
 		}
 		began := mono.Now()
 		a.watch.BeginRead(began)
@@ -325,7 +345,7 @@ func (a *attempt) classifyLookahead(res *http.Response, now time.Time) (o Outcom
 		o = outcomeOf(dialect.ClassifyEvent(a.exchange.info.route(), a.req.URL.Host, res.Header, m.Failure(), now), now)
 	case err == io.EOF && !m.End():
 		o = Outcome{Class: Unreachable, Reason: "truncated"}
-	case err != nil && err != io.EOF && m.Phase() != dialect.Terminal: // in one Read with content, as the half of a chunk comes
+	case err != nil && err != io.EOF && m.Phase() != dialect.Terminal: // it came in one Read with content
 		o = classifyError(a.exchange.req, err)
 	default:
 		o = classifyResponse(a.exchange.info.route(), a.exchange.req, res, nil, now)

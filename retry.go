@@ -97,7 +97,7 @@ func (r *Retry) newBackoff() *backoffSteps {
 		backoff.WithMaxInterval(p.ceiling*3/4),
 		backoff.WithMultiplier(2),
 		backoff.WithRandomizationFactor(1.0/3),
-		backoff.WithMaxElapsedTime(0), // otherwise NextBackOff turns to -1 after 15 minutes, a hot loop
+		backoff.WithMaxElapsedTime(0), // otherwise NextBackOff returns -1 after 15 minutes, and the loop never waits
 	)
 	return p
 }
@@ -110,7 +110,7 @@ func (p *backoffSteps) next(o Outcome, now time.Time) time.Duration {
 	if p.steps != nil {
 		step = p.steps.NextBackOff()
 		if o.Class == Overloaded || o.Class == RateLimited && o.NotBefore.IsZero() {
-			if step *= 2; step > p.ceiling { // and not min: that would have no jitter left
+			if step *= 2; step > p.ceiling { // min would leave no jitter
 				step = p.ceiling/2 + rand.N(p.ceiling/2+1)
 			}
 		}

@@ -6,9 +6,9 @@ import "time"
 // only place that knows the order of the layers below it.
 func (c *call) retryLoop(r *result) {
 	var (
-		last     result
-		attempts int       // that counted
-		timeouts int       // attempts that our own timers ended
+		last     result    // of the attempt before
+		attempts int       // without the requeued ones
+		timeouts int       // attempts that a limit of Timeout has ended
 		next     admission // of the coming attempt
 	)
 	for {
@@ -26,10 +26,10 @@ func (c *call) retryLoop(r *result) {
 		}
 		attempts += c.attemptHedged(r.a, next, r) - 1
 		if r.o.Class == Rejected && last.exists() {
-			if r.res != nil { // only a Classify of the user's calls a response that
+			if r.res != nil { // only a Classify hook rejects a response
 				r.res.Body.Close()
 			}
-			*r = last // a Transport below refused what we would send again
+			*r = last // a Transport below has refused the retry
 			return
 		}
 		if !r.o.Class.actionable() {
@@ -44,21 +44,23 @@ func (c *call) retryLoop(r *result) {
 		}
 		r.buffer()
 		last, next = *r, kind
-		if kind == budgeted && !c.waitBackoff(wait, r.o, attempts) {
-			c.refundRetry(kind)
-			if err := c.ctx().Err(); !isDeadline(c.ctx()) {
-				*r = result{err: err, o: classifyError(c.req, err)}
-			}
-			return
-		}
-		if !c.replay.Repeatable(c.ctx()) {
-			c.refundRetry(kind)
-			if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) {
-				*r = result{err: err, o: classifyError(c.req, err)}
-			}
+		if !c.prepareRetry(r, kind, wait, attempts) {
 			return
 		}
 	}
+}
+
+// prepareRetry waits until the next attempt may begin. It reports false if there will be
+// none: r is then the call's result.
+func (c *call) prepareRetry(r *result, kind admission, wait time.Duration, attempts int) bool {
+	if (kind != budgeted || c.waitBackoff(wait, r.o, attempts)) && c.replay.Repeatable(c.ctx()) {
+		return true
+	}
+	c.refundRetry(kind)
+	if err := c.ctx().Err(); err != nil && !isDeadline(c.ctx()) { // after a deadline the last response says more
+		*r = result{err: err, o: classifyError(c.req, err)}
+	}
+	return false
 }
 
 // decideRetry returns whether another attempt follows a failed one, how it is admitted,
@@ -120,7 +122,7 @@ func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 	if !c.waitFits(r.o.NotBefore.Sub(now), now) || !c.beforeDeadline(wait, now) {
 		return 0, noRetry
 	}
-	if c.queue != nil { // a wait before a queue that is too long would be for nothing
+	if c.queue != nil { // no wait before a queue that would refuse the attempt anyway
 		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); refusal != nil && refusal.late {
 			return 0, noRetry
 		}

@@ -20,7 +20,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // Fallback. http.Client calls it on its Transport.
 func (t *Transport) CloseIdleConnections() {
 	if !t.closing.CompareAndSwap(false, true) {
-		return // it is a route of itself
+		return // t is a route of itself
 	}
 	defer t.closing.Store(false)
 	closeIdle(t.base())
@@ -47,7 +47,7 @@ func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	}
 	parent := parentAttempt(ctx)
 	if parent != nil && t.Fallback != nil && t.reroutes(parent) {
-		t = t.routeLayers() // else its routes would have it as a route, without end
+		t = t.routeLayers() // t is a route of itself: trying its routes would never end
 	}
 	c := new(call)
 	record, count := t.Retry != nil || t.Fallback != nil || routes.alternatives() > 0, t.Limiter.counts()
