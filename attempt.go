@@ -3,13 +3,11 @@ package snubber
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
-	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 	"github.com/seed-9e4f5248/snubber/internal/notify"
@@ -342,20 +340,6 @@ func (a *attempt) isClaimed() bool {
 	return a.flags.has(attemptClaimed)
 }
 
-// verdictLocked returns the provisional verdict, or the worse one of an error inside
-// the body.
-func (a *attempt) verdictLocked() Outcome {
-	o := Outcome{Class: Success}
-	if a.outcome != nil {
-		o = *a.outcome
-	}
-	if m := a.body.meter; m != nil && m.Phase() == dialect.Failed && o.Class == Success {
-		now := time.Now()
-		o = outcomeOf(dialect.ClassifyEvent(a.exchange.info.route(), a.req.URL.Host, nil, m.Failure(), now), now)
-	}
-	return o
-}
-
 // finish gives the final verdict, once, to everything that waits for it.
 func (a *attempt) finish(o Outcome) {
 	a.mu.Lock()
@@ -413,12 +397,6 @@ func (a *attempt) translate(err error) error {
 	return err
 }
 
-// endedError is a Base's error after the caller's context has ended. It holds both.
-type endedError struct{ end, err error }
-
-func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
-func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }
-
 // wonRace makes the verdict of an attempt that raced the call's, whether it was given
 // yet or not.
 func (a *attempt) wonRace() {
@@ -444,39 +422,4 @@ func (a *attempt) headerSeen(now mono.Time) bool {
 	a.circuitPermit.Header(now.Sub(a.watch.Started))
 	a.watch.Header(now)
 	return a.ended == attemptRunning
-}
-
-// complete reports whether the response is known to be complete and free of errors. For
-// a stream, that is from its terminal event on.
-func (a *attempt) complete() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.flags.has(attemptComplete)
-}
-
-// wrapBody makes the attempt the body of res. It reports false if the attempt has ended
-// meanwhile.
-func (a *attempt) wrapBody(res *http.Response, o Outcome) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended != attemptRunning {
-		return false
-	}
-	if o.Class != Success || o.Quotas != nil || o.Reason != "" {
-		a.outcome = new(Outcome)
-		*a.outcome = o
-	}
-	a.body.rc = res.Body
-	if reads := a.body.reads(); reads != nil {
-		reads.StopFilling()
-	}
-	res.Body = attemptBody{a}
-	if res.StatusCode == http.StatusSwitchingProtocols {
-		a.watch.Upgraded = true
-		if w, ok := a.body.rc.(io.Writer); ok {
-			res.Body = upgradedBody{attemptBody{a}, w}
-		}
-	}
-	a.rearmLocked(a.watch.LastRead())
-	return true
 }

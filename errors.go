@@ -3,6 +3,7 @@ package snubber
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -146,3 +147,18 @@ func failUnsent(req *http.Request, err error) (*http.Response, error) {
 	}
 	return nil, err
 }
+
+// errTruncated is the error of a stream that ended before its terminal event. SDKs
+// would take a clean end for a complete response.
+var errTruncated = &truncatedError{}
+
+type truncatedError struct{}
+
+func (*truncatedError) Error() string { return "the stream ended before its terminal event" }
+func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
+
+// endedError is a Base's error after the caller's context has ended. It holds both.
+type endedError struct{ end, err error }
+
+func (e *endedError) Error() string   { return e.end.Error() + ": " + e.err.Error() }
+func (e *endedError) Unwrap() []error { return []error{e.end, e.err} }

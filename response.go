@@ -77,6 +77,33 @@ type upgradedBody struct {
 	io.Writer
 }
 
+// wrapBody makes the attempt the body of res. It reports false if the attempt has ended
+// meanwhile.
+func (a *attempt) wrapBody(res *http.Response, o Outcome) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ended != attemptRunning {
+		return false
+	}
+	if o.Class != Success || o.Quotas != nil || o.Reason != "" {
+		a.outcome = new(Outcome)
+		*a.outcome = o
+	}
+	a.body.rc = res.Body
+	if reads := a.body.reads(); reads != nil {
+		reads.StopFilling()
+	}
+	res.Body = attemptBody{a}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		a.watch.Upgraded = true
+		if w, ok := a.body.rc.(io.Writer); ok {
+			res.Body = upgradedBody{attemptBody{a}, w}
+		}
+	}
+	a.rearmLocked(a.watch.LastRead())
+	return true
+}
+
 // Read reads from the server, or first what was read ahead. At the end of the body it
 // gives the final verdict and ends the attempt.
 func (b attemptBody) Read(p []byte) (int, error) {
@@ -220,15 +247,6 @@ func (b *responseBody) tail(p []byte) (n int, err error) {
 	return n, err
 }
 
-// errTruncated is the error of a stream that ended before its terminal event. SDKs
-// would take a clean end for a complete response.
-var errTruncated = &truncatedError{}
-
-type truncatedError struct{}
-
-func (*truncatedError) Error() string { return "the stream ended before its terminal event" }
-func (*truncatedError) Unwrap() error { return io.ErrUnexpectedEOF }
-
 // Close ends the attempt. The provisional verdict stands: a caller that has read enough
 // says nothing against the service. It is Canceled if a stream had not brought any
 // content yet, or if the caller's context has ended.
@@ -261,6 +279,28 @@ func (b attemptBody) Close() error {
 	err := a.body.rc.Close()
 	a.end(attemptFinished)
 	return err
+}
+
+// verdictLocked returns the provisional verdict, or the worse one of an error inside
+// the body.
+func (a *attempt) verdictLocked() Outcome {
+	o := Outcome{Class: Success}
+	if a.outcome != nil {
+		o = *a.outcome
+	}
+	if m := a.body.meter; m != nil && m.Phase() == dialect.Failed && o.Class == Success {
+		now := time.Now()
+		o = outcomeOf(dialect.ClassifyEvent(a.exchange.info.route(), a.req.URL.Host, nil, m.Failure(), now), now)
+	}
+	return o
+}
+
+// complete reports whether the response is known to be complete and free of errors. For
+// a stream, that is from its terminal event on.
+func (a *attempt) complete() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.flags.has(attemptComplete)
 }
 
 // The start of a response to an inference request is read before the caller gets the
