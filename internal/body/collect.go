@@ -7,8 +7,8 @@ import (
 )
 
 // ReadAll reads rc to its end, or up to limit bytes. The end of ctx closes rc, to
-// wake a Read that hangs; the error is then the context's, and otherwise an *Error.
-// Only on an error rc may be closed.
+// unblock a Read that hangs, and the error is then the context's. Any other error is an
+// *Error. On success rc is still open.
 func ReadAll(ctx context.Context, rc io.ReadCloser, limit int64) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { rc.Close() })
 	b, err := io.ReadAll(io.LimitReader(rc, limit))
@@ -22,20 +22,20 @@ func ReadAll(ctx context.Context, rc io.ReadCloser, limit int64) ([]byte, error)
 	return b, err
 }
 
-// Collector takes in a body of at most MaxCopy bytes without a copy, if it comes in
-// one piece: a [bytes.Reader] and its kin write all they have at once.
+// Collector reads a body of at most MaxCopy bytes without a copy, if the body comes in
+// one piece. A [bytes.Reader], for example, writes all that it has at once.
 type Collector struct {
 	Length int64        // of the body; negative or zero if unknown
-	Use    func([]byte) // gets a body that comes in one piece, and must not keep it
+	Use    func([]byte) // gets a body that comes in one piece, and must not retain it
 
 	used bool
 	buf  []byte
 }
 
-// Collect reads body. If its first piece has the Length, Collect passes that piece
-// to Use. Otherwise it returns what it has read, which after an error is a part.
-// More than MaxCopy bytes, or more than the Length behind a piece that Use got, are
-// an error.
+// Collect reads body. If its first piece has the Length, Collect passes that piece to
+// Use. Otherwise it returns what it has read, which after an error is incomplete. More
+// than MaxCopy bytes are an error, and so are more than Length bytes once Use was
+// called.
 func (c *Collector) Collect(body io.Reader) (rest []byte, err error) {
 	if w, ok := body.(io.WriterTo); ok {
 		_, err = w.WriteTo(c)

@@ -15,24 +15,23 @@ const (
 	maxWait = time.Second
 )
 
-// Prefetched is a body whose start was read ahead, within 64 KiB and a second. Its
-// Read continues behind that start: reading ahead loses nothing, and a server that
-// sends slowly delays nobody longer than a second. It is safe for concurrent use as
-// far as the body itself is.
+// Prefetched is a body whose start was read ahead, for at most 64 KiB and one second.
+// Its Read returns that start and then the rest of the body, so nothing is lost. It is
+// safe for concurrent use as far as the body itself is.
 type Prefetched struct {
 	rc       io.ReadCloser
 	done     chan struct{} // closed when the reading ahead has stopped
-	panicked any           // what it panicked with; to be read after done
+	panicked any           // what the reading panicked with; to be read after done
 
 	mu   sync.Mutex
 	buf  []byte
 	off  int
 	err  error // what ended the body
-	stop bool  // after the Read that hangs
+	stop bool  // stop after the current Read
 }
 
-// Prefetch reads the start of rc. A Read of rc that panics makes Prefetch panic, or
-// later the Read of the Prefetched.
+// Prefetch reads the start of rc. If a Read of rc panics, Prefetch panics too, or later
+// the Read of the Prefetched.
 func Prefetch(rc io.ReadCloser) *Prefetched {
 	b := &Prefetched{rc: rc, done: make(chan struct{})}
 	go b.readAhead()
@@ -51,7 +50,7 @@ func Prefetch(rc io.ReadCloser) *Prefetched {
 
 func (b *Prefetched) readAhead() {
 	defer close(b.done)
-	defer func() { b.panicked = recover() }() // nobody could recover it in this goroutine, and the program would end
+	defer func() { b.panicked = recover() }() // nothing could recover it in this goroutine, and the program would end
 	left := maxAhead
 	chunk := make([]byte, 4<<10)
 	for {
@@ -115,7 +114,7 @@ func (b *Prefetched) copy(p []byte) int {
 // Close closes the body.
 func (b *Prefetched) Close() error { return b.rc.Close() }
 
-// Buffer closes the body and leaves res with what was read ahead, in memory.
+// Buffer closes the body. It leaves res with the part that was read ahead, in memory.
 func (b *Prefetched) Buffer(res *http.Response) {
 	b.rc.Close()
 	b.mu.Lock()

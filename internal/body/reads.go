@@ -5,14 +5,15 @@ import (
 	"sync"
 )
 
-// Reads holds the first Reads of a response's body, up to 64 KiB, and gives them out
-// again with their boundaries: some clients parse Read by Read. It has no lock. Its
-// owner fills it with Buffer and Append until Finish, and then empties it with Next.
+// Reads holds the first Reads of a response's body, up to 64 KiB, and returns them
+// again with their boundaries, since some clients parse Read by Read. It has no lock.
+// Its owner fills it with Space and Append until StopFilling, and then empties it with
+// Next.
 type Reads struct {
 	filling bool
 	buf     []byte
 	ends    []uint16 // where each Read ended, in buf
-	at, off int      // the Reads and the bytes that Next has given out
+	at, off int      // the numbers of Reads and of bytes that Next has returned
 	err     error    // of the last Read
 }
 
@@ -22,8 +23,8 @@ const (
 	maxReads  = 1 << 12
 )
 
-// readsPool keeps buffers for the next bodies. All transports may share it: a
-// buffer is plain memory and nothing in it waits.
+// readsPool holds buffers for the next bodies. All Transports may share it: a buffer is
+// plain memory, and nothing in it waits.
 var readsPool = sync.Pool{New: func() any { return &Reads{buf: make([]byte, 0, readsSize)} }}
 
 // NewReads returns an empty Reads, to be filled.
@@ -38,7 +39,8 @@ func OneRead(b []byte, err error) *Reads {
 	return &Reads{buf: b, ends: []uint16{uint16(len(b))}, err: err}
 }
 
-// Free lets another body use the memory of r. Nobody may use r or its Bytes after.
+// Free lets another body use the memory of r. Neither r nor its Bytes may be used
+// after.
 func (r *Reads) Free() {
 	if cap(r.buf) > readsSize || cap(r.ends) > maxReads/8 {
 		return // an unusual body has made it large
@@ -47,14 +49,13 @@ func (r *Reads) Free() {
 	readsPool.Put(r)
 }
 
-// Filling reports whether Finish was not called yet.
+// Filling reports whether StopFilling was not called yet.
 func (r *Reads) Filling() bool { return r.filling }
 
-// Finish ends the filling.
+// StopFilling ends the filling.
 func (r *Reads) StopFilling() { r.filling = false }
 
-// Buffer returns the memory for the next Read of the body. It is empty if r holds
-// no more.
+// Space returns the memory for the next Read of the body. It is empty if r is full.
 func (r *Reads) Space() []byte {
 	left := maxAhead - 1 - len(r.buf) // so that an end fits its 16 bits
 	if left <= 0 || len(r.ends) >= maxReads {
@@ -67,7 +68,7 @@ func (r *Reads) Space() []byte {
 	return free[:min(len(free), left)]
 }
 
-// Append adds a Read that put n bytes into Buffer and returned err.
+// Append adds a Read that put n bytes into Space and returned err.
 func (r *Reads) Append(n int, err error) {
 	r.buf = r.buf[:len(r.buf)+n]
 	r.ends = append(r.ends, uint16(len(r.buf)))
@@ -80,8 +81,8 @@ func (r *Reads) Bytes() []byte { return r.buf }
 // Err returns the error of the last Read.
 func (r *Reads) Err() error { return r.err }
 
-// Next returns the next Read as it was, or the part of it that fits into p. all
-// reports that nothing is left. There must have been an Append, and no Next that
+// Next returns the next Read as it was, or the part of it that fits into p. all reports
+// that nothing is left. Next must not be called without an Append, or after it has
 // returned all.
 func (r *Reads) Next(p []byte) (n int, err error, all bool) {
 	if len(p) == 0 && r.off < len(r.buf) {

@@ -10,7 +10,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
-// recorder keeps what the first attempt reads from a body that exists once. Each
+// recorder copies what the first attempt reads from a body that exists once. Each
 // attempt has a reader of its own, so that a transport that still reads for an old
 // attempt never shares a position with the new one.
 type recorder struct {
@@ -19,7 +19,7 @@ type recorder struct {
 	mu       sync.Mutex
 	buf      []byte
 	err      error // what ended src, io.EOF when all of it was read
-	overflow bool  // buf would be larger than MaxCopy, and is gone
+	overflow bool  // the copy would be larger than MaxCopy, and was dropped
 	reading  bool  // a reader is inside src.Read
 	readers  int   // readers not yet closed
 	released bool  // no more readers
@@ -33,9 +33,9 @@ type replayReader struct {
 	closed bool
 }
 
-// wait reports whether another reader could begin. It waits up to maxWait for the
-// last one to be closed: a transport that got its response early closes the
-// request's body after it, in a goroutine of its own.
+// wait reports whether another reader can begin. It waits up to maxWait for the last
+// one to be closed. A transport that got its response early closes the request's body
+// after that, in a goroutine of its own.
 func (r *recorder) wait(ctx context.Context) bool {
 	timer := time.NewTimer(maxWait)
 	defer timer.Stop()
@@ -114,7 +114,7 @@ func (v *replayReader) Read(p []byte) (int, error) {
 
 	n, err := r.src.Read(p)
 	if err != nil && err != io.EOF {
-		err = &Error{err} // not to be taken for the network's, and the same in every attempt
+		err = &Error{err} // so that it is not taken for the network's, and is the same in every attempt
 	}
 
 	r.mu.Lock()

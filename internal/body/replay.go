@@ -15,8 +15,8 @@ import (
 // MaxCopy bounds the copy of a request body that has no GetBody.
 const MaxCopy = 4 << 20
 
-// Error is a request body that could not be read or sent again. It is no error of
-// the network or of the server.
+// Error is the error of a request body that could not be read or sent again. It is no
+// error of the network or of the server.
 type Error struct{ Err error }
 
 func (e *Error) Error() string { return "request body: " + e.Err.Error() }
@@ -27,7 +27,7 @@ var errNotReplayable = errors.New("cannot be sent again: longer than 4 MiB or st
 // Replay hands a request's body to each of its attempts. The zero Replay is of a
 // request without a body. One goroutine uses it at a time.
 type Replay struct {
-	// GetBody returns the whole body once more. It is nil where nothing can.
+	// GetBody returns the whole body once more. It is nil if nothing can.
 	GetBody func() (io.ReadCloser, error)
 
 	recorder *recorder // a body without GetBody is read through it
@@ -37,11 +37,11 @@ type Replay struct {
 type replayState uint8
 
 const (
-	noBody      replayState = iota
-	notSent                 // no attempt has had the caller's own body yet
-	taken                   // an attempt has had it
-	buffered                // it was read and closed; GetBody has all of it
-	unavailable             // no attempt can have it
+	noBody      replayState = iota // the request has none
+	notSent                        // no attempt has had the caller's own body
+	taken                          // an attempt has had it
+	buffered                       // it was read and closed; GetBody has all of it
+	unavailable                    // no attempt can have it
 )
 
 // NewReplay prepares the body of req. If readAhead is set, a body without GetBody
@@ -69,13 +69,13 @@ func NewReplay(req *http.Request, readAhead, record bool) (r Replay, ahead []byt
 	return r, nil, nil
 }
 
-// InMemory is the GetBody of a request whose body is b.
+// InMemory returns the GetBody of a request whose body is b.
 func InMemory(b []byte) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
 }
 
-// Next returns the body for the next attempt, which closes it. own is the caller's.
-// The error is an *Error.
+// Next returns the body for the next attempt, which must close it. own is the caller's
+// body. The error is an *Error.
 func (r *Replay) Next(own io.ReadCloser) (io.ReadCloser, error) {
 	switch {
 	case r.state == noBody:
@@ -98,8 +98,8 @@ func (r *Replay) Next(own io.ReadCloser) (io.ReadCloser, error) {
 	return b, nil
 }
 
-// Repeatable reports whether another attempt could have the body now. It may wait
-// a moment for the last attempt to close its own.
+// Repeatable reports whether another attempt could have the body now. It may wait up to
+// a second for the last attempt to close its own.
 func (r *Replay) Repeatable(ctx context.Context) bool {
 	switch r.state {
 	case noBody, notSent:
@@ -116,11 +116,12 @@ func (r *Replay) Shareable() bool { return r.state == noBody || r.GetBody != nil
 // Lost reports whether no further attempt can ever have the body.
 func (r *Replay) Lost() bool { return r.GetBody == nil && r.recorder != nil && r.recorder.lost() }
 
-// GiveUp makes Next return an empty body, for an attempt that needs none.
+// GiveUp makes Next return an empty body, for a route that needs none: the body cannot
+// be sent again.
 func (r *Replay) GiveUp() { r.state = unavailable }
 
-// HandBack returns the Replay for another round trip, after the one that used r
-// has released it.
+// HandBack returns the Replay for another round trip. The round trip that used r must
+// have released it.
 func (r *Replay) HandBack() Replay {
 	back := *r
 	if back.state == notSent {
@@ -129,7 +130,7 @@ func (r *Replay) HandBack() Replay {
 	return back
 }
 
-// Release closes the body if no attempt will.
+// Release closes the body, unless an attempt has it and closes it.
 func (r *Replay) Release(own io.ReadCloser) {
 	if r.recorder != nil {
 		r.recorder.release()
@@ -138,8 +139,8 @@ func (r *Replay) Release(own io.ReadCloser) {
 	}
 }
 
-// Bytes returns a copy of the body's first MaxCopy bytes, nil if it cannot be had
-// before it is sent.
+// Bytes returns a copy of the body's first MaxCopy bytes. It returns nil if the body
+// cannot be read before it is sent.
 func (r *Replay) Bytes() []byte {
 	if r.GetBody == nil {
 		return nil
@@ -153,11 +154,11 @@ func (r *Replay) Bytes() []byte {
 	return b
 }
 
-// WithBytes calls use with all of a body of at most MaxCopy bytes, if it can be had
-// before it is sent. The bytes are the caller's own memory where GetBody returns
-// them in one piece, and use must neither change nor keep them. WithBytes reports
-// false if the body cannot be had or is not of the length, if that is positive.
-// This may turn out after use was called.
+// WithBytes calls use with all of a body of at most MaxCopy bytes, if it can be read
+// before it is sent. The bytes are the caller's own memory if GetBody returns them in
+// one piece, so use must neither change nor retain them. WithBytes reports false if the
+// body cannot be read, or if length is positive and not the body's length. It may
+// report that after use was called.
 func (r *Replay) WithBytes(length int64, use func([]byte)) bool {
 	if r.GetBody == nil || length > MaxCopy {
 		return false

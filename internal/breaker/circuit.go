@@ -26,7 +26,7 @@ const (
 	Open                  // no request passes
 )
 
-// String is "closed", "half-open" or "open".
+// String returns "closed", "half-open" or "open".
 func (s State) String() string {
 	switch s {
 	case Closed:
@@ -47,12 +47,12 @@ const (
 	Limited               // neutral, and a half-open circuit admits no probe before the server's time
 )
 
-// Config is the policy of a [Circuit]. All of its values count as they are: zero
-// stands for no default.
+// Config is the policy of a [Circuit]. All of its values count as they are: zero does
+// not stand for a default.
 type Config struct {
-	Failures    int           // so many failures in a row open the circuit
-	Ratio       float64       // so large a share of the results in Window opens it
-	MinRequests int           // Ratio applies from so many results on
+	Failures    int           // the number of failures in a row that opens the circuit
+	Ratio       float64       // the share of failures among the results in Window that opens it
+	MinRequests int           // the number of results from which Ratio applies
 	Probes      int           // requests at a time while half-open, and successes that close the circuit
 	Window      time.Duration // the time over which results are counted
 	OpenFor     time.Duration // the first open time, which doubles with each further opening
@@ -82,7 +82,7 @@ type Circuit struct {
 	counts        window
 	consecutive   int
 	openings      int       // since the circuit was last healthy: the exponent of the open time
-	until         time.Time // no request passes before
+	until         time.Time // no request is admitted before
 	closedAt      time.Time
 	serverRetryAt time.Time // the latest time that a failing server asked for
 	forced        bool      // opened by Force
@@ -99,24 +99,23 @@ type probe struct {
 	expires time.Time
 }
 
-// Permit is the right to send one request. The zero Permit is of no circuit: its
-// methods do nothing.
+// Permit is the right to send one request. The methods of the zero Permit do nothing.
 type Permit struct {
 	c     *Circuit
 	epoch uint32
 	probe uint32 // 0: admitted by a closed circuit
 }
 
-// Transition is a change of state. The zero Transition is none: From equals To.
+// Transition is a change of state. If From equals To, nothing has changed.
 type Transition struct {
 	From, To State
-	Until    time.Time // of a circuit that opened: when it will admit probes
+	Until    time.Time // if the circuit opened: when it will admit probes
 }
 
 // Snapshot is the state of a circuit at one time.
 type Snapshot struct {
 	State       State
-	Until       time.Time // of an open circuit: when it will admit probes; zero if Forced
+	Until       time.Time // if the circuit is open: when it will admit probes; zero if Forced
 	Forced      bool      // opened by [Circuit.Force]
 	Requests    int       // results in the window, without the neutral ones
 	Failures    int       // those that failed
@@ -153,12 +152,12 @@ func (c *Circuit) newGobreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	})
 }
 
-// Evictable reports whether c may be forgotten. A closed circuit can be made
-// again; an open one is knowledge.
+// Evictable reports whether c may be forgotten. A closed circuit can be made again. An
+// open one is knowledge that would be lost.
 func (c *Circuit) Evictable(time.Time) bool { return !c.notClosed.Load() }
 
-// Check reports whether [Circuit.Acquire] would admit a request now. If not,
-// retryAt is when it may be admitted, zero if nobody can say. Check takes nothing.
+// Check reports whether [Circuit.Acquire] would admit a request now. If not, retryAt is
+// when it may be admitted, zero if nobody can say. Check changes nothing.
 func (c *Circuit) Check(now time.Time) (retryAt time.Time, ok bool) {
 	if !c.notClosed.Load() {
 		return time.Time{}, true
@@ -200,10 +199,10 @@ func (c *Circuit) expireLocked(now time.Time) {
 	c.probes = live
 }
 
-// Acquire admits a request, or reports when it may be admitted, as
-// [Circuit.Check] does. While the circuit is half-open, the request takes one of
-// the places of probes until its [Permit.Done], for ttl at most. t is the
-// transition that the request has caused.
+// Acquire admits a request, or reports when it may be admitted, as [Circuit.Check]
+// does. While the circuit is half-open, the request takes one of the places of probes
+// until its [Permit.Done], for ttl at most. t is the transition that the request
+// causes.
 func (c *Circuit) Acquire(now time.Time, ttl time.Duration) (p Permit, t Transition, retryAt time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,15 +238,15 @@ func (p Permit) Header(took time.Duration) {
 	}
 }
 
-// BlackHole reports whether a caller's own deadline, passed after so long
-// without a response's header, means that the service hangs: 10 s at least, and
-// twice as long as any header took so far. Callers with short deadlines would
-// otherwise hide a hanging service for ever.
+// BlackHole reports whether the service hangs, given that the caller's own deadline has
+// passed after so long without a response's header. That is at least 10 s, and twice as
+// long as any header took so far. Otherwise callers with short deadlines would hide a
+// hanging service for ever.
 func (p Permit) BlackHole(ran time.Duration) bool {
 	return p.c != nil && ran >= 10*time.Second && int64(ran/2) > p.c.slowest.Load()
 }
 
-// Done reports how the admitted request ended. Call it once. notBefore is the
+// Done reports how the admitted request ended. It is called once. notBefore is the
 // server's own time for the next request, zero if it gave none.
 func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
 	c := p.c
@@ -292,8 +291,8 @@ func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
 	return t
 }
 
-// recordLocked gives one result to gobreaker. The successes of a closed circuit
-// are left out: they change nothing there, and every request would pay.
+// recordLocked gives one result to gobreaker. The successes of a closed circuit are
+// left out: they would change nothing, and every request would pay for them.
 func (c *Circuit) recordLocked(err error) {
 	if done, refused := c.gobreaker.Allow(); refused == nil {
 		done(err)
@@ -335,8 +334,8 @@ func (c *Circuit) resetLocked(now time.Time) {
 	c.notClosed.Store(false)
 }
 
-// openTimeLocked is the exponential open time with its jitter. It is at least
-// what the server asked for and at most MaxOpenFor.
+// openTimeLocked returns the exponential open time with its jitter. It is at least what
+// the server asked for and at most MaxOpenFor.
 func (c *Circuit) openTimeLocked(from State, now time.Time) time.Duration {
 	if from == Closed && !c.closedAt.IsZero() {
 		c.openings = max(0, c.openings-int(min(now.Sub(c.closedAt)/time.Minute, math.MaxInt32)))
@@ -361,9 +360,8 @@ func (c *Circuit) Changed() <-chan struct{} {
 	return c.changed.Wait()
 }
 
-// Force opens the circuit until it is forced closed, or closes it and forgets
-// what it counted. Results of requests that were admitted before do not count
-// any more.
+// Force opens the circuit until it is forced closed, or closes it and forgets what it
+// has counted. Results of requests that were admitted before do not count any more.
 func (c *Circuit) Force(open bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -376,8 +374,8 @@ func (c *Circuit) Force(open bool, now time.Time) {
 	c.changed.Wake()
 }
 
-// Snapshot returns the state now. A circuit whose open time has passed is
-// half-open, although no request has asked yet.
+// Snapshot returns the state now. A circuit whose open time has passed is half-open,
+// even if no request has been admitted since.
 func (c *Circuit) Snapshot(now time.Time) Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,12 +16,13 @@ type window struct {
 	last time.Time // of the latest result
 }
 
-// slot numbers the buckets of all time. A bucket is used again ten slots later.
+// slot returns the number of the bucket of now. The buckets of all time are numbered,
+// and each is used again ten numbers later.
 func (w *window) slot(now time.Time, width time.Duration) int64 {
 	return int64(mono.Of(now)) / int64(max(width/time.Duration(len(w.buckets)), 1))
 }
 
-// add counts one result. width is the whole window's, the same in every call.
+// add counts one result. width is the length of the window, the same in every call.
 func (w *window) add(now time.Time, width time.Duration, failed bool) {
 	slot := w.slot(now, width)
 	b := &w.buckets[uint64(slot)%uint64(len(w.buckets))]
@@ -36,7 +37,7 @@ func (w *window) add(now time.Time, width time.Duration, failed bool) {
 	w.last = now
 }
 
-// sums are the results in the window that ends now.
+// sums returns the numbers of results in the window that ends now.
 func (w *window) sums(now time.Time, width time.Duration) (ok, failed int) {
 	slot := w.slot(now, width)
 	for _, b := range w.buckets {

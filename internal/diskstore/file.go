@@ -19,7 +19,7 @@ const (
 	blockSize     = 4096
 )
 
-// fileSize is what an entry of n bytes takes up.
+// fileSize returns the bytes that an entry of n bytes takes up.
 func fileSize(n int64) int64 {
 	return (n + int64(headerSize) + blockSize - 1) &^ (blockSize - 1)
 }
@@ -69,8 +69,8 @@ func removeSame(path string, info fs.FileInfo) {
 	}
 }
 
-// reader reads an entry from its open file. The file stays the same one when its
-// name is given to another entry.
+// reader reads an entry from its open file. That file stays the same when its name is
+// given to another entry.
 type reader struct {
 	ctx  context.Context
 	f    *os.File

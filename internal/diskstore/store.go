@@ -37,7 +37,7 @@ const touchAfter = time.Hour
 // the same time may add a sixteenth. Call Init before any other method.
 func (s *Store) Init(dir string, maxBytes int64) { s.dir, s.maxBytes = dir, maxBytes }
 
-// path is the file of a key.
+// path returns the path of the file of a key.
 func (s *Store) path(key string) (string, error) {
 	if s.dir == "" {
 		return "", errors.New("disk store without a directory: set Dir")
@@ -62,7 +62,8 @@ func validKey(key string) bool {
 	return true
 }
 
-// entryKey is the key of the entry in the file of a name.
+// entryKey returns the key of the entry in the file of a name. ok is false if it is not
+// the file of an entry.
 func entryKey(name string) (key string, ok bool) {
 	key, ok = strings.CutSuffix(name, entrySuffix)
 	return key, ok && validKey(key)
@@ -97,8 +98,8 @@ func (s *Store) Get(ctx context.Context, key string) (io.ReadCloser, error) {
 	return &reader{ctx: ctx, f: f, left: left}, nil
 }
 
-// Put begins an entry that expires after ttl. It replaces an older entry of the key
-// at its Commit.
+// Put begins an entry that expires after ttl. Its Commit replaces an older entry of the
+// key.
 func (s *Store) Put(ctx context.Context, key string, ttl time.Duration) (*Writer, error) {
 	path, err := s.path(key)
 	if err != nil {
@@ -122,7 +123,7 @@ func (s *Store) Put(ctx context.Context, key string, ttl time.Duration) (*Writer
 	return w, nil
 }
 
-// Delete removes the entry of a key. That there is none is not an error.
+// Delete removes the entry of a key. It is no error if there is none.
 func (s *Store) Delete(ctx context.Context, key string) error {
 	path, err := s.path(key)
 	if err != nil {
@@ -137,7 +138,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Keys yields the keys of the entries, in no order. An error ends it.
+// Keys yields the keys of the entries, in no order. It ends after an error.
 func (s *Store) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		names, err := s.names()

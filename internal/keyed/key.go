@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Key names what a state is for. It is a struct and not a string, so that finding
-// a state builds no string.
+// Key names what a state is for. It is a struct and not a string, so that no string is
+// built to find a state.
 type Key struct {
 	Custom       string // a user's own name; the other fields are then empty
 	Scheme, Host string
@@ -15,13 +15,13 @@ type Key struct {
 	Credential   uint64 // a hash, 0 for no credential
 }
 
-// Origin is the key of a URL's origin and a model.
+// Origin returns the key of a URL's origin and a model.
 func Origin(u *url.URL, model string) Key {
 	return Key{Scheme: u.Scheme, Host: u.Host, Model: model}
 }
 
-// String is the key as people see it: "https://api.example.com gpt-4o", with the
-// credential's hash behind a '#'.
+// String returns the key for people: "https://api.example.com gpt-4o", and behind a '#'
+// the hash of the credential.
 func (k Key) String() string {
 	if k.Scheme == "" && k.Host == "" {
 		return k.Custom

@@ -1,6 +1,6 @@
-// Package keyed holds one state for each key: a circuit, a queue, a budget. It
-// knows what a key is made of. It does not know what the states are, only whether
-// one may be forgotten, and it sees no request and no credential.
+// Package keyed holds one state for each key: a circuit, a queue, a budget. It knows
+// what a key is made of. It does not know what a state is, only whether it may be
+// forgotten. It sees no request and no credential.
 package keyed
 
 import (
@@ -16,12 +16,12 @@ import (
 // has many.
 const maxKeys = 10_000
 
-// Map holds one state a key, made when it is first needed. The zero Map is empty.
-// It is safe for concurrent use and must not be copied after first use.
+// Map holds one state for each key, made when it is first needed. The zero Map is
+// empty. It is safe for concurrent use and must not be copied after first use.
 //
-// A Map of 10 000 keys forgets a state before it makes another one. A state that
-// is not Evictable is never forgotten, and the Map then grows. The key is no type
-// parameter: a comparison of keys would go through a dictionary.
+// A Map of 10 000 keys forgets a state before it makes another one. A state that is not
+// Evictable is never forgotten, and the Map then grows. The key is no type parameter,
+// because a comparison of keys would then go through a dictionary.
 type Map[V interface{ Evictable(now time.Time) bool }] struct {
 	// last is the entry of the last Get. Most programs call one model most of the
 	// time, and comparing a key with itself takes a fraction of the time of hashing
@@ -39,7 +39,7 @@ type entry[V any] struct {
 	used  atomic.Int64 // unix seconds
 }
 
-// Find returns the state of k, if there is one. It does not count as a use.
+// Find returns the state of k, if there is one. The state does not count as used.
 func (m *Map[V]) Find(k Key) (v V, ok bool) {
 	if m.n.Load() == 0 {
 		return v, false
@@ -80,7 +80,7 @@ func (m *Map[V]) Get(k Key, now time.Time, create func(Key) V) V {
 		}
 		m.mu.Unlock()
 	}
-	if s := now.Unix(); e.used.Load() != s { // a store a second, not one a call, keeps the line shared
+	if s := now.Unix(); e.used.Load() != s { // one store a second, and not one a call, keeps the cache line shared
 		e.used.Store(s)
 	}
 	return e.value
@@ -110,8 +110,8 @@ func (m *Map[V]) evictLocked(now time.Time) {
 	}
 }
 
-// All yields the states of this moment with the Strings of their keys, in the
-// order of the Strings. The loop's body may call m.
+// All yields the states of this moment with the Strings of their keys, in the order of
+// the Strings. The loop may call methods of m.
 func (m *Map[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		type named struct {

@@ -1,5 +1,5 @@
-// Package latency keeps recent values of one thing, for a percentile of them. It
-// does not know what they measure, and has no clock.
+// Package latency holds recent values of something, for a percentile of them. It does
+// not know what they measure, and has no clock.
 package latency
 
 import (
@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	enoughTimes = 50   // times that a key must have had before its 95th percentile means anything
-	hedgeShare  = 0.05 // of the calls, at most
-	hedgeCredit = 10   // hedges that calls without one can save up; it starts with none
+	enoughTimes = 50   // the number of times from which a 95th percentile means anything
+	hedgeShare  = 0.05 // the largest share of the calls that are hedged
+	hedgeCredit = 10   // the most hedges that calls without one save up; it starts with none
 )
 
-// Tracker is how soon the responses of one service begin, and how many of its
-// calls may be hedged. Its methods are safe for concurrent use.
+// Tracker holds how soon the responses of one service began, and how many of its calls
+// may be hedged. It is safe for concurrent use.
 type Tracker struct {
 	mu     sync.Mutex
 	times  [512]time.Duration // the latest
@@ -35,8 +35,8 @@ func (t *Tracker) Evictable(now time.Time) bool {
 	return now.Sub(t.used) > time.Hour
 }
 
-// Call counts a call and returns the time after which it is one of the slowest
-// in twenty. It reports false while too few times are known.
+// Call counts a call and returns the 95th percentile of the times. It reports false
+// while fewer than 50 times are known.
 func (t *Tracker) Call(now time.Time) (p95 time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,9 +44,8 @@ func (t *Tracker) Call(now time.Time) (p95 time.Duration, ok bool) {
 	return t.p95, t.n >= enoughTimes
 }
 
-// Add records the time of a response. A response that was given up counts with
-// the time that it had had: without these the percentile would sink, and with it
-// the patience, each time it is used.
+// Add records the time of a response. A response that was given up is to be added with
+// the time that it had had. Otherwise the percentile would sink with each hedge.
 func (t *Tracker) Add(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,14 +68,14 @@ func (t *Tracker) TakeHedge() bool {
 	return true
 }
 
-// RefundHedge pays back a hedge that was not made.
+// RefundHedge pays back a hedge that was not sent.
 func (t *Tracker) RefundHedge() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.credit++
 }
 
-// percentile sorts the values, of which there is at least one.
+// percentile sorts the values, and returns the percentile p. There must be a value.
 func percentile[V int32 | time.Duration](values []V, p int) V {
 	slices.Sort(values)
 	return values[(len(values)*p+99)/100-1]

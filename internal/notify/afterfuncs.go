@@ -6,12 +6,12 @@ package notify
 
 import "sync"
 
-// AfterFuncs are the functions to call when a context of our own has ended. The
-// zero value is an empty list. The context's mutex guards it.
+// AfterFuncs is a list of functions to call when a context has ended. The zero
+// AfterFuncs is empty. The context's mutex guards it.
 //
-// A context with an AfterFunc method needs it: without the method the context
-// package starts a goroutine for each context that is derived from ours, and
-// net/http derives one for each request.
+// It is for a context type with an AfterFunc method. Without that method the context
+// package starts a goroutine for each context that is derived from ours, and net/http
+// derives one for each request.
 type AfterFuncs struct{ head *node }
 
 type node struct {
@@ -19,8 +19,8 @@ type node struct {
 	next *node
 }
 
-// Add registers f. The caller holds mu, the mutex that guards the list. stop
-// takes it, removes f, and reports whether f was still in the list.
+// Add registers f. The caller holds mu, the mutex that guards the list. stop locks mu,
+// removes f, and reports whether f was still in the list.
 func (l *AfterFuncs) Add(mu *sync.Mutex, f func()) (stop func() bool) {
 	n := &node{f, l.head}
 	l.head = n
@@ -37,8 +37,8 @@ func (l *AfterFuncs) Add(mu *sync.Mutex, f func()) (stop func() bool) {
 	}
 }
 
-// Take empties the list and returns what was in it, to be called without the
-// mutex: a function may look at the context that it was registered with.
+// Take empties the list and returns what was in it. Call the functions without the
+// mutex: they may use the context.
 func (l *AfterFuncs) Take() AfterFuncs {
 	taken := *l
 	l.head = nil

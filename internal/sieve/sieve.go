@@ -12,19 +12,19 @@ import (
 
 // Cache holds values by key. Their weights together stay within a number of bytes.
 // [Cache.Init] sets it; the zero Cache holds nothing. A Cache is safe for concurrent
-// use and must not be copied. The values are shared by all callers that get them
-// and must not change.
+// use and must not be copied. The values are shared by all callers that get them and
+// must not change.
 //
-// SIEVE (Zhang et al., NSDI 2024) decides which value goes when room is needed: a
-// queue in order of arrival, and a hand that walks from the oldest value to the
-// newest. The hand evicts the first value that no Get has found since the hand
-// came by. A scan of thousands of keys that are used once does not evict the
-// values that are used often, as it would from an LRU; and a hit moves nothing.
+// SIEVE (Zhang et al., NSDI 2024) decides which value is evicted: a queue in order of
+// arrival, and a hand that moves from the oldest value to the newest. The hand evicts
+// the first value that no Get has found since the hand passed it. A scan of thousands
+// of keys that are used once does not evict the values that are used often, as it would
+// from an LRU. A hit moves nothing.
 //
-// There is one lock and one count of bytes. With a budget for each shard, one
-// value of some megabytes would fit into no shard, or empty the shard that it
-// falls into. More locks gain nothing: what a hit does under the lock takes a
-// fiftieth of the rest of an HTTP cache's hit.
+// There is one lock and one count of bytes. With a budget for each shard, one value of
+// some megabytes would fit into no shard, or empty the shard that it falls into. More
+// locks gain nothing: what a hit does under the lock takes a fiftieth of the rest of an
+// HTTP cache's hit.
 type Cache[K comparable, V any] struct {
 	max, maxEntry int64
 
@@ -103,8 +103,8 @@ func (c *Cache[K, V]) Put(k K, v V, bytes int64, until, now time.Time) bool {
 	return true
 }
 
-// weight is what a value costs: its own bytes, the slot, and its place in the
-// map, of whose places seven in sixteen are in use right after it doubled.
+// weight returns what a value costs: its own bytes, the slot, and its place in the map.
+// Right after the map has doubled, seven in sixteen of its places are in use.
 func (c *Cache[K, V]) weight(bytes int64) int64 {
 	return bytes + int64(unsafe.Sizeof(c.ends)) + int64(unsafe.Sizeof(c.ends.key)+unsafe.Sizeof(c.hand)+1)*16/7
 }

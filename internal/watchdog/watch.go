@@ -9,7 +9,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// Limits are the longest times of an attempt's phases. [mono.Forever] is no limit.
+// Limits are the longest times of an attempt's phases. [mono.Forever] means no limit.
 type Limits struct {
 	Headers    time.Duration // from the start to the response's header
 	FirstEvent time.Duration // from the header to the first content, without the time between Reads
@@ -18,7 +18,7 @@ type Limits struct {
 	Hold       time.Duration // between two Reads, while Holding
 }
 
-// Phase is what took too long.
+// Phase is the part of an attempt that took too long.
 type Phase string
 
 const (
@@ -29,18 +29,18 @@ const (
 	PhaseHold       Phase = "hold" // the end of Holding, and not of the attempt
 )
 
-// Watch says when the nearest limit of an attempt passes. The owner's timer is set
-// for that time; a limit that moves away is noticed when the timer rings, so that a
-// Read costs no timer operation. A Watch reads no clock and has no lock.
+// Watch tells when the nearest limit of an attempt passes. The owner's timer is set for
+// that time. If the limit moves away, the timer rings too early and is set again, so
+// that a Read costs no timer operation. A Watch reads no clock and has no lock.
 type Watch struct {
 	Started mono.Time // of the attempt
 
 	armed    mono.Time // when the timer rings
 	header   mono.Time // when the header came, moved on by the time between Reads
-	lastRead mono.Time // when the Read that runs began, or the last one ended
+	lastRead mono.Time // when the current Read began, or the last one ended
 
-	AwaitingContent bool // of a stream: FirstEvent applies
-	Upgraded        bool // no response any more but a connection, which may be silent: only Hold applies
+	AwaitingContent bool // the response is a stream without content yet: FirstEvent applies
+	Upgraded        bool // the response is a connection, which may be silent: only Hold applies
 	Holding         bool // Hold applies between Reads
 
 	headerSeen bool
@@ -48,10 +48,10 @@ type Watch struct {
 	ringing    bool // the timer is set
 }
 
-// Header notes that the response's header is there.
+// Header notes that the response's header has arrived.
 func (w *Watch) Header(now mono.Time) { w.header, w.lastRead, w.headerSeen = now, now, true }
 
-// HeaderSeen reports whether the response's header is there.
+// HeaderSeen reports whether the response's header has arrived.
 func (w *Watch) HeaderSeen() bool { return w.headerSeen }
 
 // BeginRead notes that a Read begins.
@@ -63,13 +63,13 @@ func (w *Watch) BeginRead(now mono.Time) {
 // EndRead notes that a Read has ended.
 func (w *Watch) EndRead(now mono.Time) { w.lastRead, w.reading = now, false }
 
-// LastRead returns when the Read that runs began, or the last one ended, or the
-// header came.
+// LastRead returns when the current Read began, or the last one ended, or the header
+// arrived.
 func (w *Watch) LastRead() mono.Time { return w.lastRead }
 
-// Start returns for how long to set the timer of an attempt that starts, and
-// whether to set it. The time is that between two Reads at most, whose limits come
-// next: an early ring costs less than setting the timer twice.
+// Start returns whether to set the timer of an attempt that starts, and for how long.
+// That is never longer than Hold, the limit that comes next: an early ring costs less
+// than setting the timer twice.
 func (w *Watch) Start(l *Limits) (d time.Duration, ok bool) {
 	at, _, _ := w.nearest(l)
 	if at == mono.Never {
@@ -79,8 +79,8 @@ func (w *Watch) Start(l *Limits) (d time.Duration, ok bool) {
 	return w.armed.Sub(w.Started), true
 }
 
-// Arm returns for how long to set the timer again, and whether to set it. It need
-// not be if it rings before the nearest limit, or if there is none.
+// Arm returns whether to set the timer again, and for how long. It stays as it is if it
+// rings before the nearest limit, or if there is none.
 func (w *Watch) Arm(l *Limits, now mono.Time) (d time.Duration, ok bool) {
 	at, _, _ := w.nearest(l)
 	if at == mono.Never || w.ringing && at >= w.armed {
@@ -93,15 +93,15 @@ func (w *Watch) Arm(l *Limits, now mono.Time) (d time.Duration, ok bool) {
 // Armed reports whether the timer is set.
 func (w *Watch) Armed() bool { return w.ringing }
 
-// Ring notes that the timer has rung, and reports whether a limit has passed, which
-// one, and how long it was.
+// Ring notes that the timer has rung. It reports whether a limit has passed, which one,
+// and how long it was.
 func (w *Watch) Ring(l *Limits, now mono.Time) (phase Phase, limit time.Duration, passed bool) {
 	w.ringing = false
 	at, phase, limit := w.nearest(l)
 	return phase, limit, now >= at
 }
 
-// nearest is the limit that passes next, mono.Never if there is none.
+// nearest returns the limit that passes next, and mono.Never if there is none.
 func (w *Watch) nearest(l *Limits) (at mono.Time, phase Phase, limit time.Duration) {
 	at = mono.Never
 	consider := func(from mono.Time, d time.Duration, p Phase) {
