@@ -49,7 +49,7 @@ func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 		return failUnsent(req, err)
 	}
 	candidates := b.candidates(req)
-	b.take(candidates)
+	b.putNextFirst(candidates)
 	c, err := b.transport(req).newCall(req, router{routes: b.Routes, candidates: candidates})
 	if err != nil {
 		return failUnsent(req, err)
@@ -130,9 +130,9 @@ func retryAfter(err error) time.Duration {
 	return mono.Forever
 }
 
-// take moves the route whose turn it is to the front, among those that are ready now
+// putNextFirst moves the route whose turn it is to the front, among those that are ready now
 // and have a Weight.
-func (b *Balancer) take(candidates []candidate) {
+func (b *Balancer) putNextFirst(candidates []candidate) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.credit == nil {

@@ -34,7 +34,7 @@ func (c *call) deliver(r *result) (*http.Response, error) {
 	if c.parent != nil {
 		return r.res, r.err
 	}
-	c.tally.report()
+	c.tally.writeReport()
 	if r.err == nil {
 		if c.stopsSDKRetry(r.o) {
 			r.res.Header = r.res.Header.Clone()

@@ -61,7 +61,7 @@ func (r Reroute) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return failUnsent(req, err)
 	}
-	res, err := r.next(req.Context()).RoundTrip(to)
+	res, err := r.transport(req.Context()).RoundTrip(to)
 	if err != nil || res == nil || sameOrigin(to.URL, req.URL) {
 		return res, err
 	}
@@ -88,7 +88,7 @@ func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 	if err != nil {
 		return at, err
 	}
-	next, ok := r.next(req.Context()).(readier)
+	ready, ok := r.transport(req.Context()).(readier)
 	if !ok {
 		return at, nil
 	}
@@ -107,14 +107,14 @@ func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 			return io.NopCloser(bytes.NewReader(b)), nil
 		}
 	}
-	return next.ReadyAt(to)
+	return ready.ReadyAt(to)
 }
 
 // CloseIdleConnections closes the idle connections of Transport.
 func (r Reroute) CloseIdleConnections() { closeIdle(r.Transport) }
 
-// next returns the RoundTripper that sends the changed request.
-func (r Reroute) next(ctx context.Context) http.RoundTripper {
+// transport returns the RoundTripper that sends the changed request.
+func (r Reroute) transport(ctx context.Context) http.RoundTripper {
 	if r.Transport != nil {
 		return r.Transport
 	}

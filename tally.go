@@ -253,8 +253,8 @@ func (t *tally) remaining() int32 {
 	return t.limit - t.sent + int32(t.uncounted) + 1
 }
 
-// report writes the Report to its handles.
-func (t *tally) report() {
+// writeReport writes the Report to its handles.
+func (t *tally) writeReport() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.reportLocked()

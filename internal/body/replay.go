@@ -37,11 +37,11 @@ type Replay struct {
 type replayState uint8
 
 const (
-	noBody      replayState = iota // the request has none
-	notSent                        // no attempt has had the caller's own body
-	taken                          // an attempt has had it
-	buffered                       // it was read and closed; GetBody has all of it
-	unavailable                    // no attempt can have it
+	noBody          replayState = iota // the request has none
+	bodyNotSent                        // no attempt has had the caller's own body
+	bodyTaken                          // an attempt has had it
+	bodyBuffered                       // it was read and closed; GetBody has all of it
+	bodyUnavailable                    // no attempt can have it
 )
 
 // NewReplay prepares the body of req. If readAhead is set, a body without GetBody
@@ -53,16 +53,16 @@ func NewReplay(req *http.Request, readAhead, record bool) (r Replay, ahead []byt
 	case req.Body == nil || req.Body == http.NoBody:
 		return r, nil, nil
 	case req.GetBody != nil:
-		return Replay{GetBody: req.GetBody, state: notSent}, nil, nil
+		return Replay{GetBody: req.GetBody, state: bodyNotSent}, nil, nil
 	case readAhead && req.ContentLength > 0 && req.ContentLength <= MaxCopy:
 		b, err := ReadAll(req.Context(), req.Body, req.ContentLength+1)
 		if err != nil {
 			return r, nil, err
 		}
 		req.Body.Close()
-		return Replay{GetBody: InMemory(b), state: buffered}, b, nil
+		return Replay{GetBody: InMemory(b), state: bodyBuffered}, b, nil
 	}
-	r.state = notSent
+	r.state = bodyNotSent
 	if record {
 		r.recorder = &recorder{src: req.Body}
 	}
@@ -80,13 +80,13 @@ func (r *Replay) Next(own io.ReadCloser) (io.ReadCloser, error) {
 	switch {
 	case r.state == noBody:
 		return own, nil // nil or http.NoBody
-	case r.state == unavailable:
+	case r.state == bodyUnavailable:
 		return http.NoBody, nil
 	case r.recorder != nil:
-		r.state = taken
+		r.state = bodyTaken
 		return r.recorder.newReader()
-	case r.state == notSent:
-		r.state = taken
+	case r.state == bodyNotSent:
+		r.state = bodyTaken
 		return own, nil
 	case r.GetBody == nil:
 		return nil, &Error{errNotReplayable}
@@ -102,9 +102,9 @@ func (r *Replay) Next(own io.ReadCloser) (io.ReadCloser, error) {
 // a second for the last attempt to close its own.
 func (r *Replay) Repeatable(ctx context.Context) bool {
 	switch r.state {
-	case noBody, notSent:
+	case noBody, bodyNotSent:
 		return true
-	case unavailable:
+	case bodyUnavailable:
 		return false
 	}
 	return r.GetBody != nil || r.recorder != nil && r.recorder.wait(ctx)
@@ -118,14 +118,14 @@ func (r *Replay) Lost() bool { return r.GetBody == nil && r.recorder != nil && r
 
 // GiveUp makes Next return an empty body, for a route that needs none: the body cannot
 // be sent again.
-func (r *Replay) GiveUp() { r.state = unavailable }
+func (r *Replay) GiveUp() { r.state = bodyUnavailable }
 
 // HandBack returns the Replay for another round trip. The round trip that used r must
 // have released it.
 func (r *Replay) HandBack() Replay {
 	back := *r
-	if back.state == notSent {
-		back.state = buffered // Release has closed it
+	if back.state == bodyNotSent {
+		back.state = bodyBuffered // Release has closed it
 	}
 	return back
 }
@@ -134,7 +134,7 @@ func (r *Replay) HandBack() Replay {
 func (r *Replay) Release(own io.ReadCloser) {
 	if r.recorder != nil {
 		r.recorder.release()
-	} else if r.state == notSent {
+	} else if r.state == bodyNotSent {
 		own.Close()
 	}
 }

@@ -161,7 +161,7 @@ func TestReplayErrors(t *testing.T) {
 	if _, _, err := NewReplay(req, true, false); !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
 		t.Errorf("NewReplay = %v, want an *Error with the body's", err)
 	}
-	r := Replay{GetBody: func() (io.ReadCloser, error) { return nil, broken }, state: taken}
+	r := Replay{GetBody: func() (io.ReadCloser, error) { return nil, broken }, state: bodyTaken}
 	if _, err := r.Next(nil); !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
 		t.Errorf("Next = %v, want an *Error with GetBody's", err)
 	}
