@@ -15,14 +15,13 @@ import (
 // regions or deployments of one model, which together are one larger quota. It asks
 // each route for its ReadyAt and takes one that can send now. Routes whose circuit is
 // open, whose key is gated or whose quota is exhausted are passed over. If no route is
-// ready, the one with the earliest time gets the request, whose wait is then in the
-// queue of that route. If every route would refuse, the caller gets the earliest
-// refusal.
+// ready, the request waits in the queue of the route with the earliest time. If every
+// route would refuse, the caller gets the earliest refusal.
 //
-// If a route limits or refuses the request after all, does not accept its key, or fails
-// in another way that the others may not share, the next route is tried. The attempts
-// are bounded as [Fallback] describes. While another route is ready, no route waits for
-// its own limit.
+// The next route is tried if a route limits or refuses the request after all, does not
+// accept its key, or fails in a way that the others may not share. The attempts are
+// bounded as [Fallback] describes. While another route is ready, no route waits for its
+// own limit.
 //
 // Each route needs a Limiter of its own, or a shared one that tells the keys apart.
 // Without one a route is always ready. A route is usually a [Reroute], and all of them

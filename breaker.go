@@ -20,9 +20,9 @@ import (
 // its open time the circuit is half-open, and Probes requests pass at a time. As many
 // successes close it, and one failure opens it again.
 //
-// The zero value is a good policy. Its thresholds look high because a breaker that
-// opens at five in a row turns a service that fails 30 % of its calls, which retries
-// repair, into one that is down.
+// The zero value is a good policy. Its thresholds look high. But a breaker that opens
+// at five failures in a row takes down a service that fails 30 % of its calls, which
+// retries repair.
 //
 // A Breaker is safe for concurrent use and must not be copied after first use.
 type Breaker struct {

@@ -88,9 +88,10 @@ type Transport struct {
 	// Classify gives the verdict on an attempt. If nil, the function [Classify] does.
 	// It is called once per attempt. It sees only the part of the body that has been
 	// read so far: up to 64 KiB of an error or of a unary response to an inference
-	// request, the events of a stream up to its first content, and nothing of any other
-	// response. Calling the function [Classify] from the hook returns the package's own
-	// verdict on that body. The end of the body can only make the verdict worse.
+	// request, or the events of a stream up to its first content. Of any other response
+	// it sees no body. Calling the function [Classify] from the hook returns the
+	// package's own verdict on that body. The end of the body can only make the verdict
+	// worse.
 	Classify func(*http.Request, *http.Response, error) Outcome
 	// Reject turns a refusal into the caller's response or error. If it returns
 	// neither, the caller gets the refusal as its error. If Reject is nil, the caller

@@ -31,10 +31,10 @@ type Store struct {
 // more to do for a write than for a read.
 const touchAfter = time.Hour
 
-// Init sets the directory, which is made when the first entry is written, and the
-// bound on what its files take up, each counted in blocks of 4 KiB. The least
-// recently used entries go first, to the hour. Each further process that writes at
-// the same time may add a sixteenth. Call Init before any other method.
+// Init sets the directory and the bound on what its files take up, each counted in
+// blocks of 4 KiB. The directory is made when the first entry is written. The least
+// recently used entries go first, to the hour. Each further process that writes at the
+// same time may add a sixteenth. Call Init before any other method.
 func (s *Store) Init(dir string, maxBytes int64) { s.dir, s.maxBytes = dir, maxBytes }
 
 // path returns the path of the file of a key.
