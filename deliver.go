@@ -71,12 +71,12 @@ func (c *call) stopsSDKRetry(o Outcome) bool {
 // several routes were tried, the Snubber-Route header says so.
 func (c *call) attachReport(res *http.Response) {
 	res.Request = c.req.WithContext((*reported)(c))
-	if hops, route := c.tally.routes(); len(hops) > 1 {
+	if results, answeredBy := c.tally.routes(); len(results) > 1 {
 		res.Header = res.Header.Clone()
 		if res.Header == nil { // of a Reject hook's response
 			res.Header = http.Header{}
 		}
-		res.Header.Set("Snubber-Route", provenance(hops, route))
+		res.Header.Set("Snubber-Route", provenance(results, answeredBy))
 	}
 }
 
@@ -166,17 +166,17 @@ func newResponse(status int, mediaType string, body []byte) *http.Response {
 // provenance returns the Snubber-Route header, a list of RFC 9651. It has the routes in
 // the order in which they were tried, each with its class, its reason and the number of
 // its requests. The route that answered is marked "answered".
-func provenance(hops []RouteResult, route int) string {
+func provenance(results []RouteResult, answeredBy int) string {
 	var b strings.Builder
-	for i, h := range hops {
+	for i, r := range results {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%d;class=%s;calls=%d", h.Route, h.Outcome.Class, h.Attempts)
-		if isToken(h.Outcome.Reason) {
-			b.WriteString(";reason=" + h.Outcome.Reason)
+		fmt.Fprintf(&b, "%d;class=%s;calls=%d", r.Route, r.Outcome.Class, r.Attempts)
+		if isToken(r.Outcome.Reason) {
+			b.WriteString(";reason=" + r.Outcome.Reason)
 		}
-		if h.Route == route {
+		if r.Route == answeredBy {
 			b.WriteString(";answered")
 		}
 	}

@@ -49,7 +49,7 @@ func uncountLocal(req *http.Request) {
 // sent. It is 0 for a call without routes, which does not use it.
 func (x *exchange) wireAttempts() int {
 	if !x.routed() {
-		return 0 // nobody asks
+		return 0 // failover alone uses it
 	}
 	ahead := 0 // requests that are counted, and that this Transport has not sent yet
 	if x.parent != nil && !x.parent.isClaimed() {

@@ -77,7 +77,7 @@ func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prom
 		r.read(rest)
 	}
 	p := r.prompt
-	r.reset() // the pool keeps no prompt
+	r.reset() // the pool must hold no prompt
 	promptReaders.Put(r)
 	return p
 }

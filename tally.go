@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// tally is what a whole call has come to, over all of its Transports: the counters that
-// bound it, and what its Report says. Only that of the outermost call is in use. Nested
+// tally counts for a whole call, over all of its Transports. It has the counters that
+// bound the call, and the values of its Report. Only that of the outermost call is in use. Nested
 // calls and their attempts write to it through [exchange.root], from several
 // goroutines.
 //

@@ -1,4 +1,4 @@
-// Package diskstore keeps entries of bytes as files in a directory. It knows names,
+// Package diskstore stores entries of bytes as files in a directory. It knows names,
 // sizes and times of files. It does not know what is in an entry.
 package diskstore
 
@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Store keeps entries as files in a directory. [Store.Init] makes it ready. It is
+// Store stores entries as files in a directory. [Store.Init] makes it ready. It is
 // safe for concurrent use, by any number of processes, and must not be copied.
 type Store struct {
 	dir      string
