@@ -7,9 +7,9 @@ import (
 )
 
 // tally counts for a whole call, over all of its Transports. It has the counters that
-// bound the call, and the values of its Report. Only that of the outermost call is in use. Nested
-// calls and their attempts write to it through [exchange.root], from several
-// goroutines.
+// bound the call, and the values of its Report. Only the tally of the outermost
+// exchange is in use. Nested calls and their attempts write to it through
+// [exchange.root], from several goroutines.
 //
 // mu guards all of it. Under mu only the mutexes of the report's handles are taken.
 type tally struct {
