@@ -47,13 +47,13 @@ func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 }
 
 // cost is what a request is expected to be charged in tokens.
-func (l *Limiter) cost(q *keyQueue, req *http.Request, asked requestInfo, r *body.Replay) (c quota.Cost) {
+func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body.Replay) (c quota.Cost) {
 	switch {
 	case l.TokensPerMinute <= 0 && !l.counting.Load():
 	case l.EstimateTokens != nil:
 		c.Input = min(max(0, l.EstimateTokens(req, r.Bytes())), math.MaxInt32)
-	case asked.inference:
-		c = q.Reserve(int(asked.input), int(asked.output))
+	case info.inference:
+		c = q.Reserve(int(info.input), int(info.output))
 	}
 	return c
 }
@@ -68,8 +68,8 @@ func (q *keyQueue) acquire(ctx context.Context, cost quota.Cost, front bool, now
 	return p, waited, err
 }
 
-// ready predicts when a request that joined now could go.
-func (q *keyQueue) ready(ctx context.Context, cost quota.Cost, now time.Time) (time.Time, *RejectedError) {
+// predict returns when a request that joined the queue now would be sent.
+func (q *keyQueue) predict(ctx context.Context, cost quota.Cost, now time.Time) (time.Time, *RejectedError) {
 	deadline, _ := ctx.Deadline()
 	at, r := q.Predict(deadline, cost, priorityOf(ctx), now)
 	if r != nil {
@@ -118,15 +118,15 @@ func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []lim
 
 // settle replaces what was reserved by what the request used, where the outcome
 // tells. held is whether the request's place is still taken.
-func (q *keyQueue) settle(p limit.Permit, o *Outcome, asked requestInfo, held bool, now time.Time) {
+func (q *keyQueue) settle(p limit.Permit, o *Outcome, info requestInfo, held bool, now time.Time) {
 	if !p.Held() {
 		return
 	}
-	s := limit.Settlement{Succeeded: o.Class == Success, Held: held, Counted: int(asked.input)}
+	s := limit.Settlement{Succeeded: o.Class == Success, Held: held, Counted: int(info.input)}
 	switch {
 	case o.Usage != (Usage{}):
 		s.Billed = true
-		s.Used.Input, s.Used.Output = dialect.Counted(asked.format, dialect.Usage(o.Usage))
+		s.Used.Input, s.Used.Output = dialect.Counted(info.format, dialect.Usage(o.Usage))
 	case o.Declined, o.Class == Invalid:
 		s.Void = true // turned away before a model saw it
 	}

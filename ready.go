@@ -59,7 +59,7 @@ func (t *Transport) readyWithoutRoutes(req *http.Request) (at time.Time, err err
 	if l := t.Limiter; l != nil {
 		q := l.queue(l.keyOf(req, info.model), now)
 		var refusal *RejectedError
-		if at, refusal = q.ready(req.Context(), l.cost(q, req, info, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
+		if at, refusal = q.predict(req.Context(), l.cost(q, req, info, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
 			return time.Time{}, refusal
 		}
 	}

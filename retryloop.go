@@ -123,7 +123,7 @@ func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 		return 0, noRetry
 	}
 	if c.queue != nil { // no wait before a queue that would refuse the attempt anyway
-		if _, refusal := c.queue.ready(c.ctx(), c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); refusal != nil && refusal.late {
+		if _, refusal := c.queue.predict(c.ctx(), c.t.Limiter.cost(c.queue, c.hookRequest(), c.info, &c.replay), now); refusal != nil && refusal.late {
 			return 0, noRetry
 		}
 	}
