@@ -19,10 +19,12 @@ import (
 // are never shared between credentials. Cookies count as a credential.
 //
 // Prompts are inference requests of a known format. Their responses are stored only if
-// PromptTTL is set. The same prompt is the same credential, URL and body, whatever the
-// order of the body's members. A stream and a document are responses to different
-// requests. The cache does not store responses to prompts with server-side effects
-// (store, background, previous_response_id, conversation, tools that the server runs).
+// PromptTTL is set. The same prompt is the same credential, URL, header and body,
+// whatever the order of the body's members. A stream and a document are responses to
+// different requests. The cache does not store responses to prompts that depend on the
+// world or on what the server has: a search of the web, tools that the server runs, a
+// conversation, an agent, a prompt by its id. A call of OpenAI's Responses is stored by
+// the server, and not here, unless it says "store": false. Cache-Status has the reason.
 // It stores only complete, error-free responses from the primary route: a stream up to
 // its terminal event.
 //
@@ -73,6 +75,13 @@ type Cache struct {
 	// lost: a response that was billed or traced to one user is returned to another.
 	// If nil, the whole body counts.
 	IgnoreFields []string
+	// IgnoreHeaders names header fields, in any case, that do not tell one prompt from
+	// another. All fields tell prompts apart, because a guardrail or a deployment can
+	// be named in any, but those that say who asks, those of traces and of an SDK's
+	// version, and those of the connection. A field that differs in each of 20
+	// otherwise equal prompts is named in Cache-Status and in one event: it belongs
+	// here, if the response does not depend on it.
+	IgnoreHeaders []string
 	// Key names what the response to a prompt depends on, in place of its body and
 	// its header. Origin, path and credential count as well. If it returns "", the
 	// request bypasses the cache. If nil, the whole body counts.
@@ -114,7 +123,7 @@ func (c *Cache) cache() *httpcache.Cache {
 	c.once.Do(func() {
 		config := httpcache.Config{
 			PromptTTL: c.PromptTTL, StaleIfError: c.StaleIfError, MaxBytes: c.maxBytes(), MaxEntryBytes: c.maxEntry(),
-			ReplayDelay: c.ReplayDelay, IgnoreFields: c.IgnoreFields, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
+			ReplayDelay: c.ReplayDelay, IgnoreFields: c.IgnoreFields, IgnoreHeaders: c.IgnoreHeaders, Key: c.Key, Identity: c.Identity, Secret: c.Secret,
 		}
 		if c.Store != nil {
 			config.Store = cacheStore{c.Store}

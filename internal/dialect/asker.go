@@ -26,6 +26,36 @@ func PublicQuery(query string) string {
 	return filterQuery(query, func(name string) bool { return !foreign(name) && !strings.EqualFold(name, "code") }) // a key of Azure Functions, a grant of OAuth
 }
 
+// SplitQuery parts a query at the parameters that tell who asks ([AskerOf]), which
+// keep their order and spelling, as the others do. It allocates nothing where
+// there are none.
+func SplitQuery(query string) (others, askers string) {
+	names := func(p string) bool {
+		for part := range strings.SplitSeq(p, ";") { // which some servers split at, too
+			if AskerOf(parameter(part)) != Nobody {
+				return true
+			}
+		}
+		return false
+	}
+	found := false
+	for p := range strings.SplitSeq(query, "&") {
+		found = found || names(p)
+	}
+	if !found {
+		return query, ""
+	}
+	var rest, own []string
+	for p := range strings.SplitSeq(query, "&") {
+		if names(p) {
+			own = append(own, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return strings.Join(rest, "&"), strings.Join(own, "&")
+}
+
 // Asker is what a header field, a parameter or a cookie says about who is asking.
 type Asker uint8
 

@@ -36,7 +36,7 @@ func (r *roundTrip) mayChange() (cachestore.Key, bool) {
 	case r.entry != nil:
 		return r.key, true
 	case r.forwardReason == "method" && r.req.Method == http.MethodPost && !r.inference:
-		return r.core.keys.forGet(r.req), true
+		return r.core.keys.forGet(r.req, r.header), true
 	}
 	return cachestore.Key{}, false
 }
@@ -73,11 +73,11 @@ func (r *roundTrip) applyHead(res *http.Response) {
 // applyUnsafe invalidates what an unsafe request has changed, except its own response.
 func (r *roundTrip) applyUnsafe(received Result) {
 	in, header := r.req, received.Response.Header
-	r.invalidate(r.core.keys.forGet(in))
+	r.invalidate(r.core.keys.forGet(in, r.header))
 	for _, target := range rfc9111.Targets(in.URL, header) {
 		at := *in
 		at.URL = target
-		r.invalidate(r.core.keys.forGet(&at))
+		r.invalidate(r.core.keys.forGet(&at, r.header))
 	}
 	if in.Method == http.MethodPost && rfc9111.SameTarget(in.URL, header) {
 		r.storePostResponse(received)
@@ -96,16 +96,16 @@ func (r *roundTrip) invalidate(key cachestore.Key) {
 // would give it too, and for how long (RFC 9110, section 9.3.3).
 func (r *roundTrip) storePostResponse(received Result) {
 	c, res, now := r.core, received.Response, time.Now()
-	rules := rfc9111.ReadRequest(r.req.Header)
+	rules := rfc9111.ReadRequest(r.header)
 	meta := rfc9111.Read(res.StatusCode, res.Header, r.now, now)
 	if r.bypassReason != "method" || !meta.Explicit() || meta.Unstorable(&rules, 0) != "" ||
 		received.Truncated || closeDelimited(res) || received.Rerouted || c.storeUnsafe() {
 		return
 	}
-	l := &lookup{core: c, call: r.call, req: r.req, rules: rules, kind: kindGet, key: r.pending.key, now: r.now}
+	l := &lookup{core: c, call: r.call, req: r.req, header: r.header, rules: rules, kind: kindGet, key: r.pending.key, now: r.now}
 	e := &cachestore.Entry{
 		Key: l.key, Primary: l.key, Method: http.MethodGet, URL: publicURL(l.req.URL), Status: res.StatusCode,
-		Header: l.storedHeader(res.Header, now), Uncompressed: res.Uncompressed, Negotiated: l.req.Header["Accept-Encoding"] != nil,
+		Header: l.storedHeader(res.Header, now), Uncompressed: res.Uncompressed, Negotiated: l.header["Accept-Encoding"] != nil,
 		Requested: r.now, Received: now,
 	}
 	e.Prepare(c.policy)

@@ -46,6 +46,8 @@ type roundTrip struct {
 	lookup
 	cache        *Cache
 	bypassReason string        // why the cache takes no part; "": it does
+	varying      string        // what keeps a prompt from being a hit, for Cache-Status
+	tellVarying  bool          // in the event too
 	pending      *pendingStore // of a bypass whose response may be stored
 
 	// What release gives back if a function of the user panics.

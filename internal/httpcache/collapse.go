@@ -60,20 +60,20 @@ func (l *lookup) flightKey() cachestore.Key {
 	if l.kind == kindPrompt {
 		return l.key
 	}
-	return l.core.keys.forVariant(l.key, [16]byte{}, []string{"Accept", "Accept-Encoding", "Accept-Language"}, l.req.Header)
+	return l.core.keys.forVariant(l.key, [16]byte{}, []string{"Accept", "Accept-Encoding", "Accept-Language"}, l.header)
 }
 
 // variantFlightKey is the key of the flight for requests that select the same variant
 // of what another flight has brought.
 func (l *lookup) variantFlightKey(fl *flight) cachestore.Key {
 	names, _ := rfc9111.Vary(fl.result.entry.Header)
-	return l.core.keys.forVariant(l.key, [16]byte{1}, names, l.req.Header)
+	return l.core.keys.forVariant(l.key, [16]byte{1}, names, l.header)
 }
 
 // selects reports whether the response of the flight is the one that this request
 // would have got.
 func (l *lookup) selects(fl *flight) bool {
-	return l.kind == kindPrompt || sameVariant(fl.result.entry, l.req.Header, fl.lookup.req.Header) && acceptsEncoding(fl.result.entry, l.req.Header)
+	return l.kind == kindPrompt || sameVariant(fl.result.entry, l.header, fl.lookup.header) && acceptsEncoding(fl.result.entry, l.header)
 }
 
 // await waits for the flight's result. The error is the end of the caller.
@@ -159,9 +159,13 @@ func (r *roundTrip) lead(fl *flight) (*http.Response, error) {
 	res := *fl.result.template
 	r.read(fl.leader, &res)
 	r.call.AddCosts(fl.exchange)
-	r.call.SetStatus(statusMiss, r.forwardReason)
+	detail := r.forwardReason
+	if r.tellVarying {
+		detail = r.varying
+	}
+	r.call.SetStatus(statusMiss, detail)
 	res.Header = res.Header.Clone()
-	addStatus(res.Header, "; fwd="+r.forwardReason+"; stored", "")
+	addStatus(res.Header, "; fwd="+r.forwardReason+"; stored", r.varying)
 	return r.call.DeliverShared(&res, fl.exchange)
 }
 

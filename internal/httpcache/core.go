@@ -16,6 +16,7 @@ type Config struct {
 	MaxBytes, MaxEntryBytes int64 // positive
 	ReplayDelay             time.Duration
 	IgnoreFields            []string
+	IgnoreHeaders           []string
 	Key                     func(req *http.Request, body []byte) string
 	Identity                func(*http.Request) string
 	Secret                  []byte
@@ -28,6 +29,7 @@ type core struct {
 	keys    promptKeys
 	storage cachestore.Storage
 	pending pendingStores
+	varying varyingFieldWatch
 	indexMu sync.Mutex // held while an index of variants is read, changed and written
 }
 
@@ -35,7 +37,7 @@ func (c *core) init(config Config) {
 	c.Config = config
 	c.policy = cachestore.Policy{PromptTTL: c.PromptTTL, StaleIfError: c.StaleIfError}
 	c.keys.init(c.Secret, c.Identity)
-	c.keys.ignoreFields, c.keys.custom = c.IgnoreFields, c.Key
+	c.keys.ignoreFields, c.keys.ignoreHeaders, c.keys.custom = c.IgnoreFields, c.IgnoreHeaders, c.Key
 	c.storage.Init(cachestore.Config{
 		Store: c.Store, Secret: c.keys.secret, MaxBytes: c.MaxBytes, MaxEntryBytes: c.MaxEntryBytes, Policy: c.policy,
 	})

@@ -79,7 +79,8 @@ func (g *flightGroup) beginLocked(l *lookup, key cachestore.Key, priority int) *
 	fl.pending.key = l.key
 	fl.countLocked(l.req.Context())
 	fl.exchange = l.call.Start(fl, &fl.lookup)
-	fl.first, fl.lookup.req = fl.exchange, fl.exchange.Request()
+	fl.first = fl.exchange
+	fl.lookup.setRequest(fl.exchange.Request())
 	l.core.pending.track(&fl.pending)
 	return fl
 }

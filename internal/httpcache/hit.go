@@ -56,7 +56,7 @@ func (r *roundTrip) refresh() {
 	key := r.flightKey()
 	if partial {
 		// A key that nobody joins.
-		key = r.core.keys.forVariant(r.key, [16]byte{2}, []string{"If-Range", "Range"}, r.req.Header)
+		key = r.core.keys.forVariant(r.key, [16]byte{2}, []string{"If-Range", "Range"}, r.header)
 	}
 	fl := r.cache.flights.beginRefresh(&r.lookup, key, r.now.Add(refreshTime))
 	if fl == nil {
@@ -67,8 +67,9 @@ func (r *roundTrip) refresh() {
 		// that triggered it.
 		fl.lookup.rules.Range, fl.lookup.rules.Conditional = false, false
 		for _, name := range conditionFields {
-			delete(fl.lookup.req.Header, name)
+			setField(fl.lookup.req.Header, name, nil)
 		}
+		fl.lookup.setRequest(fl.lookup.req)
 	}
 	go func() {
 		timer := time.AfterFunc(refreshTime, func() { fl.end(context.DeadlineExceeded) })

@@ -79,7 +79,7 @@ func (l *lookup) store(e *cachestore.Entry) {
 	if index := s.Get(l.access(), e.Primary); index != nil {
 		x = index.Variants
 	}
-	x, e.Key = l.core.addVariant(x, l.key, names, l.req.Header)
+	x, e.Key = l.core.addVariant(x, l.key, names, l.header)
 	if e.Partial() {
 		e = l.combine(s.Get(l.access(), e.Key), e)
 	}

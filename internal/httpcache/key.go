@@ -39,14 +39,15 @@ func (k *keys) init(secret []byte, identity func(*http.Request) string) {
 	k.pool.New = func() any { return &keyHasher{mac: hmac.New(sha256.New, k.secret)} }
 }
 
-// forGet is the key of the response to a GET.
-func (k *keys) forGet(req *http.Request) cachestore.Key {
+// forGet is the key of the response to a GET of req with this header, whose names
+// are canonical.
+func (k *keys) forGet(req *http.Request, header http.Header) cachestore.Key {
 	h := k.hasher("get 1")
 	h.addTarget(req)
-	h.addIdentity(k.identity, req)
-	if k.identity != nil { // then "key" is no credential, and may name the resource
-		_, key := splitKey(req.URL.RawQuery)
-		h.add(key)
+	h.addIdentity(k.identity, req, header)
+	if k.identity != nil { // then a parameter such as "key" is no credential, and may name the resource
+		_, askers := dialect.SplitQuery(req.URL.RawQuery)
+		h.add(askers)
 	}
 	return k.sum(h)
 }
@@ -73,9 +74,10 @@ func (k *keys) forVariant(primary cachestore.Key, epoch [16]byte, names []string
 // keyHasher gathers the parts of a key. Hashers are pooled, because the state of an
 // HMAC is half a kilobyte in five allocations.
 type keyHasher struct {
-	mac hash.Hash
-	buf []byte
-	key cachestore.Key // where mac.Sum writes to; a local variable would be allocated
+	mac   hash.Hash
+	buf   []byte
+	names []string       // of header fields, while they are sorted
+	key   cachestore.Key // where mac.Sum writes to; a local variable would be allocated
 }
 
 func (k *keys) hasher(kind string) *keyHasher {
@@ -132,7 +134,7 @@ func (h *keyHasher) addTarget(req *http.Request) {
 	} else {
 		h.add(p)
 	}
-	query, _ := splitKey(u.RawQuery)
+	query, _ := dialect.SplitQuery(u.RawQuery)
 	h.add(query)
 	if u.ForceQuery {
 		h.buf = append(h.buf, '?')
@@ -163,81 +165,61 @@ func canonicalHost(scheme, host string) string {
 	return host
 }
 
-// splitKey takes the "key" parameters out of a query. Some APIs have the credential
-// in them.
-func splitKey(query string) (rest, key string) {
-	if !strings.Contains(query, "key=") {
-		return query, ""
-	}
-	var kept, keys []string
-	for part := range strings.SplitSeq(query, "&") {
-		if name, _, _ := strings.Cut(part, "="); name == "key" {
-			keys = append(keys, part)
-		} else {
-			kept = append(kept, part)
-		}
-	}
-	return strings.Join(kept, "&"), strings.Join(keys, "&")
-}
-
 // publicURL is a URL without credentials.
 func publicURL(u *url.URL) string {
 	shown := *u
 	shown.User = nil
-	shown.RawQuery, _ = splitKey(u.RawQuery)
+	shown.RawQuery = dialect.PublicQuery(u.RawQuery)
 	shown.Fragment, shown.RawFragment = "", ""
 	return shown.String()
 }
 
-// credentialFields are the header fields that say on whose behalf a request is.
-var credentialFields = [...]string{
-	"Authorization", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie",
-	"Openai-Organization", "Openai-Project", "Anthropic-Workspace-Id", "X-Goog-User-Project",
-}
-
 // addIdentity adds on whose behalf the request is.
-func (h *keyHasher) addIdentity(identity func(*http.Request) string, req *http.Request) {
+func (h *keyHasher) addIdentity(identity func(*http.Request) string, req *http.Request, header http.Header) {
 	if identity != nil {
 		h.add("identity")
 		h.add(identity(req))
 		return
 	}
-	for _, name := range credentialFields {
-		// The whole value, also of an AWS signature, which differs in every request. The
-		// access key in it is no secret: anybody who knows it would get the responses of
-		// its owner.
-		h.addList(req.Header[name])
-	}
-	others := otherCredentials(req.Header)
-	h.addList(others)
-	for _, name := range others {
-		h.addList(req.Header[name])
-	}
-	_, key := splitKey(req.URL.RawQuery)
-	h.add(key)
+	// The whole value, also of an AWS signature, which differs in every request. The
+	// access key in it is no secret: anybody who knows it would get the responses of
+	// its owner.
+	h.addFields(header, identifies)
+	_, askers := dialect.SplitQuery(req.URL.RawQuery)
+	h.add(askers)
 	if u := req.URL.User; u != nil {
 		h.add(u.String())
 	}
 }
 
-// otherCredentials are the header fields whose names look like those of a
-// credential, sorted. If one is missed, two callers share responses. If one is
-// wrongly taken for a credential, a hit is missed.
-func otherCredentials(h http.Header) (names []string) {
-	for name := range h {
-		switch name {
-		case "Idempotency-Key", "X-Idempotency-Key": // they name the call
-			continue
-		case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
-			"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
-			"X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-Os", "X-Stainless-Arch", "X-Stainless-Runtime",
-			"X-Stainless-Runtime-Version", "X-Stainless-Retry-Count", "X-Stainless-Timeout", "X-Stainless-Async":
-			continue // no credential; listed because Identifies takes longer
-		}
-		if dialect.Identifies(name) && !slices.Contains(credentialFields[:], name) {
-			names = append(names, name)
+// identifies reports whether a header field says on whose behalf a request is. If
+// one is missed, two callers share responses. If one is wrongly taken, a hit is
+// missed.
+func identifies(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Accept-Language", "Cache-Control", "Content-Length", "Content-Type", "User-Agent", "Range",
+		"If-None-Match", "If-Modified-Since", "Traceparent", "Tracestate", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
+		"X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-Os", "X-Stainless-Arch", "X-Stainless-Runtime",
+		"X-Stainless-Runtime-Version", "X-Stainless-Retry-Count", "X-Stainless-Timeout", "X-Stainless-Async":
+		return false // listed because AskerOf takes longer
+	}
+	return dialect.AskerOf(name) != dialect.Nobody
+}
+
+// addFields adds the header fields whose name counts, in the order of their
+// names: a map has none.
+func (h *keyHasher) addFields(header http.Header, counts func(name string) bool) {
+	for name := range header {
+		if counts(name) {
+			h.names = append(h.names, name)
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.Sort(h.names)
+	h.buf = binary.AppendUvarint(h.buf, uint64(len(h.names)))
+	for _, name := range h.names {
+		h.add(name)
+		h.addList(header[name])
+	}
+	clear(h.names)
+	h.names = h.names[:0]
 }

@@ -12,10 +12,11 @@ import (
 // flight has one of its own, whose req is the exchange's. It belongs to the
 // goroutine of its owner.
 type lookup struct {
-	core  *core
-	call  Caller
-	req   *http.Request
-	rules rfc9111.Request // what the request asks of a cache
+	core   *core
+	call   Caller
+	req    *http.Request
+	header http.Header     // of req with canonical names, to be read only
+	rules  rfc9111.Request // what the request asks of a cache
 
 	kind              requestKind
 	inference, stream bool
@@ -35,6 +36,10 @@ const (
 	kindHead // which a stored response to a GET answers, and which stores nothing
 	kindPrompt
 )
+
+// setRequest makes req the lookup's. A map of headers can be filled without Set,
+// and a server reads the names in any case.
+func (l *lookup) setRequest(req *http.Request) { l.req, l.header = req, rfc9111.Canonical(req.Header) }
 
 // access is for the storage.
 func (l *lookup) access() cachestore.Access {
@@ -77,7 +82,7 @@ func (l *lookup) classify() (bypassReason string) {
 		l.forwardReason = "method"
 		return "method"
 	}
-	l.rules = rfc9111.ReadRequest(in.Header)
+	l.rules = rfc9111.ReadRequest(l.header)
 	switch {
 	case l.rules.NoStore:
 		l.forwardReason = "request"
@@ -86,16 +91,16 @@ func (l *lookup) classify() (bypassReason string) {
 		return "precondition"
 	case l.core.storeUnsafe():
 		return "no secret"
-	case in.Header["Upgrade"] != nil:
+	case l.header["Upgrade"] != nil:
 		return "upgrade"
 	case l.kind != kindPrompt && in.Body != nil && in.Body != http.NoBody:
 		return "request body"
 	}
 	if l.kind != kindPrompt {
-		l.key = l.core.keys.forGet(in)
+		l.key = l.core.keys.forGet(in, l.header)
 		return ""
 	}
-	if l.rules.Range || l.rules.Conditional || in.Header["Content-Encoding"] != nil {
+	if l.rules.Range || l.rules.Conditional || l.header["Content-Encoding"] != nil {
 		return "conditions"
 	}
 	return l.makePromptKey()
@@ -103,7 +108,9 @@ func (l *lookup) classify() (bypassReason string) {
 
 // makePromptKey is apart from classify because its closure moves a variable to the heap.
 func (l *lookup) makePromptKey() (bypassReason string) {
-	if !l.call.WithBody(func(body []byte) { l.key, bypassReason = l.core.keys.forPrompt(l.call, l.req, l.stream, body) }) {
+	if !l.call.WithBody(func(body []byte) {
+		l.key, bypassReason = l.core.keys.forPrompt(l.call, l.req, l.header, l.stream, body)
+	}) {
 		return "body not at hand"
 	}
 	return bypassReason
@@ -117,9 +124,9 @@ func (l *lookup) find() {
 	l.entry = c.storage.Get(l.access(), l.key)
 	if l.entry != nil && l.entry.Variants != nil {
 		l.forwardReason = "vary-miss"
-		l.entry = c.findVariant(l.access(), l.entry.Variants, l.key, l.req.Header)
+		l.entry = c.findVariant(l.access(), l.entry.Variants, l.key, l.header)
 	}
-	if l.entry != nil && !acceptsEncoding(l.entry, l.req.Header) {
+	if l.entry != nil && !acceptsEncoding(l.entry, l.header) {
 		l.entry, l.forwardReason = nil, "vary-miss"
 	}
 	if l.entry != nil && l.entry.Partial() && (l.kind == kindHead || l.rules.Conditional) {
@@ -158,7 +165,7 @@ func (l *lookup) covers(e *cachestore.Entry) bool {
 	if !e.Partial() {
 		return true
 	}
-	_, reach := rfc9111.Part(l.req.Header, e.Header, e.Part, e.Received)
+	_, reach := rfc9111.Part(l.header, e.Header, e.Part, e.Received)
 	return reach != rfc9111.Beyond
 }
 

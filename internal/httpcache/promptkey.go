@@ -3,36 +3,31 @@ package httpcache
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-9e4f5248/snubber/internal/cachestore"
 	"github.com/seed-9e4f5248/snubber/internal/canon"
-	"github.com/seed-9e4f5248/snubber/internal/jsonscan"
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
 // promptKeys makes the keys of prompts too.
 type promptKeys struct {
 	keys
-	ignoreFields []string                                    // of the body
-	custom       func(req *http.Request, body []byte) string // in place of the body
-}
-
-// promptFields are the header fields, other than credentials, that change the
-// response to a prompt.
-var promptFields = [...]string{
-	"Accept", "Accept-Encoding", "Accept-Language", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
+	ignoreFields  []string // of the body
+	ignoreHeaders []string
+	custom        func(req *http.Request, body []byte) string // in place of the body
 }
 
 // forPrompt is the key of the response to a prompt with this body, or the reason
 // why the cache must not store it.
-func (k *promptKeys) forPrompt(call Caller, req *http.Request, stream bool, body []byte) (_ cachestore.Key, bypassReason string) {
-	effect, streams := promptSideEffects(body)
-	if effect != "" {
-		return cachestore.Key{}, effect
+func (k *promptKeys) forPrompt(call Caller, req *http.Request, header http.Header, stream bool, body []byte) (_ cachestore.Key, bypassReason string) {
+	if world := dialect.RouteOf(req.Method, req.URL).Effects(body).World; world != "" {
+		return cachestore.Key{}, world
 	}
 	h := k.hasher("prompt 1")
 	h.addTarget(req)
-	h.addIdentity(k.identity, req)
+	h.addIdentity(k.identity, req, header)
 	if k.custom != nil {
 		name := k.custom(call.HookRequest(), bytes.Clone(body)) // a copy, because it may keep or change it
 		if name == "" {
@@ -41,18 +36,51 @@ func (k *promptKeys) forPrompt(call Caller, req *http.Request, stream bool, body
 		h.add("key")
 		h.add(name)
 	} else {
-		for _, name := range promptFields {
-			h.addList(req.Header[name])
-		}
-		media, _, _ := strings.Cut(req.Header.Get("Content-Type"), ";")
-		h.add(strings.ToLower(strings.TrimSpace(media)))
+		h.addFields(header, k.changesAnswer)
+		h.add(mediaType(header))
 		h.flush()
 		h.addBody(body, k.ignoreFields)
 	}
-	if stream || streams {
+	if stream {
 		h.add("stream")
 	}
 	return k.sum(h), ""
+}
+
+// withoutHeader is the key of all prompts that differ in their header fields alone.
+func (k *promptKeys) withoutHeader(req *http.Request, header http.Header, stream bool, body []byte) cachestore.Key {
+	h := k.hasher("prompts 1")
+	h.addTarget(req)
+	h.addIdentity(k.identity, req, header)
+	h.flush()
+	h.addBody(body, k.ignoreFields)
+	if stream {
+		h.add("stream")
+	}
+	return k.sum(h)
+}
+
+// changesAnswer reports whether the response to a prompt may depend on a header
+// field that does not tell who asks. All do but those that are known not to: a
+// guardrail, a target or a deployment can be named in any.
+func (k *promptKeys) changesAnswer(name string) bool {
+	switch name {
+	case "Content-Type", "Content-Length", "User-Agent", "Authorization": // listed because the tables take longer
+		return false
+	case "Accept", "Accept-Encoding", "Accept-Language":
+		return !k.ignoresHeader(name)
+	}
+	return !dialect.Incidental(name) && dialect.AskerOf(name) == dialect.Nobody && !k.ignoresHeader(name)
+}
+
+func (k *promptKeys) ignoresHeader(name string) bool {
+	return slices.ContainsFunc(k.ignoreHeaders, func(ignored string) bool { return strings.EqualFold(name, ignored) })
+}
+
+// mediaType is the type of a request's body without its parameters.
+func mediaType(h http.Header) string {
+	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(media))
 }
 
 // addBody adds the body of a prompt in canonical form. A body that is not JSON, or
@@ -66,82 +94,5 @@ func (h *keyHasher) addBody(body []byte, ignoreFields []string) {
 		h.add("raw")
 		h.flush()
 		h.mac.Write(body)
-	}
-}
-
-// promptSideEffects names a body field that makes the request depend on or change
-// server state, "" if there is none. stream is whether the body asks for a
-// stream.
-func promptSideEffects(body []byte) (field string, stream bool) {
-	s := jsonscan.NewCursor(body)
-	if t := s.Next(); t.Kind != jsonscan.Object {
-		return "", false
-	}
-	for {
-		key := s.Next()
-		if !key.Key {
-			return field, stream
-		}
-		switch name := string(jsonscan.Unquote(key.Raw)); name {
-		case "store", "background":
-			if peek(&s).Kind == jsonscan.True {
-				field = name
-			}
-		case "stream":
-			stream = peek(&s).Kind == jsonscan.True
-		case "previous_response_id", "conversation", "container", "mcp_servers":
-			if peek(&s).Kind != jsonscan.Null {
-				field = name
-			}
-		case "tools":
-			if serverTools(&s) {
-				field = "server tools"
-			}
-			continue
-		}
-		s.Skip()
-	}
-}
-
-func peek(s *jsonscan.Cursor) jsonscan.Token {
-	at := *s
-	return at.Next()
-}
-
-// serverTools reads a list of tools and reports whether the server runs one of
-// them: a tool that has a type, and not one of those that describe a function of
-// the caller.
-func serverTools(s *jsonscan.Cursor) (found bool) {
-	depth := s.Depth
-	if t := s.Next(); t.Kind != jsonscan.Array {
-		if t.Kind == jsonscan.Object {
-			for s.Depth > depth && t.Kind != jsonscan.None {
-				t = s.Next()
-			}
-		}
-		return false
-	}
-	for {
-		t := s.Next()
-		if t.Kind != jsonscan.Object || t.End {
-			if t.Kind == jsonscan.None || t.End && s.Depth <= depth {
-				return found
-			}
-			continue
-		}
-		for {
-			key := s.Next()
-			if !key.Key {
-				break
-			}
-			if string(jsonscan.Unquote(key.Raw)) == "type" {
-				switch t := peek(s); string(t.Raw) {
-				case "function", "custom":
-				default:
-					found = true
-				}
-			}
-			s.Skip()
-		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 // RoundTrip answers a request: from an entry, from the exchange of another caller that
 // is under way, or from the layers below.
 func (c *Cache) RoundTrip(caller Caller) (res *http.Response, err error) {
-	r := &roundTrip{cache: c, lookup: lookup{core: &c.core, call: caller, req: caller.Request(), now: time.Now()}}
+	r := &roundTrip{cache: c, lookup: lookup{core: &c.core, call: caller, now: time.Now()}}
+	r.setRequest(caller.Request())
 	defer r.release()
 	if r.bypassReason = r.classify(); r.bypassReason != "" {
 		r.kind = kindBypass
@@ -36,6 +37,9 @@ func (r *roundTrip) answer() (*http.Response, error) {
 		return r.gatewayTimeout()
 	case r.kind == kindHead:
 		return r.bypass()
+	}
+	if r.kind == kindPrompt {
+		r.watchMiss()
 	}
 	return r.fetch()
 }

@@ -16,7 +16,7 @@ func (fl *flight) run() {
 			fl.fail(recover())
 		}
 	}()
-	fl.callerHeader = fl.exchange.Request().Header.Clone()
+	fl.callerHeader = fl.lookup.header.Clone()
 	fl.addCondition()
 	requested := time.Now()
 	fl.received = fl.exchange.Send()

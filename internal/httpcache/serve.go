@@ -59,7 +59,7 @@ func (l *lookup) applyConditions(e *cachestore.Entry, res *http.Response) (first
 	if e.Prompt {
 		return 0, n
 	}
-	header := l.req.Header
+	header := l.header
 	if l.rules.Conditional && rfc9111.NotModified(header, e.Status, e.Header, e.Received) {
 		setStatusCode(res, http.StatusNotModified)
 		res.ContentLength = 0
@@ -95,7 +95,8 @@ func (l *lookup) Stale(c Caller, now time.Time) *http.Response {
 	}
 	// Not a copy of l: if the request of c has lost a race, the flight goes on and
 	// changes the other fields.
-	stale := &lookup{core: l.core, call: c, req: c.Request(), rules: l.rules, kind: l.kind, stream: c.Facts().Stream, entry: l.entry, now: now}
+	stale := &lookup{core: l.core, call: c, rules: l.rules, kind: l.kind, stream: c.Facts().Stream, entry: l.entry, now: now}
+	stale.setRequest(c.Request())
 	if !stale.mayServeStale(now, anyAge) {
 		return nil
 	}

@@ -92,7 +92,7 @@ func (fl *flight) newEntry(requested, now time.Time) (_ *cachestore.Entry, unsto
 	l, res := &fl.lookup, fl.received.Response
 	e := &cachestore.Entry{
 		Key: l.key, Primary: l.key, Prompt: l.kind == kindPrompt, Method: http.MethodGet, URL: publicURL(l.req.URL),
-		Status: res.StatusCode, Uncompressed: res.Uncompressed, Negotiated: l.req.Header["Accept-Encoding"] != nil,
+		Status: res.StatusCode, Uncompressed: res.Uncompressed, Negotiated: l.header["Accept-Encoding"] != nil,
 		Requested: requested, Received: now,
 	}
 	if e.Prompt {

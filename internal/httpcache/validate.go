@@ -2,6 +2,7 @@ package httpcache
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/rfc9111"
@@ -23,7 +24,8 @@ func (fl *flight) addCondition() {
 		}
 		if loaded := l.core.storage.Load(l.access(), e); loaded != nil {
 			l.entry = loaded
-			h["Range"], h["If-Range"] = []string{rest}, []string{ifRange}
+			setField(h, "Range", []string{rest})
+			setField(h, "If-Range", []string{ifRange})
 			fl.condition = conditionRest
 		}
 	case !l.rules.Conditional:
@@ -31,11 +33,24 @@ func (fl *flight) addCondition() {
 			fl.condition = conditionValidator
 		}
 	default:
-		etag, own := e.Header["Etag"], h["If-None-Match"]
-		if len(etag) > 0 && (len(own) > 0 || h["If-Modified-Since"] != nil) {
-			h["If-None-Match"] = append(own[:len(own):len(own)], etag[0])
+		etag, own := e.Header["Etag"], l.header["If-None-Match"]
+		if len(etag) > 0 && (len(own) > 0 || l.header["If-Modified-Since"] != nil) {
+			setField(h, "If-None-Match", append(own[:len(own):len(own)], etag[0]))
 			fl.condition = conditionValidator
 		}
+	}
+}
+
+// setField puts values in the place of a field of a request, however its name is
+// written; nil removes it.
+func setField(h http.Header, name string, values []string) {
+	for key := range h {
+		if len(key) == len(name) && strings.EqualFold(key, name) {
+			delete(h, key)
+		}
+	}
+	if values != nil {
+		h[name] = values
 	}
 }
 
@@ -120,12 +135,9 @@ func (fl *flight) refetch() {
 	fl.exchange = fl.exchange.Again(fl, &fl.lookup)
 	req := fl.exchange.Request()
 	for _, name := range conditionFields {
-		if own := fl.callerHeader[name]; own != nil {
-			req.Header[name] = own
-		} else {
-			delete(req.Header, name)
-		}
+		setField(req.Header, name, fl.callerHeader[name])
 	}
-	fl.lookup.req, fl.lookup.entry, fl.condition = req, nil, conditionNone
+	fl.lookup.setRequest(req)
+	fl.lookup.entry, fl.condition = nil, conditionNone
 	fl.received = fl.exchange.Send()
 }

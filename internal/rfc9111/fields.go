@@ -1,7 +1,9 @@
 package rfc9111
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,4 +80,37 @@ func vital(name string) bool {
 		return true
 	}
 	return false
+}
+
+// Canonical returns a header with the names that net/http writes: h itself where
+// it has no others, else a copy in which a field has its values in one place.
+func Canonical(h http.Header) http.Header {
+	for name := range h {
+		if !canonicalName(name) {
+			return canonicalCopy(h)
+		}
+	}
+	return h
+}
+
+func canonicalCopy(h http.Header) http.Header {
+	c := make(http.Header, len(h))
+	for _, name := range slices.Sorted(maps.Keys(h)) { // the values of two spellings in one order
+		key := http.CanonicalHeaderKey(name)
+		c[key] = append(c[key], h[name]...)
+	}
+	return c
+}
+
+// canonicalName reports whether a name is its own canonical form, or none at all.
+func canonicalName(name string) bool {
+	upper := true
+	for i := range len(name) {
+		c := name[i]
+		if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
+			return http.CanonicalHeaderKey(name) == name
+		}
+		upper = c == '-'
+	}
+	return true
 }
