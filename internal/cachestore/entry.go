@@ -167,7 +167,7 @@ func (e *Entry) expires(p Policy) time.Time {
 func (e *Entry) weight() int64 {
 	n := int64(500+len(e.URL)+len(e.Model)) + 24*int64(len(e.Chunks)) + 40*int64(len(e.fields))
 	for _, chunk := range e.Chunks {
-		n += int64(cap(chunk))
+		n += int64(cap(chunk)+15) &^ 15 // what the allocator makes of it, nearly
 	}
 	for _, h := range [...]http.Header{e.Header, e.Trailer} {
 		for name, values := range h {

@@ -17,6 +17,16 @@ type chunkReader interface {
 	AtChunkStart() bool // the next Read returns the beginning of a chunk
 }
 
+const (
+	maxChunk = 32 << 10
+	// chunkOverhead is what a chunk costs besides its bytes.
+	chunkOverhead = 64
+)
+
+// chunkSize is the size of a chunk that begins with n bytes of a body that is no
+// stream, after so many bytes before it: twice as many pieces take two chunks more.
+func chunkSize(n, before int64) int64 { return max(n, min(before, maxChunk)) }
+
 // entryBody reads a body that is in memory.
 type entryBody struct {
 	mu                 sync.Mutex

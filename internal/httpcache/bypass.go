@@ -129,7 +129,7 @@ func (b *storingBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if e.Size += int64(n); n > 0 {
-		e.Chunks = append(e.Chunks, append([]byte(nil), p[:n]...))
+		b.append(p[:n])
 	}
 	if err == nil && e.Size <= b.lookup.core.MaxEntryBytes {
 		return n, err
@@ -143,6 +143,16 @@ func (b *storingBody) Read(p []byte) (int, error) {
 	}
 	b.untrack()
 	return n, err
+}
+
+func (b *storingBody) append(p []byte) {
+	e := b.entry
+	if i := len(e.Chunks) - 1; i >= 0 && cap(e.Chunks[i])-len(e.Chunks[i]) >= len(p) {
+		e.Chunks[i] = append(e.Chunks[i], p...)
+		return
+	}
+	n := int64(len(p))
+	e.Chunks = append(e.Chunks, append(make([]byte, 0, chunkSize(n, e.Size-n)), p...))
 }
 
 func (b *storingBody) Close() error {

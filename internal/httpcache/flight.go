@@ -53,8 +53,10 @@ type flight struct {
 type recording struct {
 	head, tail *chunk // head is nil when the body is not kept from its beginning
 	total      int64
-	complete   bool // the response is stored; what may follow is not part of it
-	bodyClosed bool // by the cache
+	overhead   int64 // of the chunks
+	replayed   bool  // the body is a stream, whose chunks are replayed
+	complete   bool  // the response is stored; what may follow is not part of it
+	bodyClosed bool  // by the cache
 	bodyErr    error
 	panicked   any // by a function of the user
 	readers    []*reader

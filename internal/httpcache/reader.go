@@ -20,10 +20,11 @@ const stallTime = 30 * time.Second
 // ErrSlowReader is the error of a reader that has exceeded stallTime.
 var ErrSlowReader = errors.New("shared response: reader idle for " + stallTime.String() + " while others were waiting")
 
-// chunk is what one Read of the server's body returned.
+// chunk is a part of the body: of a stream what one Read of the server's returned.
 type chunk struct {
-	data []byte
-	next *chunk
+	data     []byte // what a flight has recorded may grow, under its mu
+	next     *chunk
+	recorded bool // by this flight: the memory behind data is its own
 }
 
 // reader is the body of one caller of a flight.

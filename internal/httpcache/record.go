@@ -1,6 +1,7 @@
 package httpcache
 
 import (
+	"bytes"
 	"io"
 	"time"
 
@@ -23,28 +24,25 @@ func (fl *flight) record() {
 	stored := int64(-1) // bytes that were stored
 	for {
 		n, err := body.Read(buf)
-		var next *chunk
-		if n > 0 {
-			next = &chunk{data: append([]byte(nil), buf[:n]...)}
-		}
+		piece := buf[:n]
 		total := fl.total + int64(n) // only this goroutine writes it, and head
 		if err == io.EOF && fl.condition == conditionRest && !fl.lengthMatches(total) {
 			err = io.ErrUnexpectedEOF // the caller was promised a length that the server does not know
 		}
-		if fl.head != nil && total > l.core.MaxEntryBytes {
+		if fl.head != nil && (total > l.core.MaxEntryBytes || total+fl.overhead > 2*l.core.MaxEntryBytes) {
 			fl.dropHead()
 		}
 		if fl.head != nil && total != stored && fl.wholeAt(total, err) {
 			stored = total
-			if l.core.Store != nil && next != nil {
+			if l.core.Store != nil && n > 0 {
 				// A store may take its time, and no byte waits for it. Whoever asks again
 				// meanwhile gets everything from the flight.
-				fl.publishChunk(next, nil, true)
-				next = nil
+				fl.publishPiece(piece, nil, true)
+				piece = nil
 			}
-			fl.storeEntry(next)
+			fl.storeEntry(piece)
 		}
-		if !fl.publishChunk(next, err, stored == total) {
+		if !fl.publishPiece(piece, err, stored == total) {
 			body.Close() // the readers' Close is not the body's
 			return
 		}
@@ -78,19 +76,17 @@ func (fl *flight) dropHead() {
 	fl.mu.Unlock()
 }
 
-// publishChunk gives the readers a chunk, and the end of the body if err is not nil.
+// publishPiece gives the readers a piece of the body, and its end if err is not nil.
 // It returns false at the end.
-func (fl *flight) publishChunk(next *chunk, err error, complete bool) bool {
+func (fl *flight) publishPiece(piece []byte, err error, complete bool) bool {
 	window := max(fl.lookup.core.MaxEntryBytes, minWindow)
 	if err != nil {
 		fl.group.unlink(fl)
 	}
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if next != nil {
-		fl.tail.next = next
-		fl.tail = next
-		fl.total += int64(len(next.data))
+	if len(piece) > 0 {
+		fl.appendLocked(piece)
 	}
 	fl.complete = fl.complete || complete
 	fl.dataReady.Wake()
@@ -105,6 +101,24 @@ func (fl *flight) publishChunk(next *chunk, err error, complete bool) bool {
 		fl.waitForReadersLocked(window)
 	}
 	return true
+}
+
+// appendLocked adds a piece to the body. Small pieces share a chunk, unless they are
+// those of a stream that may be stored, and is to be replayed in them.
+func (fl *flight) appendLocked(piece []byte) {
+	t := fl.tail
+	if merge := fl.head == nil || !fl.replayed; merge && t.recorded && cap(t.data)-len(t.data) >= len(piece) {
+		t.data = append(t.data, piece...)
+	} else {
+		size := int64(len(piece))
+		if merge {
+			size = chunkSize(size, fl.total)
+		}
+		t.next = &chunk{data: append(make([]byte, 0, size), piece...), recorded: true}
+		fl.tail = t.next
+		fl.overhead += chunkOverhead
+	}
+	fl.total += int64(len(piece))
 }
 
 // waitForReadersLocked waits until no reader is further behind than the window. A
@@ -167,17 +181,17 @@ func (fl *flight) slowReaders(window int64) (slow []*reader) {
 	return slow
 }
 
-// storeEntry stores the response, with the chunk that the readers do not have yet.
-func (fl *flight) storeEntry(last *chunk) {
+// storeEntry stores the response, with the piece that the readers do not have yet.
+func (fl *flight) storeEntry(last []byte) {
 	e := new(cachestore.Entry)
 	*e = *fl.result.entry
 	for c := fl.head.next; c != nil; c = c.next {
 		e.Chunks = append(e.Chunks, c.data)
 	}
 	e.Size = fl.total
-	if last != nil {
-		e.Chunks = append(e.Chunks, last.data)
-		e.Size += int64(len(last.data))
+	if len(last) > 0 {
+		e.Chunks = append(e.Chunks, bytes.Clone(last))
+		e.Size += int64(len(last))
 	}
 	if t := fl.received.Response.Trailer; len(t) > 0 {
 		e.Trailer = t.Clone()

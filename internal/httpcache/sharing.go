@@ -40,7 +40,18 @@ func (fl *flight) decideSharing(requested time.Time) {
 		template = &announced
 	}
 	fl.startRecording(nil, 0)
+	fl.replayed = l.stream || isStream(res.Header.Get("Content-Type"))
 	fl.publish(flightResult{kind: resultStreaming, entry: e, template: template})
+}
+
+// isStream reports whether a body of this type is a stream of events.
+func isStream(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	switch strings.ToLower(strings.TrimSpace(media)) {
+	case "text/event-stream", "application/vnd.amazon.eventstream", "application/x-ndjson", "application/stream+json", "application/jsonl":
+		return true
+	}
+	return false
 }
 
 // failed reports whether a stale response is better than what was received.
