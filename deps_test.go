@@ -26,7 +26,6 @@ var unwanted = map[string]string{
 	"net/http/pprof":    "registers handlers on http.DefaultServeMux",
 	"expvar":            "registers a handler on http.DefaultServeMux",
 	"text/template":     "finds methods by name, so the linker can drop none in the whole program",
-	"log/slog":          "nothing is logged: Observe says what happened, and its user decides",
 }
 
 // The root module requires only the modules in required.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,7 +50,8 @@ func TestTransportSecretsDoNotLeak(t *testing.T) {
 					var seen strings.Builder
 					note := func(what string, v any) { fmt.Fprintf(&seen, "%s: %v %+v %#v\n", what, v, v, v) }
 					tr := tt.stack(wiretest.Play(tt.steps...))
-					tr.Observe = func(e snubber.Event) { note("event", e) }
+					logger := slog.New(slog.NewJSONHandler(&seen, &slog.HandlerOptions{Level: slog.LevelDebug}))
+					tr.Observe = snubber.Observers(func(e snubber.Event) { note("event", e) }, snubber.Log(logger))
 					for range tt.calls {
 						ctx, report := snubber.WithReport(context.Background())
 						req := wiretest.NewRequest(t, "POST", url, prompt, client, "go", "Authorization", "Bearer "+mark+"9", "X-Api-Key", mark+"10", "Cookie", mark+"11")

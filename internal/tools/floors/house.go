@@ -27,6 +27,9 @@ var order = [][]string{
 	{"diskstore.go"},
 	{"cache.go"},
 	{"event.go"},
+	{"labels.go"},
+	{"observers.go"},
+	{"eventlog.go"},
 	{"limitshare.go"},
 
 	// The type alone: its methods are declared higher up.
