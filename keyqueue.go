@@ -168,7 +168,7 @@ func perMinute(k quota.Kind, perSecond float64) float64 {
 func (q *keyQueue) snapshot(now time.Time) QueueStatus {
 	s := q.Snapshot(now)
 	out := QueueStatus{
-		Key: q.key.String(), Waiting: s.Waiting, InFlight: s.InFlight, Requests: math.Inf(1), Tokens: math.Inf(1),
+		Key: q.key.String(), Waiting: s.Waiting, OldestWait: s.OldestWait, InFlight: s.InFlight, Requests: math.Inf(1), Tokens: math.Inf(1),
 		GatedUntil: s.GatedUntil, Reason: s.Reason, Exhausted: s.Exhausted,
 	}
 	for _, known := range s.Limits {

@@ -74,14 +74,15 @@ type Limiter struct {
 
 // QueueStatus is a snapshot of one key of a [Limiter].
 type QueueStatus struct {
-	Key              string    // origin, model and the credential's hash, or what Limiter.Key returned
-	Waiting          int       // requests in the queue
-	InFlight         int       // requests that hold a permit, to the end of their bodies
-	Requests, Tokens float64   // left in the buckets now, negative for a debt; +Inf without a limit
-	GatedUntil       time.Time // no request before; zero if none is held back
-	Reason           string    // why it is gated, as Outcome.Reason
-	Exhausted        bool      // the gate is a quota that waiting does not restore
-	Limits           []Limit   // what is known of the quota, nil if nothing
+	Key              string        // origin, model and the credential's hash, or what Limiter.Key returned
+	Waiting          int           // requests in the queue
+	OldestWait       time.Duration // how long the one that joined first has been in it
+	InFlight         int           // requests that hold a permit, to the end of their bodies
+	Requests, Tokens float64       // left in the buckets now, negative for a debt; +Inf without a limit
+	GatedUntil       time.Time     // no request before; zero if none is held back
+	Reason           string        // why it is gated, as Outcome.Reason
+	Exhausted        bool          // the gate is a quota that waiting does not restore
+	Limits           []Limit       // what is known of the quota, nil if nothing
 }
 
 // Limit is one bucket of a key's quota, as a [Limiter] knows it.

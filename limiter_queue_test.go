@@ -391,3 +391,25 @@ func TestLimiterLowPriorityIsNotStarved(t *testing.T) {
 		<-low
 	})
 }
+
+// The age of a queue is that of the request that joined first, whatever its priority.
+func TestLimiterQueueOldestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &snubber.Limiter{MaxConcurrent: 1}
+		rt := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Delay: time.Hour}), Limiter: l}
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, priority := range []int{0, -1, 1} { // the first takes the place
+			go rt.RoundTrip(wiretest.Named(t, snubber.WithPriority(ctx, priority), "a"))
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		if q := queueOf(t, l); q.Waiting != 2 || q.OldestWait != 2*time.Second {
+			t.Errorf("%d wait, the oldest for %v, want 2 and 2s", q.Waiting, q.OldestWait)
+		}
+		cancel()
+		synctest.Wait()
+		if q := queueOf(t, l); q.OldestWait != 0 {
+			t.Errorf("OldestWait = %v of an empty queue, want 0", q.OldestWait)
+		}
+	})
+}

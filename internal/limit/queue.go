@@ -42,6 +42,7 @@ func (r *Refusal) Error() string { return r.Reason }
 // Snapshot is the state of a Queue at a time.
 type Snapshot struct {
 	Waiting, InFlight int
+	OldestWait        time.Duration // of the waiter that joined first
 	Exhausted         bool
 	GatedUntil        time.Time
 	Reason            string
@@ -415,6 +416,12 @@ func (q *Queue) Snapshot(now time.Time) Snapshot {
 	if q.gate.After(now) {
 		s.Reason = q.reason
 		s.GatedUntil = now.Add(q.gate.Sub(now)) // on today's wall clock
+	}
+	// The front of a list may have joined last: the server sent it back.
+	for _, pq := range q.priorities {
+		for place := pq.queue.Front(); place != nil; place = place.Next() {
+			s.OldestWait = max(s.OldestWait, now.Sub(place.Value.(*waiter).since))
+		}
 	}
 	return s
 }
