@@ -51,7 +51,7 @@ var layers = map[string]layer{
 	"cachestore": {3, []string{"sieve", "rfc9111"}},
 	"limit":      {3, []string{"mono", "latency", "quota"}},
 
-	"httpcache": {4, []string{"notify", "jsonscan", "canon", "dialect", "rfc9111", "cachestore"}},
+	"httpcache": {4, []string{"notify", "canon", "dialect", "rfc9111", "cachestore"}},
 }
 
 // above are packages for tests, and a nested module. They may import the root

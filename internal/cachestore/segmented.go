@@ -124,17 +124,17 @@ func (b *SegmentedBody) release() {
 
 // Read implements [io.Reader]. It returns bytes of one chunk.
 func (b *SegmentedBody) Read(p []byte) (int, error) {
-	n, err, faults := b.read(p)
+	n, faults, err := b.read(p)
 	faults.tell(b.owner)
 	return n, err
 }
 
-func (b *SegmentedBody) read(p []byte) (n int, err error, faults faultList) {
+func (b *SegmentedBody) read(p []byte) (n int, faults faultList, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n, err = b.readLocked(p)
 	faults, b.faults = b.faults, faultList{}
-	return n, err, faults
+	return n, faults, err
 }
 
 func (b *SegmentedBody) readLocked(p []byte) (n int, err error) {
