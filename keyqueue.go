@@ -16,7 +16,7 @@ import (
 )
 
 // keyQueue is the queue of one key of a [Limiter]. Its methods translate between
-// requests, outcomes and errors and what package limit knows.
+// requests, outcomes and errors, and the types of package limit.
 type keyQueue struct {
 	key keyed.Key
 	limit.Queue
@@ -46,7 +46,7 @@ func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 	return q
 }
 
-// cost is what a request is expected to be charged in tokens.
+// cost returns the tokens that a request is expected to be charged.
 func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body.Replay) (c quota.Cost) {
 	switch {
 	case l.TokensPerMinute <= 0 && !l.counting.Load():
@@ -58,8 +58,8 @@ func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body
 	return c
 }
 
-// acquire waits for the turn of a request of the cost. The error is a
-// *RejectedError or the context's.
+// acquire waits until a request of the cost may be sent. The error is a *RejectedError
+// or the context's.
 func (q *keyQueue) acquire(ctx context.Context, cost quota.Cost, front bool, now time.Time) (limit.Permit, time.Duration, error) {
 	p, waited, err := q.Acquire(ctx, cost, priorityOf(ctx), front, now)
 	if r, ok := err.(*limit.Refusal); ok {
@@ -86,8 +86,8 @@ func (q *keyQueue) rejected(r *limit.Refusal) *RejectedError {
 	return e
 }
 
-// report tells the queue what a response said of the quota, and returns the
-// limits that it changed.
+// report tells the queue what a response said about the quota, and returns the limits
+// that changed.
 func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []limit.Change {
 	if o.Class != RateLimited && len(o.Quotas) == 0 {
 		return nil
@@ -116,8 +116,8 @@ func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []lim
 	return changes
 }
 
-// settle replaces what was reserved by what the request used, where the outcome
-// tells. held is whether the request's place is still taken.
+// settle replaces the reserved cost by the cost that the outcome tells, if it tells
+// one. held says that the request's place is still taken.
 func (q *keyQueue) settle(p limit.Permit, o *Outcome, info requestInfo, held bool, now time.Time) {
 	if !p.Held() {
 		return
@@ -128,7 +128,7 @@ func (q *keyQueue) settle(p limit.Permit, o *Outcome, info requestInfo, held boo
 		s.Billed = true
 		s.Used.Input, s.Used.Output = dialect.Counted(info.format, dialect.Usage(o.Usage))
 	case o.Declined, o.Class == Invalid:
-		s.Void = true // turned away before a model saw it
+		s.Void = true // no model has seen it
 	}
 	if correction := p.Settle(s, now); p.Shared {
 		q.corrections.add(q, 0, correction)
@@ -152,12 +152,13 @@ var (
 	}
 )
 
-// limitOf is a limit of the engine as the outside sees it.
+// limitOf returns a limit of the engine as a [Limit].
 func limitOf(l quota.Limit) Limit {
 	return Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute(l.Kind, l.PerSecond), Remaining: l.Left, Source: l.Source.String()}
 }
 
-// perMinute is a rate, but of concurrency the number of requests at a time.
+// perMinute returns a rate by the minute. For concurrency it is the number of requests
+// at a time.
 func perMinute(k quota.Kind, perSecond float64) float64 {
 	if k == quota.Concurrency {
 		return perSecond
@@ -185,16 +186,16 @@ func (q *keyQueue) snapshot(now time.Time) QueueStatus {
 	return out
 }
 
-// storeCorrections are differences between what the store was told and what was
-// used. They go with the next request's question: the end of a body is no place to
-// wait for a network.
+// storeCorrections are the differences between what the store was told and what was
+// used. The next request of the key sends them, because nobody should wait for a
+// network at the end of a body.
 type storeCorrections struct {
 	mu     sync.Mutex
 	shares []BucketCharge
 }
 
-// add notes what so many requests of a cost in all take, or with negative numbers
-// give back.
+// add notes what so many requests of a total cost take. With negative numbers they give
+// it back.
 func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
 	shares := sharesOf(q.Shares(requests, c))
 	s.mu.Lock()
@@ -212,7 +213,7 @@ func (s *storeCorrections) add(q *keyQueue, requests int, c quota.Cost) {
 	}
 }
 
-// take returns the corrections, and forgets them.
+// take returns the corrections and forgets them.
 func (s *storeCorrections) take() []BucketCharge {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
-// callStore asks the store about a request, unless the store failed lately. It
-// reports whether the store answered. Where it fails many calls at once, one of them
-// tells observe, which may be nil.
+// callStore calls f, which asks the store about a request, unless the store has failed
+// lately. It reports whether the store answered. When many calls fail at once, only one
+// reports the event to observe, which may be nil.
 func (l *Limiter) callStore(ctx context.Context, k keyed.Key, observe func(Event), f func(context.Context) error) bool {
 	began, resting := mono.Now(), l.resting.Load()
 	if until := mono.Time(resting); until != 0 && began < until && until-began <= mono.Time(limitStoreRest) {
@@ -38,9 +38,9 @@ func (l *Limiter) callStore(ctx context.Context, k keyed.Key, observe func(Event
 	return false
 }
 
-// takeShared has the store agree to what p has taken. If the store does not, what p
-// took is given back, and the key waits for as long as the store says. A store that
-// does not answer agrees.
+// takeShared asks the store for what p has taken. If the store refuses, p's cost is
+// given back, and the key waits for as long as the store says. A store that does not
+// answer counts as one that agrees.
 func (l *Limiter) takeShared(ctx context.Context, q *keyQueue, p limit.Permit, observe func(Event)) (limit.Permit, bool) {
 	store, key := l.Store, q.key.String()
 	corrections := q.corrections.take()
@@ -69,7 +69,7 @@ func (l *Limiter) takeShared(ctx context.Context, q *keyQueue, p limit.Permit, o
 	return limit.Permit{}, false
 }
 
-// gateShared gates the key for all processes.
+// gateShared gates the key in all processes.
 func (l *Limiter) gateShared(ctx context.Context, q *keyQueue, d time.Duration, observe func(Event)) {
 	if store := l.Store; store != nil && d > 0 {
 		l.callStore(ctx, q.key, observe, func(ctx context.Context) error { return store.Gate(ctx, q.key.String(), d) })
