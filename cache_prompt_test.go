@@ -62,6 +62,7 @@ func TestCachePromptBypass(t *testing.T) {
 			req.GetBody = func() (io.ReadCloser, error) {
 				return io.NopCloser(io.MultiReader(bytes.NewReader(body[:20]), iotest.ErrReader(errors.New("gone")))), nil
 			}
+			req.ContentLength = -1
 			return req
 		}},
 		{"method", func(t *testing.T) *http.Request {

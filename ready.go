@@ -9,7 +9,7 @@ import (
 
 // ReadyAt predicts what RoundTrip would do with req now. at is the earliest time at
 // which it would send the request, zero for at once. err is the [*RejectedError] that
-// it would return. ReadyAt takes no permit, and reads the body only through GetBody.
+// it would return. ReadyAt takes no permit, and reads only a copy of the body.
 func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	if req.URL == nil {
 		return at, errNoURL
@@ -57,9 +57,10 @@ func (t *Transport) readyWithoutRoutes(req *http.Request) (at time.Time, err err
 		}
 	}
 	if l := t.Limiter; l != nil {
+		peek := body.Peek(req)
 		q := l.queue(l.keyOf(req, info.model), now)
 		var refusal *RejectedError
-		if at, refusal = q.predict(req.Context(), l.cost(q, req, info, &body.Replay{GetBody: req.GetBody}), now); refusal != nil {
+		if at, refusal = q.predict(req.Context(), l.cost(q, req, info, &peek), now); refusal != nil {
 			return time.Time{}, refusal
 		}
 	}

@@ -1,6 +1,7 @@
 package snubber
 
 import (
+	"io"
 	"math"
 	"net/http"
 	"sync"
@@ -42,37 +43,33 @@ func knownRequestOf(req *http.Request, count bool) *knownRequest {
 }
 
 // readRequest reads what a request asks for, unless a Transport around has read it
-// already, and prepares its body for several attempts. It reads the body through
-// GetBody, which costs no copy. Without GetBody it reads an inference body of known and
-// modest length now. If record is set, any other body is copied while it is sent.
+// already, and prepares its body for several attempts. It reads a copy of the body,
+// if GetBody makes one. Without one it reads an inference body of known and modest
+// length now; any other body is recorded while it is sent, if record says that it may
+// be needed again.
 func readRequest(req *http.Request, record, count bool) (requestInfo, body.Replay, error) {
 	if known := knownRequestOf(req, count); known != nil {
-		replay, _, err := body.NewReplay(req, false, record)
+		replay, _, _, err := body.NewReplay(req, false, record)
 		return known.info, replay, err
 	}
 	route := dialect.RouteOf(req.Method, req.URL)
-	replay, ahead, err := body.NewReplay(req, route.Inference, record)
+	replay, again, ahead, err := body.NewReplay(req, route.Inference, record)
 	var p dialect.Prompt
 	switch {
 	case ahead != nil:
 		p = promptOf(route, ahead, count)
-	case route.Inference && replay.GetBody != nil:
-		p = readPrompt(req, route, count)
+	case again != nil:
+		p = readPrompt(again, req.ContentLength, route, count)
 	}
 	return newRequestInfo(route, p, count), replay, err
 }
 
-// readPrompt reads a body that GetBody returns, without a copy if it comes in one
-// piece. If GetBody fails, the prompt is empty: the attempt that needs the body gets
-// the error.
-func readPrompt(req *http.Request, route dialect.Route, count bool) dialect.Prompt {
-	rc, err := req.GetBody()
-	if err != nil {
-		return dialect.Prompt{}
-	}
+// readPrompt reads a copy of a body and closes it, in place where it comes in one
+// piece.
+func readPrompt(rc io.ReadCloser, length int64, route dialect.Route, count bool) dialect.Prompt {
 	defer rc.Close()
 	r := promptReaders.Get().(*promptReader)
-	r.route, r.count, r.body.Length = route, count, req.ContentLength
+	r.route, r.count, r.body.Length = route, count, length
 	if rest, _ := r.body.Collect(rc); !r.body.Used() {
 		r.read(rest)
 	}
@@ -111,8 +108,8 @@ func promptOf(route dialect.Route, b []byte, count bool) dialect.Prompt {
 }
 
 // infoOf returns what req asks for, with its tokens if count is set. A call that req
-// belongs to knows it even after the body was sent. Otherwise the path tells, and a
-// body that can be replayed.
+// belongs to knows it even after the body was sent. Otherwise the path tells, and a copy
+// of the body.
 func infoOf(req *http.Request, count bool) requestInfo {
 	if known := knownRequestOf(req, count); known != nil {
 		return known.info
@@ -122,8 +119,10 @@ func infoOf(req *http.Request, count bool) requestInfo {
 	}
 	route := dialect.RouteOf(req.Method, req.URL)
 	var p dialect.Prompt
-	if route.Inference && req.Body != nil && req.GetBody != nil {
-		p = readPrompt(req, route, count)
+	if route.Inference {
+		if rc := body.CopyOf(req); rc != nil {
+			p = readPrompt(rc, req.ContentLength, route, count)
+		}
 	}
 	return newRequestInfo(route, p, count)
 }

@@ -20,7 +20,7 @@ func TestRequestReplayFromGetBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
 		var again []*wiretest.TrackedBody
-		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, own, int64(len(wiretest.ChatBody)))
+		req := wiretest.WithoutGetBody(t, "POST", wiretest.ChatURL, own, -1) // else it would be read, as nobody knows what GetBody returns
 		req.GetBody = func() (io.ReadCloser, error) {
 			b := &wiretest.TrackedBody{R: strings.NewReader(wiretest.ChatBody)}
 			again = append(again, b)
@@ -40,7 +40,7 @@ func TestRequestReplayFromGetBody(t *testing.T) {
 		if n := own.Closed.Load(); n != 1 {
 			t.Errorf("the caller's body was closed %d times", n)
 		}
-		if n := len(again); n != 4 { // three replays, and one read to find the model
+		if n := len(again); n != 4 { // three replays, and one to see whether it makes copies
 			t.Errorf("GetBody was called %d times, want 4", n)
 		}
 		for i, b := range again {
@@ -295,4 +295,61 @@ func (r *trickleReader) Read(p []byte) (int, error) {
 	r.left--
 	p[0] = 'x'
 	return 1, nil
+}
+
+// azcoreBody is a body whose GetBody returns the body itself, set back to its start.
+type azcoreBody struct{ *strings.Reader }
+
+func (azcoreBody) Close() error { return nil }
+
+// Reading ahead leaves a body whole that GetBody makes no copy of: for each layer
+// that looks at it, and over all attempts.
+func TestRequestReplayGetBodyWithoutCopy(t *testing.T) {
+	for name, with := range map[string]func(*snubber.Transport){
+		"plain":    func(*snubber.Transport) {},
+		"cache":    func(tr *snubber.Transport) { tr.Cache = &snubber.Cache{PromptTTL: time.Hour} },
+		"no retry": func(tr *snubber.Transport) { tr.Retry = nil },
+		"tokens": func(tr *snubber.Transport) {
+			tr.Limiter.EstimateTokens = func(_ *http.Request, body []byte) int { return len(body) }
+		},
+		"hedge": func(tr *snubber.Transport) { tr.Retry.Hedge = true },
+		"reroute": func(tr *snubber.Transport) {
+			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{Model: "n"}}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := wiretest.Play(wiretest.Step{Status: 503}, wiretest.JSON(200, wiretest.Completion))
+				tr := snubber.New(base)
+				with(tr)
+				own := azcoreBody{strings.NewReader(wiretest.ChatBody)}
+				req := wiretest.NewRequest(t, "POST", wiretest.ChatURL, "")
+				req.Body, req.ContentLength = struct{ io.ReadCloser }{own}, own.Size()
+				req.GetBody = func() (io.ReadCloser, error) {
+					_, err := own.Seek(0, io.SeekStart)
+					return own, err
+				}
+				if _, err := tr.ReadyAt(req); err != nil {
+					t.Error(err)
+				}
+				if m := snubber.Model(req); m != "" {
+					t.Errorf("Model = %q, want none: nobody may read the body", m)
+				}
+				res, err := tr.RoundTrip(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wiretest.ReadAll(t, res)
+				for i, a := range base.Attempts() {
+					want := wiretest.ChatBody
+					if name == "reroute" && i > 0 && strings.Contains(a.Body, `"n"`) {
+						want = strings.Replace(want, `"m"`, `"n"`, 1)
+					}
+					if a.Body != want {
+						t.Errorf("attempt %d has the body %q, want %q", i+1, a.Body, want)
+					}
+				}
+			})
+		})
+	}
 }

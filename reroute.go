@@ -92,7 +92,8 @@ func (r Reroute) ReadyAt(req *http.Request) (at time.Time, err error) {
 	if !ok {
 		return at, nil
 	}
-	if get := req.GetBody; get != nil && r.inBody(to) {
+	if peek := body.Peek(req); peek.GetBody != nil && r.inBody(to) {
+		get := peek.GetBody
 		to.GetBody = func() (io.ReadCloser, error) {
 			rc, err := get()
 			if err != nil {

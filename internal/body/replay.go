@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"unsafe"
 )
 
 // MaxCopy bounds the copy of a request body that has no GetBody.
@@ -32,6 +33,8 @@ type Replay struct {
 
 	recorder *recorder // a body without GetBody is read through it
 	state    replayState
+	copies   copying
+	own      unsafe.Pointer // the reader of memory that the caller's body is
 }
 
 type replayState uint8
@@ -44,29 +47,74 @@ const (
 	bodyUnavailable                    // no attempt can have it
 )
 
-// NewReplay prepares the body of req. If readAhead is set, a body without GetBody
-// and of a known length up to MaxCopy is read now, and returned. If record is set,
-// any other body without GetBody is copied while it is sent. The error is an *Error
-// or the context's, and leaves the body open.
-func NewReplay(req *http.Request, readAhead, record bool) (r Replay, ahead []byte, err error) {
+// copying is whether GetBody makes copies of the body.
+type copying uint8
+
+const (
+	notAsked copying = iota
+	makesCopies
+	makesNone // it may return the body itself, at its start
+)
+
+// NewReplay prepares the body of req. If readAhead is set it returns a copy of the
+// body, which the caller closes; where none can be had, a body of a known length up
+// to MaxCopy is read now, and returned. If record is set, any other body without
+// GetBody is copied while it is sent. The error is an *Error or the context's, and
+// leaves the body open.
+func NewReplay(req *http.Request, readAhead, record bool) (r Replay, again io.ReadCloser, ahead []byte, err error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return r, nil, nil, nil
+	}
+	if req.GetBody != nil {
+		r = Replay{GetBody: req.GetBody, state: bodyNotSent, own: inMemory(req.Body)}
+		if readAhead {
+			again = r.copy()
+		}
+		if !readAhead || again != nil {
+			return r, again, nil, nil
+		}
+	}
 	switch {
-	case req.Body == nil || req.Body == http.NoBody:
-		return r, nil, nil
-	case req.GetBody != nil:
-		return Replay{GetBody: req.GetBody, state: bodyNotSent}, nil, nil
 	case readAhead && req.ContentLength > 0 && req.ContentLength <= MaxCopy:
 		b, err := ReadAll(req.Context(), req.Body, req.ContentLength+1)
 		if err != nil {
-			return r, nil, err
+			return r, nil, nil, err
 		}
 		req.Body.Close()
-		return Replay{GetBody: InMemory(b), state: bodyBuffered}, b, nil
+		return Replay{GetBody: InMemory(b), state: bodyBuffered, copies: makesCopies}, nil, b, nil
+	case req.GetBody != nil:
+		return r, nil, nil, nil
 	}
 	r.state = bodyNotSent
 	if record {
 		r.recorder = &recorder{src: req.Body}
 	}
-	return r, nil, nil
+	return r, nil, nil, nil
+}
+
+// copy returns a copy of the body, nil if there is none.
+func (r *Replay) copy() io.ReadCloser {
+	switch {
+	case r.GetBody == nil || r.copies == makesNone:
+		return nil
+	case r.copies == makesCopies:
+		again, _ := r.GetBody()
+		return again
+	}
+	again := copyBy(r.GetBody, r.own)
+	if r.copies = makesNone; again != nil {
+		r.copies = makesCopies
+	}
+	return again
+}
+
+// Peek is the Replay of a body that is not to be sent, but may be looked at.
+func Peek(req *http.Request) (r Replay) {
+	if again := CopyOf(req); again != nil {
+		again.Close()
+		r.GetBody, r.copies = req.GetBody, makesCopies
+	}
+	return r
 }
 
 // InMemory returns the GetBody of a request whose body is b.
@@ -111,7 +159,16 @@ func (r *Replay) Repeatable(ctx context.Context) bool {
 }
 
 // Shareable reports whether two attempts could have the body at the same time.
-func (r *Replay) Shareable() bool { return r.state == noBody || r.GetBody != nil }
+func (r *Replay) Shareable() bool {
+	if r.state == noBody || r.copies == makesCopies {
+		return true
+	}
+	again := r.copy()
+	if again != nil {
+		again.Close()
+	}
+	return again != nil
+}
 
 // Lost reports whether no further attempt can ever have the body.
 func (r *Replay) Lost() bool { return r.GetBody == nil && r.recorder != nil && r.recorder.lost() }
@@ -142,11 +199,8 @@ func (r *Replay) Release(own io.ReadCloser) {
 // Bytes returns a copy of the body's first MaxCopy bytes. It returns nil if the body
 // cannot be read before it is sent.
 func (r *Replay) Bytes() []byte {
-	if r.GetBody == nil {
-		return nil
-	}
-	rc, err := r.GetBody()
-	if err != nil {
+	rc := r.copy()
+	if rc == nil {
 		return nil
 	}
 	defer rc.Close()
@@ -160,11 +214,11 @@ func (r *Replay) Bytes() []byte {
 // body cannot be read, or if length is positive and not the body's length. It may
 // report that after use was called.
 func (r *Replay) WithBytes(length int64, use func([]byte)) bool {
-	if r.GetBody == nil || length > MaxCopy {
+	if length > MaxCopy {
 		return false
 	}
-	rc, err := r.GetBody()
-	if err != nil {
+	rc := r.copy()
+	if rc == nil {
 		return false
 	}
 	defer rc.Close()

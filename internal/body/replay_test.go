@@ -76,9 +76,12 @@ func TestReplay(t *testing.T) {
 			if tt.getBody {
 				req.GetBody = InMemory([]byte(tt.text))
 			}
-			r, ahead, err := NewReplay(req, tt.readAhead, tt.record)
+			r, again, ahead, err := NewReplay(req, tt.readAhead, tt.record)
 			if err != nil || string(ahead) != tt.ahead {
 				t.Fatalf("NewReplay = %q, %v, want %q", ahead, err, tt.ahead)
+			}
+			if (again != nil) != (tt.getBody && tt.readAhead) {
+				t.Errorf("NewReplay returns a copy: %v, want %v", again != nil, tt.getBody && tt.readAhead)
 			}
 			if !r.Repeatable(ctx) {
 				t.Error("Repeatable = false before the first attempt")
@@ -130,7 +133,7 @@ func TestReplayHandBack(t *testing.T) {
 	src := &source{Reader: strings.NewReader("abc")}
 	req := request(t, src, 3)
 	req.GetBody = InMemory([]byte("abc"))
-	r, _, _ := NewReplay(req, false, false)
+	r, _, _, _ := NewReplay(req, false, false)
 	r.Release(src)
 	if src.closed != 1 {
 		t.Errorf("closed %d times, want once", src.closed)
@@ -145,7 +148,7 @@ func TestReplayHandBack(t *testing.T) {
 }
 
 func TestReplayGiveUp(t *testing.T) {
-	r, _, _ := NewReplay(request(t, &source{Reader: strings.NewReader("abc")}, 3), false, false)
+	r, _, _, _ := NewReplay(request(t, &source{Reader: strings.NewReader("abc")}, 3), false, false)
 	r.GiveUp()
 	if got, err := send(t, &r, nil); got != "" || err != nil {
 		t.Errorf("Next = %q, %v, want an empty body", got, err)
@@ -158,10 +161,10 @@ func TestReplayGiveUp(t *testing.T) {
 func TestReplayErrors(t *testing.T) {
 	broken := errors.New("broken")
 	req := request(t, io.NopCloser(iotest.ErrReader(broken)), 3)
-	if _, _, err := NewReplay(req, true, false); !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
+	if _, _, _, err := NewReplay(req, true, false); !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
 		t.Errorf("NewReplay = %v, want an *Error with the body's", err)
 	}
-	r := Replay{GetBody: func() (io.ReadCloser, error) { return nil, broken }, state: bodyTaken}
+	r := Replay{copies: makesCopies, GetBody: func() (io.ReadCloser, error) { return nil, broken }, state: bodyTaken}
 	if _, err := r.Next(nil); !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
 		t.Errorf("Next = %v, want an *Error with GetBody's", err)
 	}
@@ -174,7 +177,7 @@ func TestReplayErrors(t *testing.T) {
 func TestReplayRecordsTheError(t *testing.T) {
 	broken := errors.New("broken")
 	src := &source{Reader: io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(broken))}
-	r, _, _ := NewReplay(request(t, src, -1), false, true)
+	r, _, _, _ := NewReplay(request(t, src, -1), false, true)
 	for range 3 {
 		if got, err := send(t, &r, src); got != "abc" || !errors.Is(err, broken) || !errors.As(err, new(*Error)) {
 			t.Errorf("%q, %v, want abc and an *Error", got, err)
@@ -190,7 +193,7 @@ func TestReplayRecordsTheError(t *testing.T) {
 func TestReplayWaitsForTheLastReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		src := &source{Reader: iotest.OneByteReader(strings.NewReader("abc"))}
-		r, _, _ := NewReplay(request(t, src, -1), false, true)
+		r, _, _, _ := NewReplay(request(t, src, -1), false, true)
 		rc, err := r.Next(src)
 		if err != nil {
 			t.Fatal(err)
@@ -252,7 +255,7 @@ func TestReplayBytes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := []byte(tt.text)
-			r := Replay{GetBody: func() (io.ReadCloser, error) {
+			r := Replay{copies: makesCopies, GetBody: func() (io.ReadCloser, error) {
 				if tt.wrap == nil {
 					return io.NopCloser(bytes.NewReader(text)), nil
 				}
