@@ -3,6 +3,7 @@ package snubber
 import (
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
@@ -43,9 +44,11 @@ func (c *call) admit(kind admission, had bool, r *result) error {
 // admissionState is how far an attempt has come in waiting for its admission.
 type admissionState struct {
 	kind      admission
-	hasWaited bool      // the call has had a response, or has waited in the queue
-	front     bool      // it has had its turn in the queue
-	giveUp    time.Time // when it stops waiting for the circuit; zero before it waits
+	hasWaited bool          // the call has a response, or has waited in the queue
+	front     bool          // it has had its turn in the queue
+	giveUp    time.Time     // of waiting for the circuit; zero while it has not begun
+	place     breaker.Place // among those that wait for the circuit
+	called    bool          // it is its turn there
 }
 
 // checkCircuit asks the circuit before the request waits in a queue. again says that
@@ -58,7 +61,11 @@ func (c *call) checkCircuit(w *admissionState, now time.Time) (again bool, err e
 	if c.circuit == nil {
 		c.circuit = b.circuit(b.keyOf(c.hookRequest(), c.info.model), now)
 	}
-	at, ok := c.circuit.Check(now)
+	if w.called {
+		w.called = false
+		return false, nil
+	}
+	at, ok := c.circuit.Check(now, c.circuitWait(w.hasWaited) > 0)
 	if ok {
 		return false, nil
 	}
@@ -103,7 +110,7 @@ func (c *call) enterCircuit(a *attempt, w *admissionState, now time.Time) (again
 	if c.circuit == nil {
 		return false, nil
 	}
-	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTTL())
+	lease, transition, at, ok := c.circuit.Acquire(now, c.t.Timeout.probeTTL(), c.circuitWait(w.hasWaited) > 0)
 	if ok {
 		a.circuitPermit = lease
 		c.onTransition(transition, now)
@@ -114,42 +121,53 @@ func (c *call) enterCircuit(a *attempt, w *admissionState, now time.Time) (again
 	return true, c.waitForCircuit(at, now, w)
 }
 
-// waitForCircuit waits for an open circuit. It returns the refusal if the wait is too
-// long, if the call has no Retry, or if another route can take it.
+// waitForCircuit waits for an open circuit, if the call may and the wait fits. A call
+// that another route can take does not wait.
 func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
-	refusal := circuitOpen(c.circuit.key, at, now)
-	if !w.hasWaited || at.IsZero() || c.t.Retry == nil || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
-		return refusal
+	longest := c.circuitWait(w.hasWaited)
+	if longest <= 0 || at.IsZero() || c.t.Fallback.accepts(c.hookRequest(), Outcome{Class: Rejected}) || c.otherRouteReady() {
+		return circuitOpen(c.circuit.key, at, now)
 	}
 	if w.giveUp.IsZero() {
-		w.giveUp = now.Add(c.t.Retry.maxWait())
+		w.giveUp = now.Add(longest)
+		if deadline, ok := c.ctx().Deadline(); ok {
+			w.giveUp = mono.Earlier(w.giveUp, deadline.Add(-1)) // an attempt at the deadline is none
+		}
+		w.place.Priority = priorityOf(c.ctx())
 		if w.kind == budgeted {
 			if !c.root().mayRequeue() {
-				return refusal
+				return circuitOpen(c.circuit.key, at, now)
 			}
 			c.root().requeue()
 		}
 	}
-	if at.After(w.giveUp) || !c.beforeDeadline(at.Sub(now), now) {
-		return refusal
+	kept, retryAt, called, err := c.circuit.Wait(c.ctx(), w.place, w.giveUp, now)
+	w.place = kept
+	after := time.Now()
+	c.root().addWait(0, after.Sub(now))
+	switch {
+	case err != nil:
+		return err
+	case !called:
+		return circuitOpen(c.circuit.key, retryAt, after)
 	}
-	changed := c.circuit.Changed()
-	if _, ok := c.circuit.Check(now); ok {
-		return nil // it changed before Changed was called
-	}
-	timer := time.NewTimer(at.Sub(now))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-changed:
-	case <-c.ctx().Done():
-		return c.ctx().Err()
-	}
-	c.root().addWait(0, time.Since(now))
+	w.called = true
 	return nil
 }
 
-// onQueued reports a wait in the queue.
+// circuitWait is how long the call may wait for its circuit. had says that it has had
+// an attempt: giving up would lose more then.
+func (c *call) circuitWait(had bool) time.Duration {
+	switch {
+	case c.t.Retry == nil:
+		return 0
+	case had:
+		return c.t.Retry.maxWait()
+	}
+	return c.t.Breaker.maxWait()
+}
+
+// onQueued notes a wait in the queue.
 func (c *call) onQueued(d time.Duration, now time.Time) {
 	c.root().addWait(d, 0)
 	if c.t.Observe != nil {

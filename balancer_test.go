@@ -294,7 +294,7 @@ func TestFallbackOutageLosesNoCall(t *testing.T) {
 			wg.Wait()
 			wasted := back - dead
 			t.Logf("%v: %d wire calls to the dead one, %d to the other", kind, wasted, second.Stats().Wire)
-			if wasted > 20+5 {
+			if wasted > 40 { // a row that lasts a second, what was on its way, and a probe every 5 s
 				t.Errorf("%v: %d wire calls to the dead one", kind, wasted)
 			}
 			for _, c := range second.Calls() {

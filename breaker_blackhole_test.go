@@ -76,6 +76,7 @@ func TestBreakerBlackHole(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Do: wiretest.Hang})
 			tr := snubber.New(base)
+			tr.Breaker.MaxWait = -1
 			for range 10 {
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 				if _, err := wiretest.Fetch(tr, wiretest.Chat(t).WithContext(ctx)); !errors.Is(err, context.DeadlineExceeded) {

@@ -30,7 +30,7 @@ func TestBreakerClasses(t *testing.T) {
 // comment says.
 func TestBreakerDefaults(t *testing.T) {
 	usual := breaker.Config{
-		Failures: 10, Ratio: 0.5, MinRequests: 20, Probes: 2,
+		Failures: 10, Chance: improbable, Ratio: math.Inf(1), MinRequests: 20, Probes: 1,
 		Window: 30 * time.Second, OpenFor: 5 * time.Second, MaxOpenFor: time.Minute,
 	}
 	with := func(change func(c *breaker.Config)) breaker.Config {
@@ -43,10 +43,10 @@ func TestBreakerDefaults(t *testing.T) {
 		want breaker.Config
 	}{
 		"zero":              {&Breaker{}, usual},
-		"failures":          {&Breaker{Failures: 3}, with(func(c *breaker.Config) { c.Failures = 3 })},
-		"no failures":       {&Breaker{Failures: -1}, with(func(c *breaker.Config) { c.Failures = math.MaxInt })},
+		"failures":          {&Breaker{Failures: 3}, with(func(c *breaker.Config) { c.Failures, c.Chance = 3, 0 })},
+		"no failures":       {&Breaker{Failures: -1}, with(func(c *breaker.Config) { c.Failures, c.Chance = math.MaxInt, 0 })},
 		"ratio":             {&Breaker{Ratio: 0.1}, with(func(c *breaker.Config) { c.Ratio = 0.1 })},
-		"no ratio":          {&Breaker{Ratio: -1}, with(func(c *breaker.Config) { c.Ratio = math.Inf(1) })},
+		"no ratio":          {&Breaker{Ratio: -1}, usual},
 		"ratio NaN":         {&Breaker{Ratio: math.NaN()}, usual},
 		"requests":          {&Breaker{MinRequests: 5}, with(func(c *breaker.Config) { c.MinRequests = 5 })},
 		"no minimum":        {&Breaker{MinRequests: -1}, with(func(c *breaker.Config) { c.MinRequests = 1 })},

@@ -16,13 +16,13 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
-// An open circuit refuses a request at once, sends nothing and closes the
-// request's body. The error names the circuit and the time to come back. A
-// Retry does not delay the first attempt of a call.
+// An open circuit refuses in no time, without a wire call and with the body
+// closed, and says which circuit it was and when to come back. Without MaxWait a
+// Retry does not hold up a call's first attempt.
 func TestBreakerOpenCircuitRefuses(t *testing.T) {
 	for _, retry := range []*snubber.Retry{nil, {MaxAttempts: 1}} {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Retry: retry, Breaker: &snubber.Breaker{Failures: 2}, Timeout: &snubber.Timeout{}}
+			tr := &snubber.Transport{Retry: retry, Breaker: &snubber.Breaker{Failures: 2, MaxWait: -1}, Timeout: &snubber.Timeout{}}
 			base := tripped(t, tr, wiretest.Step{})
 			if retry != nil {
 				retry.MaxAttempts = 4
@@ -32,8 +32,8 @@ func TestBreakerOpenCircuitRefuses(t *testing.T) {
 				t.Errorf("Key = %q, want %q", refusal.Key, want)
 			}
 			until := circuitOf(t, tr.Breaker).Until
-			if d := refusal.RetryAfter; d < 4*time.Second || d > 6*time.Second || d != time.Until(until) {
-				t.Errorf("RetryAfter = %v, want 5s and a fifth, up to %v", d, time.Until(until))
+			if d := refusal.RetryAfter; d < 4*time.Second || d > 5*time.Second || d != time.Until(until) {
+				t.Errorf("RetryAfter = %v, want 4s to 5s, up to %v", d, time.Until(until))
 			}
 			time.Sleep(refusal.RetryAfter - 1)
 			if d := mustRefuse(t, tr, wiretest.Chat(t)).RetryAfter; d != 1 {
@@ -196,7 +196,7 @@ func TestBreakerProbeTimeLimit(t *testing.T) {
 		{&snubber.Timeout{Headers: -1}, 30 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			tr := &snubber.Transport{Timeout: tt.timeout}
+			tr := &snubber.Transport{Timeout: tt.timeout, Breaker: &snubber.Breaker{Failures: 2, Probes: 2}}
 			tripped(t, tr, wiretest.Step{Body: "{}"})
 			sleepOpen(t, tr.Breaker)
 			var hung []*http.Response

@@ -10,7 +10,12 @@ import (
 // Budget bounds the retries of all calls to one key together, so that retries repair
 // single failures and do not multiply the load of an outage. A retry costs 1, and is
 // paid back if it succeeds. If the budget is empty, the caller gets the response of the
-// failed attempt. The zero value is a good policy.
+// failed attempt.
+//
+// The zero value is a good policy. It pays for two retries of each call as long as one
+// attempt in five succeeds. An SDK does as much by itself, so that no call is lost that
+// the SDK would have saved. If nothing succeeds, it pays for 50 retries, and then for
+// six a minute.
 //
 // The rules are those of gRPC's retry throttling and of the AWS SDKs. Successes fill
 // the budget and requests do not: during an outage requests would go on filling it.
@@ -19,10 +24,10 @@ import (
 // copied after first use.
 type Budget struct {
 	// Capacity is the number of retries that a full budget pays for. It starts full. If
-	// zero, 10; if negative, the budget bounds nothing.
+	// zero, 50; if negative, the budget bounds nothing.
 	Capacity float64
-	// Deposit is what each call whose first attempt succeeds adds. If zero, 0.2; if
-	// negative, nothing.
+	// Deposit is what each success adds, of a first attempt or of a retry. If zero, 5;
+	// if negative, nothing.
 	Deposit float64
 	// PerSecond is what each second adds. If zero, 0.1; if negative, nothing.
 	PerSecond float64
@@ -32,10 +37,11 @@ type Budget struct {
 
 // account is the budget of one key. A key without an account has a full budget.
 type account struct {
-	mu    sync.Mutex
-	spent float64 // what is missing to the capacity
-	at    time.Time
-	rate  float64
+	mu      sync.Mutex
+	spent   float64 // what is missing to the capacity
+	at      time.Time
+	rate    float64
+	failing float64 // the share of attempts that failed lately
 }
 
 func (a *account) Evictable(now time.Time) bool {
@@ -52,8 +58,9 @@ func (a *account) spentLocked(now time.Time) float64 {
 	return a.spent
 }
 
-// withdraw pays for one retry. It reports false if the budget is empty.
-func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
+// withdraw pays for one retry. It reports false if the budget is empty, or if extra is
+// set and many attempts fail.
+func (b *Budget) withdraw(k keyed.Key, extra bool, now time.Time) bool {
 	if b.Capacity < 0 {
 		return true
 	}
@@ -62,24 +69,48 @@ func (b *Budget) withdraw(k keyed.Key, now time.Time) bool {
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.spentLocked(now)+1 > orDefault(b.Capacity, 10, 0) {
+	a.failing += (1 - a.failing) / attemptsSeen
+	if extra && a.failing > manyFail || a.spentLocked(now)+1 > orDefault(b.Capacity, 50, 0) {
 		return false
 	}
 	a.spent++
 	return true
 }
 
-// succeeded books a success: the deposit of a first attempt, or the refund of a retry.
+// The share of failed attempts above which many fail, and how many attempts it is
+// about. At 30 % of failures five attempts lose one call in 400; at 40 % they would
+// send more than the three of an SDK do.
+const (
+	manyFail     = 0.36
+	attemptsSeen = 256
+)
+
+// succeeded books a success, of a retry with the refund of what that retry had cost.
 func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
+	amount := orDefault(b.Deposit, 5, 0)
+	if retried {
+		amount++
+	}
+	if a := b.deposit(k, amount, now); a != nil {
+		a.failing -= a.failing / attemptsSeen
+		a.mu.Unlock()
+	}
+}
+
+// refund pays back a retry that was not sent after all.
+func (b *Budget) refund(k keyed.Key, now time.Time) {
+	if a := b.deposit(k, 1, now); a != nil {
+		a.mu.Unlock()
+	}
+}
+
+// deposit returns the locked account, or nil: one that was never drawn on is full.
+func (b *Budget) deposit(k keyed.Key, amount float64, now time.Time) *account {
 	a, ok := b.accounts.Find(k)
 	if !ok {
-		return // it is full
-	}
-	amount := 1.0
-	if !retried {
-		amount = orDefault(b.Deposit, 0.2, 0)
+		return nil
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.spent = max(0, a.spentLocked(now)-amount)
+	return a
 }

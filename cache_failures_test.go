@@ -79,7 +79,7 @@ func TestCacheFailures(t *testing.T) {
 			return context.WithTimeout(ctx, 24*time.Hour)
 		},
 		"a while": func(ctx context.Context) (context.Context, context.CancelFunc) {
-			return context.WithTimeout(ctx, 5*time.Second)
+			return context.WithTimeout(ctx, 10*time.Second)
 		},
 		"canceled": func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return canceledAfter(ctx, 20*time.Second)

@@ -62,7 +62,7 @@ func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 // refundRetry pays back an attempt that the budget has paid for and that is not sent.
 func (c *call) refundRetry(kind admission) {
 	if kind == budgeted || kind == hedgeTry {
-		c.t.Retry.budgetOrOwn().succeeded(c.serviceKey(), true, time.Now())
+		c.t.Retry.budgetOrOwn().refund(c.serviceKey(), time.Now())
 	}
 }
 

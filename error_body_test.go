@@ -23,6 +23,7 @@ func TestErrorBodyOfLastResponse(t *testing.T) {
 			wiretest.Step{Status: 500, Body: "one"},
 			wiretest.Step{Status: 502, Body: long},
 			wiretest.Step{Status: 503, Body: "three"},
+			wiretest.Step{Status: 500, Body: "four"},
 			wiretest.Step{Status: 504, Body: long, Header: wiretest.Header("X-Request-Id", "r4", "Content-Type", "text/plain")})
 		start := time.Now()
 		res, err := (&snubber.Transport{Base: base, Retry: &snubber.Retry{}}).RoundTrip(wiretest.Chat(t))
@@ -30,15 +31,15 @@ func TestErrorBodyOfLastResponse(t *testing.T) {
 			t.Fatal(err)
 		}
 		ts := base.Attempts()
-		if len(ts) != 4 {
-			t.Fatalf("%d attempts, want 4", len(ts))
+		if len(ts) != 5 {
+			t.Fatalf("%d attempts, want 5", len(ts))
 		}
-		for i, tr := range ts[:3] {
+		for i, tr := range ts[:4] {
 			if !tr.Closed.Equal(tr.At) {
 				t.Errorf("body %d closed at %v, want %v", i, tr.Closed.Sub(start), tr.At.Sub(start))
 			}
 		}
-		if !ts[3].Closed.IsZero() {
+		if !ts[4].Closed.IsZero() {
 			t.Error("the last body was closed before its reader did")
 		}
 		if res.StatusCode != 504 || res.Header.Get("X-Request-Id") != "r4" || res.ContentLength != int64(len(long)) {
@@ -50,7 +51,7 @@ func TestErrorBodyOfLastResponse(t *testing.T) {
 		if body := wiretest.ReadAll(t, res); body != long {
 			t.Errorf("%d bytes of the body, want %d", len(body), len(long))
 		}
-		if ts := base.Attempts(); ts[3].Closed.IsZero() {
+		if ts := base.Attempts(); ts[4].Closed.IsZero() {
 			t.Error("the last body was never closed")
 		}
 	})

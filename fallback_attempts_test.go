@@ -15,7 +15,7 @@ import (
 )
 
 // The Retry's limit and one attempt for each route asked bound a call, however
-// the Transports are nested. Three routes with four attempts each do not make
+// the Transports are nested. Three routes with five attempts each do not make
 // sixteen.
 func TestFallbackBoundsAttempts(t *testing.T) {
 	route := func(host string, rt http.RoundTripper) snubber.Route {
@@ -31,32 +31,32 @@ func TestFallbackBoundsAttempts(t *testing.T) {
 			tr := snubber.New(base)
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", nil), route("c", nil), route("d", nil)}}
 			return tr
-		}, 7, 4},
+		}, 8, 4},
 		{"their own layers", func(base http.RoundTripper) http.RoundTripper {
 			tr := snubber.New(base)
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", snubber.New(base)), route("c", snubber.New(base)), route("d", snubber.New(base))}}
 			return tr
-		}, 7, 4},
+		}, 8, 4},
 		{"no Retry of its own", func(base http.RoundTripper) http.RoundTripper {
 			return &snubber.Transport{Base: base, Fallback: &snubber.Fallback{Routes: []snubber.Route{route("b", snubber.New(base)), route("c", snubber.New(base))}}}
-		}, 1 + 4 + 1, 3},
+		}, 1 + 5 + 1, 3},
 		{"a fallback in a fallback", func(base http.RoundTripper) http.RoundTripper {
 			inner := snubber.New(base)
 			inner.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("c", nil)}}
 			tr := snubber.New(base)
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", inner)}}
 			return tr
-		}, 4 + 1 + 1, 2},
+		}, 5 + 1 + 1, 2},
 		{"under a Retry", func(base http.RoundTripper) http.RoundTripper {
 			inner := snubber.New(base)
 			inner.Fallback = &snubber.Fallback{Routes: []snubber.Route{route("b", nil)}}
 			return &snubber.Transport{Retry: &snubber.Retry{}, Base: inner}
-		}, 5, 2},
+		}, 6, 2},
 		{"a Spread as a route", func(base http.RoundTripper) http.RoundTripper {
 			tr := snubber.New(base)
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: &snubber.Balancer{Routes: []snubber.Route{route("b", nil), route("c", nil)}}}}}
 			return tr
-		}, 4 + 1 + 1, 2},
+		}, 5 + 1 + 1, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

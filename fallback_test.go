@@ -35,7 +35,7 @@ func TestFallback(t *testing.T) {
 		{"quota exhausted goes on at once", [3]snubbertest.Kind{snubbertest.QuotaExhausted, healthy, healthy}, nil, 200, [3]int{1, 1, 0}, 1, 2},
 		{"the third answers", [3]snubbertest.Kind{snubbertest.QuotaExhausted, snubbertest.QuotaExhausted, healthy}, nil, 200, [3]int{1, 1, 1}, 2, 3},
 		{"When passes a route over", [3]snubbertest.Kind{snubbertest.QuotaExhausted, healthy, healthy}, only(snubber.TimedOut), 200, [3]int{1, 0, 1}, 2, 2},
-		{"all fail: the first failure", [3]snubbertest.Kind{snubbertest.ServerError, snubbertest.QuotaExhausted, snubbertest.Overloaded}, nil, 500, [3]int{4, 1, 1}, 0, 6},
+		{"all fail: the first failure", [3]snubbertest.Kind{snubbertest.ServerError, snubbertest.QuotaExhausted, snubbertest.Overloaded}, nil, 500, [3]int{5, 1, 1}, 0, 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

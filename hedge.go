@@ -232,20 +232,20 @@ func (ra *race) admit(r *racer, now time.Time) bool {
 			}
 		}
 	}
-	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), now) {
+	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), false, now) {
 		c.queue.cancel(a.permit)
 		return false
 	}
 	if c.circuit != nil {
 		var ok bool
-		if a.circuitPermit, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL()); !ok {
+		if a.circuitPermit, _, _, ok = c.circuit.Acquire(now, c.t.Timeout.probeTTL(), true); !ok {
 			c.queue.cancel(a.permit)
 			c.refundRetry(hedgeTry)
 			return false
 		}
 	}
 	a.watch.Started = mono.Of(now)
-	if !c.beginAttempt(a, hedgeTry, &r.result) { // it has given back the permits
+	if !c.beginAttempt(a, hedgeTry, &r.result) { // which has given back the place
 		c.refundRetry(hedgeTry)
 		return false
 	}

@@ -51,7 +51,7 @@ func (t *Transport) readyWithoutRoutes(req *http.Request) (at time.Time, err err
 	if b := t.Breaker; b != nil {
 		k := b.keyOf(req, info.model)
 		if c, ok := b.circuits.Find(k); ok {
-			if until, ok := c.Check(now); !ok {
+			if until, ok := c.Check(now, t.Retry != nil && b.maxWait() > 0); !ok {
 				return time.Time{}, circuitOpen(k, until, now)
 			}
 		}

@@ -283,7 +283,7 @@ func TestRouteToItself(t *testing.T) {
 				route = &snubber.Balancer{Routes: []snubber.Route{{Transport: route}}}
 			}
 			tr.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: route}}}
-			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 500 || err != nil || sent["api.example.com"] != 4 || sent["b.example.com"] != 1 {
+			if status, err := wiretest.Fetch(tr, wiretest.Chat(t)); status != 500 || err != nil || sent["api.example.com"] != 5 || sent["b.example.com"] != 1 {
 				t.Errorf("%d, %v, sent %v", status, err, sent)
 			}
 			tr.Breaker.Trip("https://api.example.com m")
@@ -325,7 +325,7 @@ func TestRoutesToEachOther(t *testing.T) {
 		a, b := snubber.New(base), snubber.New(base)
 		a.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://b.example.com/v1", Transport: b}}}}
 		b.Fallback = &snubber.Fallback{Routes: []snubber.Route{{Transport: snubber.Reroute{URL: "https://api.example.com/v1", Transport: a}}}}
-		if status, err := wiretest.Fetch(a, wiretest.Chat(t)); status != 500 || err != nil || hosts != "aaaaba" {
+		if status, err := wiretest.Fetch(a, wiretest.Chat(t)); status != 500 || err != nil || hosts != "aaaaaba" {
 			t.Errorf("%d, %v, sent to %s", status, err, hosts)
 		}
 		a.Breaker.Trip("https://api.example.com m")

@@ -15,7 +15,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/latency"
 )
 
-// Retry repeats failed requests. The zero value is a good policy: four attempts, equal
+// Retry repeats failed requests. The zero value is a good policy: five attempts, equal
 // jitter from half a second, and a budget that stops retrying when nothing succeeds any
 // more.
 //
@@ -25,8 +25,9 @@ import (
 //
 // A Retry is safe for concurrent use and must not be copied after first use.
 type Retry struct {
-	// MaxAttempts is the number of attempts, including the first. If zero, 4; if
-	// negative, only the deadline and the budget limit it.
+	// MaxAttempts is the number of attempts, including the first. If zero, 5, and 3
+	// while more than a third of the attempts fail; if negative, only the deadline and
+	// the budget limit it.
 	MaxAttempts int
 	// MinBackoff is the longest first wait. The wait doubles up to MaxBackoff, and half
 	// of each wait is random. After Overloaded, and after RateLimited without a
@@ -58,7 +59,10 @@ type Retry struct {
 	latencies, streamLatencies keyed.Map[*latency.Tracker]
 }
 
-func (r *Retry) maxAttempts() int       { return orDefault(r.MaxAttempts, 4, math.MaxInt) }
+// usualAttempts are those that a call has even where many attempts fail.
+const usualAttempts = 3
+
+func (r *Retry) maxAttempts() int       { return orDefault(r.MaxAttempts, 5, math.MaxInt) }
 func (r *Retry) maxWait() time.Duration { return timeOrDefault(r.MaxWait, 60*time.Second) }
 
 func (r *Retry) budgetOrOwn() *Budget {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -31,12 +32,12 @@ func spend(t *testing.T, tr *snubber.Transport, req *http.Request) int {
 	return tr.Base.(*wiretest.Script).Sent() - before
 }
 
-// A total outage costs ten retries over all calls together. After that each
-// call returns its first response without a wait.
-func TestBudgetOutageCostsTenRetries(t *testing.T) {
+// A total outage costs fifty retries over all calls together, and then each call
+// returns its first response without any wait.
+func TestBudgetOutageCostsFiftyRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tr := &snubber.Transport{Base: wiretest.Play(wiretest.Step{Status: 500}), Retry: &snubber.Retry{Budget: still(0, 0)}}
-		for i, want := range []int{4, 4, 4, 2, 1, 1, 1} {
+		for i, want := range []int{5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 3, 1, 1, 1} {
 			start := time.Now()
 			if n := spend(t, tr, wiretest.Chat(t)); n != want {
 				t.Errorf("call %d: %d attempts, want %d", i, n, want)
@@ -59,8 +60,8 @@ func TestBudgetOutageCostsTenRetries(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := base.Sent(); n != 110 {
-			t.Errorf("100 calls made %d attempts, want 110", n)
+		if n := base.Sent(); n != 150 {
+			t.Errorf("100 calls made %d attempts, want 150", n)
 		}
 	})
 }
@@ -84,8 +85,8 @@ func TestBudgetRules(t *testing.T) {
 	}{
 		{"capacity", still(2, 0), repeat(9, down), 0, []int{3, 1, 1}},
 		{"less than a retry", still(0.9, 0), repeat(9, down), 0, []int{1, 1}},
-		{"no bound", still(-1, 0), repeat(99, down), 0, []int{4, 4, 4, 4, 4, 4}},
-		{"not a number", still(math.NaN(), 0), repeat(99, down), 0, []int{4, 4, 4, 2, 1}},
+		{"no bound", still(-1, 0), repeat(99, down), 0, []int{5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5}},
+		{"not a number", still(math.NaN(), 0), repeat(99, down), 0, []int{5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 3, 1}},
 		{"a retry that succeeds is paid back", still(1, -1), repeat(5, down, up), 0, []int{2, 2, 2, 2, 2}},
 		{"one that fails is not", still(2, -1), repeat(9, down), 0, []int{3, 1}},
 		{"only the retry that succeeds", still(3, -1), repeat(9, down, down, up), 0, []int{3, 3, 2}},
@@ -148,34 +149,36 @@ func TestBudgetDeposit(t *testing.T) {
 	})
 }
 
-// The defaults are a fifth of a retry for a success, and a tenth for each
-// second.
+// The defaults: five retries for a success, be it of a retry, and a tenth for a second.
 func TestBudgetDefaults(t *testing.T) {
+	down, up := wiretest.Step{Status: 500}, wiretest.Step{}
 	for _, tt := range []struct {
-		name      string
-		successes int
-		rest      time.Duration
-		want      int
+		name  string
+		steps []wiretest.Step // of the calls between the outage and the next
+		calls int
+		rest  time.Duration
+		want  int
 	}{
-		{"four successes", 4, 0, 1},
-		{"six successes", 6, 0, 2},
-		{"nine seconds", 0, 9 * time.Second, 1},
-		{"eleven seconds", 0, 11 * time.Second, 2},
-		{"an hour", 0, time.Hour, 4},
+		{"nothing", nil, 0, 0, 1},
+		{"a success", []wiretest.Step{up}, 1, 0, 5},
+		{"a success of a retry", []wiretest.Step{down, up}, 1, 10 * time.Second, 5},
+		{"nine seconds", nil, 0, 9 * time.Second, 1},
+		{"eleven seconds", nil, 0, 11 * time.Second, 2},
+		{"an hour", nil, 0, time.Hour, 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				base := wiretest.Play(wiretest.Step{Status: 500})
+				base := wiretest.Play(down)
 				tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}}
-				for range 4 {
-					spend(t, tr, wiretest.Chat(t))
-				}
-				base.Steps = []wiretest.Step{{}}
-				for range tt.successes {
+				for range 13 {
 					spend(t, tr, wiretest.Chat(t))
 				}
 				time.Sleep(tt.rest)
-				base.Steps = []wiretest.Step{{Status: 500}}
+				base.Steps = append(make([]wiretest.Step, base.Sent()), tt.steps...)
+				for range tt.calls {
+					spend(t, tr, wiretest.Chat(t))
+				}
+				base.Steps = []wiretest.Step{down}
 				if n := spend(t, tr, wiretest.Chat(t)); n != tt.want {
 					t.Errorf("%d attempts, want %d", n, tt.want)
 				}
@@ -184,8 +187,39 @@ func TestBudgetDefaults(t *testing.T) {
 	}
 }
 
-// A budget belongs to a circuit key: origin and model, not the credential. The
-// Breaker's Key decides if it is set.
+// The last two of the usual attempts are made only while most attempts succeed: where
+// many fail, a call makes as many as an SDK does. A MaxAttempts of the user's is made
+// as it is.
+func TestBudgetExtraAttempts(t *testing.T) {
+	for _, tt := range []struct {
+		max, share int // of failures in the past, in percent
+		want       int
+	}{{0, 0, 5}, {0, 20, 5}, {0, 50, 3}, {0, 70, 3}, {5, 70, 5}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := 0
+			fail := func(*http.Request) (*http.Response, error) {
+				return wiretest.Response(500, strings.NewReader("no")), nil
+			}
+			base := wiretest.Play(wiretest.Step{Do: func(req *http.Request) (*http.Response, error) {
+				if n++; n*tt.share%100 < tt.share {
+					return fail(req)
+				}
+				return wiretest.Response(200, strings.NewReader("{}")), nil
+			}})
+			tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MaxAttempts: tt.max, MinBackoff: -1}}
+			for range 600 {
+				spend(t, tr, wiretest.Chat(t))
+			}
+			base.Steps = []wiretest.Step{{Do: fail}}
+			if n := spend(t, tr, wiretest.Chat(t)); n != tt.want {
+				t.Errorf("MaxAttempts %d, %d %% fail: %d attempts, want %d", tt.max, tt.share, n, tt.want)
+			}
+		})
+	}
+}
+
+// A budget is counted per circuit key: origin and model, not the credential,
+// and what the Breaker's Key says where there is one.
 func TestBudgetKeys(t *testing.T) {
 	other := `{"model":"other","messages":[]}`
 	for _, tt := range []struct {
@@ -233,8 +267,8 @@ func TestBudgetShared(t *testing.T) {
 			t.Errorf("%d and %d attempts, want 2 and 1", a, b)
 		}
 		one.Retry, two.Retry = &snubber.Retry{}, &snubber.Retry{}
-		if a, b := spend(t, one, wiretest.Chat(t)), spend(t, two, wiretest.Chat(t)); a != 4 || b != 4 {
-			t.Errorf("%d and %d attempts, want 4 and 4", a, b)
+		if a, b := spend(t, one, wiretest.Chat(t)), spend(t, two, wiretest.Chat(t)); a != 5 || b != 5 {
+			t.Errorf("%d and %d attempts, want 5 and 5", a, b)
 		}
 	})
 }

@@ -129,16 +129,16 @@ func TestRetrySDKRetryGetsOneAttempt(t *testing.T) {
 		name, value string
 		want        int
 	}{
-		{"X-Stainless-Retry-Count", "0", 4},
+		{"X-Stainless-Retry-Count", "0", 5},
 		{"X-Stainless-Retry-Count", "1", 1},
 		{"X-Stainless-Retry-Count", "12", 1},
-		{"X-Stainless-Retry-Count", "many", 4},
-		{"Amz-Sdk-Request", "attempt=1; max=3", 4},
-		{"Amz-Sdk-Request", "attempt=1", 4},
+		{"X-Stainless-Retry-Count", "many", 5},
+		{"Amz-Sdk-Request", "attempt=1; max=3", 5},
+		{"Amz-Sdk-Request", "attempt=1", 5},
 		{"Amz-Sdk-Request", "attempt=2; max=3", 1},
 		{"Amz-Sdk-Request", "ttl=20200101T000000Z; attempt=3; max=3", 1},
 		{"Amz-Sdk-Request", "attempt=10; max=12", 1},
-		{"Amz-Sdk-Request", "", 4},
+		{"Amz-Sdk-Request", "", 5},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			base := wiretest.Play(wiretest.Step{Status: 500})

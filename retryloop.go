@@ -1,6 +1,10 @@
 package snubber
 
-import "time"
+import (
+	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/breaker"
+)
 
 // retryLoop sends attempts until one is final, and leaves its result in r. It is the
 // only place that knows the order of the layers below it.
@@ -87,11 +91,11 @@ func (c *call) decideRetry(r *result, attempts, timeouts int) (time.Duration, ad
 		return 0, noRetry
 	}
 	if c.circuit != nil && r.o.Class.failure() && c.root().mayRequeue() {
-		if at, ok := c.circuit.Check(now); !ok {
+		if at, ok := c.circuit.Check(now, true); !ok && c.circuit.Snapshot(now).State != breaker.Closed {
 			return 0, c.requeueForCircuit(r, at, now)
 		}
 	}
-	return c.payRetry(r, now)
+	return c.payRetry(r, attempts >= usualAttempts && rt.MaxAttempts == 0, now)
 }
 
 // requeueLimited sends a call that a quota has refused back to the front of its queue.
@@ -116,8 +120,9 @@ func (c *call) requeueForCircuit(r *result, at, now time.Time) admission {
 	return requeued
 }
 
-// payRetry takes another attempt out of the budget, if its wait fits.
-func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
+// payRetry takes another attempt out of the budget, if its wait fits. extra is
+// [Budget.withdraw]'s.
+func (c *call) payRetry(r *result, extra bool, now time.Time) (time.Duration, admission) {
 	wait := c.nextBackoff(r.o, now)
 	if !c.waitFits(r.o.NotBefore.Sub(now), now) || !c.beforeDeadline(wait, now) {
 		return 0, noRetry
@@ -127,7 +132,12 @@ func (c *call) payRetry(r *result, now time.Time) (time.Duration, admission) {
 			return 0, noRetry
 		}
 	}
-	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), now) {
+	if c.circuit != nil && !c.root().mayRequeue() { // so would be one before a circuit that stays open
+		if at, ok := c.circuit.Check(now, true); !ok && (at.IsZero() || at.After(now.Add(wait))) {
+			return 0, noRetry
+		}
+	}
+	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), extra, now) {
 		return 0, noRetry
 	}
 	return wait, budgeted

@@ -50,8 +50,8 @@ func TestTransportNestedSharesAttempts(t *testing.T) {
 				} else {
 					wiretest.ReadAll(t, res)
 				}
-				if n := base.Sent(); n != 4 || report.Load().Attempts != 4 || report.Load().Calls != 1 {
-					t.Errorf("%d wire calls, report %+v, want 4 in all", n, report.Load())
+				if n := base.Sent(); n != 5 || report.Load().Attempts != 5 || report.Load().Calls != 1 {
+					t.Errorf("%d wire calls, report %+v, want 5 in all", n, report.Load())
 				}
 				for i, tr := range base.Attempts() {
 					if tr.Body != wiretest.ChatBody {
@@ -96,7 +96,7 @@ func TestTransportNestedMaxAttempts(t *testing.T) {
 	}
 }
 
-// Four attempts are four wire calls under an SDK that makes three calls, also
+// Five attempts are five wire calls under an SDK that makes three calls, also
 // if Transports are nested.
 func TestTransportNestedUnderSDK(t *testing.T) {
 	nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
@@ -113,8 +113,8 @@ func TestTransportNestedUnderSDK(t *testing.T) {
 					break // as the SDK does
 				}
 			}
-			if n := base.Sent(); n != 4 {
-				t.Errorf("%d wire calls, want 4", n)
+			if n := base.Sent(); n != 5 {
+				t.Errorf("%d wire calls, want 5", n)
 			}
 		})
 	})
@@ -198,7 +198,7 @@ func TestTransportNestedKeepsResponseBeforeRefusal(t *testing.T) {
 func TestTransportNestedNotByResponseContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := wiretest.Play(wiretest.Step{Status: 500})
-		b := &snubber.Breaker{Failures: 5}
+		b := &snubber.Breaker{Failures: 6}
 		tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{}, Breaker: b}
 		res, err := tr.RoundTrip(wiretest.Chat(t))
 		if err != nil {
@@ -210,10 +210,10 @@ func TestTransportNestedNotByResponseContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		wiretest.ReadAll(t, again)
-		if n := base.Sent(); n <= 4 {
+		if n := base.Sent(); n <= 5 {
 			t.Errorf("%d wire calls, want attempts of its own", n)
 		}
-		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 4 || two.Load().Attempts != base.Sent()-4 {
+		if one, two := snubber.ReportOf(res), snubber.ReportOf(again); one == two || one.Load().Attempts != 5 || two.Load().Attempts != base.Sent()-5 {
 			t.Errorf("reports %+v and %+v", one, two)
 		}
 		// The refusal becomes a response, so this call is an outermost one.
@@ -255,8 +255,8 @@ func TestTransportNestedRequeues(t *testing.T) {
 			t.Fatal(err)
 		}
 		wiretest.ReadAll(t, res)
-		if n := base.Sent(); n != 12 || report.Load().Attempts != 12 || report.Load().Requeued != 8 {
-			t.Errorf("%d wire calls, report %+v, want 4 attempts and 8 readmissions", n, report.Load())
+		if n := base.Sent(); n != 13 || report.Load().Attempts != 13 || report.Load().Requeued != 8 {
+			t.Errorf("%d wire calls, report %+v, want 5 attempts and 8 readmissions", n, report.Load())
 		}
 	})
 }

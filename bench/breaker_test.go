@@ -22,9 +22,8 @@ type reference struct {
 	epoch       int
 	consecutive int
 	seen        map[int64][2]int // outcomes and failures, by tenth of the window
-	openings    int
 	until       time.Time
-	closed      time.Time
+	down        time.Time // since when
 	floor       time.Time
 	leases      map[int]time.Time
 	byHand      bool
@@ -97,8 +96,8 @@ func (r *reference) ended(id, epoch int, status int, wait time.Duration, now tim
 	if r.state == snubber.CircuitClosed && !trips {
 		return false
 	}
-	if r.state == snubber.CircuitClosed && !r.closed.IsZero() {
-		r.openings = max(0, r.openings-int(now.Sub(r.closed)/time.Minute))
+	if r.state == snubber.CircuitClosed {
+		r.down = now
 	}
 	r.become(snubber.CircuitOpen, now)
 	return true
@@ -108,16 +107,15 @@ func (r *reference) become(s snubber.CircuitState, now time.Time) {
 	r.state, r.leases, r.consecutive = s, map[int]time.Time{}, 0
 	r.epoch++
 	if s == snubber.CircuitClosed {
-		r.seen, r.closed, r.floor, r.until = map[int64][2]int{}, now, time.Time{}, time.Time{}
+		r.seen, r.floor, r.until = map[int64][2]int{}, time.Time{}, time.Time{}
 	}
 }
 
 // openTime bounds how long the circuit stays open.
 func (r *reference) openTime(now time.Time) (low, high time.Duration) {
-	d := min(r.OpenFor<<min(r.openings, 30), r.MaxOpenFor)
-	r.openings++
+	d := min(max(r.OpenFor, now.Sub(r.down)/20), r.MaxOpenFor)
 	floor := r.floor.Sub(now)
-	return min(max(d*4/5, floor), r.MaxOpenFor), min(max(d*6/5, floor), r.MaxOpenFor)
+	return min(max(d*9/10, floor), r.MaxOpenFor), min(max(d, floor), r.MaxOpenFor)
 }
 
 // TestBreakerIsItsModel drives a circuit and the reference through the same
@@ -236,7 +234,7 @@ func TestBreakerIsItsModel(t *testing.T) {
 				if circuit(); key == "" || rapid.IntRange(0, 4).Draw(t, "hand") > 0 {
 					continue
 				}
-				ref.byHand, ref.openings = rapid.Bool().Draw(t, "open"), 0
+				ref.byHand = rapid.Bool().Draw(t, "open")
 				ref.become(snubber.CircuitClosed, time.Now())
 				if ref.byHand {
 					b.Trip(key)

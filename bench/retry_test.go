@@ -67,7 +67,7 @@ func TestRetriesStayInBudget(t *testing.T) {
 				case e.Kind == snubber.EventAttempt && e.Outcome.Class == snubber.Success && e.Attempt == 1:
 					book = append(book, entry{e.Time, max(0, budget.Deposit)})
 				case e.Kind == snubber.EventAttempt && e.Outcome.Class == snubber.Success:
-					book = append(book, entry{e.Time, 1})
+					book = append(book, entry{e.Time, 1 + max(0, budget.Deposit)})
 				}
 			},
 		}
@@ -237,7 +237,7 @@ func TestEveryAttemptSendsTheSame(t *testing.T) {
 		if !source.closed() {
 			t.Errorf("the caller's body is open")
 		}
-		if attempts != 4 {
+		if attempts != 5 {
 			t.Errorf("%d attempts, status %d", attempts, res.StatusCode)
 		}
 	})

@@ -122,8 +122,8 @@ func TestEventsArriveAtOnce(t *testing.T) {
 	}
 }
 
-// Four attempts below an SDK that makes three calls are four wire calls and
-// not twelve, and then the provider speaks for itself.
+// Five attempts below an SDK that makes three calls are five wire calls and
+// not fifteen, and then the provider speaks for itself.
 func TestAttemptsRunOut(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, s sdk, streamed bool) {
@@ -143,7 +143,7 @@ func TestAttemptsRunOut(t *testing.T) {
 		if st, m := s.failure(err); st != status || m != message {
 			t.Errorf("the SDK's error has status %d and message %q, want %d and %q: %v", st, m, status, message, err)
 		}
-		r.wants(t, 1, s.tries+4)
+		r.wants(t, 1, s.tries+5)
 	})
 }
 

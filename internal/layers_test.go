@@ -40,7 +40,7 @@ var layers = map[string]layer{
 	"stream":  {1, nil},
 	"canon":   {1, nil},
 
-	"breaker":   {2, []string{"mono", "notify", "github.com/sony/gobreaker/v2"}},
+	"breaker":   {2, []string{"mono", "github.com/sony/gobreaker/v2"}},
 	"body":      {2, []string{"notify"}},
 	"watchdog":  {2, []string{"mono"}},
 	"quota":     {2, []string{"golang.org/x/time/rate"}},

@@ -19,6 +19,11 @@ type contender struct {
 var contenders = []*contender{
 	{name: "oracle", oracle: true, make: oracle},
 	{name: "snubber", ours: true, make: func(w *world) http.RoundTripper { return snubber.New(w) }},
+	{name: "snubber, waiting", ours: true, make: func(w *world) http.RoundTripper {
+		t := snubber.New(w)
+		t.Breaker.MaxWait, t.Retry.MaxWait = 2*time.Minute, 2*time.Minute
+		return t
+	}},
 	{name: "openai-go", make: func(w *world) http.RoundTripper { return stainless(w) }},
 	{name: "one try", make: func(w *world) http.RoundTripper { return w }},
 	{name: "go-retryablehttp", make: retryable},
@@ -35,31 +40,33 @@ var contenders = []*contender{
 // once, then. It lets calls wait for as long as their callers do.
 func oracle(w *world) http.RoundTripper {
 	w.lucky = true
-	turn := make(chan struct{}, 1)
+	turns := make([]chan struct{}, len(w.services)) // a sender's is the turn; the others wait in order
+	for i := range turns {
+		turns[i] = make(chan struct{}, 1)
+	}
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		ctx := req.Context()
-		c := ctx.Value(callKey{}).(*call)
+		c := req.Context().Value(callKey{}).(*call)
+		ctx, stop := context.WithTimeout(req.Context(), w.s.patience()-usual)
+		defer stop()
+		turn := turns[c.model]
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 		for {
-			select {
-			case turn <- struct{}{}:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
 			w.mu.Lock()
 			d := w.services[c.model].ready(w.now())
 			w.mu.Unlock()
 			if d == 0 {
 				return w.send(req, func() { <-turn })
 			}
-			<-turn
-			until := w.s.patience() - (w.now() - c.begun)
-			if deadline, ok := ctx.Deadline(); ok {
-				until = min(until, time.Until(deadline))
-			}
-			if d+usual > until { // it would be too late: no
+			if deadline, _ := ctx.Deadline(); d > time.Until(deadline) {
+				<-turn
 				return nil, context.DeadlineExceeded
 			}
 			if err := sleep(ctx, d); err != nil {
+				<-turn
 				return nil, err
 			}
 		}

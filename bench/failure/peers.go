@@ -161,7 +161,7 @@ func byHand(w *world, waits bool) http.RoundTripper {
 			res, err = breaker.Execute(func() (*http.Response, error) {
 				res, err := one.RoundTrip(req)
 				if err == nil && failed(res, nil) {
-					err = errStatus
+					return nil, errStatus
 				}
 				return res, err
 			})

@@ -12,13 +12,13 @@ type scenario struct {
 	rate        float64       // calls a second
 	lasts       time.Duration // calls come for so long
 	recovers    time.Duration // the end of the failure
+	varies      time.Duration // which may be so much later or sooner, or clients could be in step with it
 	models      int           // services; calls go to each in turn. 0: one
-	service     func(model int) service
+	service     func(model int, recovers time.Duration) service
 	capacity    float64          // of a service that collapses, in calls a second
 	deadline    [2]time.Duration // callers' own, drawn between the two; 0: none
 	waits       time.Duration    // a caller whose answer comes later has gone; 0: two minutes
 	sdk         bool             // callers use an SDK that makes three tries of its own
-	targets     []target
 }
 
 func (s *scenario) patience() time.Duration { return cmp.Or(s.waits, 2*time.Minute) }
@@ -29,21 +29,4 @@ func (s *scenario) deadlineOf(r *rand.Rand) time.Duration {
 		return hi
 	}
 	return lo + time.Duration(r.Int64N(int64(hi-lo)))
-}
-
-// target is a number that a contender has to reach in the median over the seeds.
-type target struct {
-	who   string // the contender
-	name  string
-	unit  string
-	value func(r, bare *run) float64
-	limit float64
-	least bool // the limit is a minimum
-}
-
-func (t target) met(v float64) bool {
-	if t.least {
-		return v >= t.limit
-	}
-	return v <= t.limit
 }

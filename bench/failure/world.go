@@ -37,6 +37,7 @@ type world struct {
 	start    time.Time
 	lucky    bool      // the oracle's attempts do not fail by chance
 	services []service // by model
+	recovers time.Duration
 
 	mu    sync.Mutex // never held while waiting: that would stop the bubble's clock
 	calls []*call
@@ -51,9 +52,12 @@ type wire struct {
 }
 
 func newWorld(s *scenario, seed uint64) *world {
-	w := &world{s: s, seed: seed, start: time.Now()}
+	w := &world{s: s, seed: seed, start: time.Now(), recovers: s.recovers}
+	if s.varies > 0 {
+		w.recovers += time.Duration(w.random(1<<30, 0).Int64N(int64(2*s.varies))) - s.varies
+	}
 	for i := range max(1, s.models) {
-		w.services = append(w.services, s.service(i))
+		w.services = append(w.services, s.service(i, w.recovers))
 	}
 	return w
 }
@@ -204,15 +208,16 @@ func simulate(s *scenario, who *contender, seed uint64) *run {
 
 // run is what became of a scenario in the hands of one contender.
 type run struct {
-	s     *scenario
-	calls []*call
-	wire  []wire
-	down  func(at time.Duration, model int) bool
+	s        *scenario
+	recovers time.Duration
+	calls    []*call
+	wire     []wire
+	down     func(at time.Duration, model int) bool
 }
 
 func (w *world) measure() *run {
 	fresh := newWorld(w.s, w.seed) // a service's state is not what decides when it fails
-	return &run{s: w.s, calls: w.calls, wire: w.wire, down: func(at time.Duration, model int) bool { return fresh.services[model].failing(at) }}
+	return &run{s: w.s, recovers: w.recovers, calls: w.calls, wire: w.wire, down: func(at time.Duration, model int) bool { return fresh.services[model].failing(at) }}
 }
 
 func share(n, of int) float64 { return float64(n) / math.Max(1, float64(of)) }
@@ -232,7 +237,7 @@ func (r *run) lost() (n int) {
 // lostAfter counts the lost calls that came after the last failure's end.
 func (r *run) lostAfter() (n int) {
 	for _, c := range r.calls {
-		if !c.ok && c.begun >= r.s.recovers {
+		if !c.ok && c.begun >= r.recovers {
 			n++
 		}
 	}
@@ -267,8 +272,8 @@ func (r *run) amplification() float64 { return share(r.into(), r.came()) }
 func (r *run) lag() time.Duration {
 	first := time.Duration(math.MaxInt64)
 	for _, w := range r.wire {
-		if w.ok && w.at >= r.s.recovers {
-			first = min(first, w.at-r.s.recovers)
+		if w.ok && w.at >= r.recovers {
+			first = min(first, w.at-r.recovers)
 		}
 	}
 	return first
@@ -312,11 +317,11 @@ func (r *run) recovered() (time.Duration, bool) {
 			answered[c.begun/bin]++
 		}
 	}
-	last := r.s.recovers
+	last := r.recovers
 	for b, n := range came {
 		if float64(answered[b]) < 0.95*float64(n) {
 			last = max(last, (b+1)*bin)
 		}
 	}
-	return last - r.s.recovers, last+bin < r.s.lasts
+	return last - r.recovers, last+bin < r.s.lasts
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/seed-9e4f5248/snubber/internal/mono"
-	"github.com/seed-9e4f5248/snubber/internal/notify"
 )
 
 // State is the state of a [Circuit].
@@ -50,12 +49,13 @@ const (
 // Config is the policy of a [Circuit]. All of its values count as they are: zero does
 // not stand for a default.
 type Config struct {
-	Failures    int           // the number of failures in a row that opens the circuit
-	Ratio       float64       // the share of failures among the results in Window that opens it
-	MinRequests int           // the number of results from which Ratio applies
+	Failures    int           // so many failures in a row open the circuit
+	Chance      float64       // and only if the share of failures lately makes the row less likely than this, and it is no burst; 0: in any case
+	Ratio       float64       // so large a share of the results in Window opens it
+	MinRequests int           // Ratio applies from so many results on
 	Probes      int           // requests at a time while half-open, and successes that close the circuit
 	Window      time.Duration // the time over which results are counted
-	OpenFor     time.Duration // the first open time, which doubles with each further opening
+	OpenFor     time.Duration // the first open times, which grow with the time that the service is down
 	MaxOpenFor  time.Duration // the longest open time
 }
 
@@ -69,9 +69,9 @@ type Config struct {
 // reject for ever. Its open time is a constant. All three are kept here instead.
 type Circuit struct {
 	config Config
-	// notClosed is whether the state is any but closed. It lets Check and
+	// restricted is whether the circuit is not closed, or ramps up. It lets Check and
 	// Evictable answer without the lock.
-	notClosed atomic.Bool
+	restricted atomic.Bool
 	// slowest is the longest time that a response's header took so far, in ns.
 	slowest atomic.Int64
 
@@ -81,14 +81,17 @@ type Circuit struct {
 	epoch         uint32 // grows with each transition; results of an older epoch change nothing
 	counts        window
 	consecutive   int
-	openings      int       // since the circuit was last healthy: the exponent of the open time
-	until         time.Time // no request is admitted before
-	closedAt      time.Time
+	history       history
+	downSince     time.Time // when the circuit was last closed
+	until         time.Time // no request passes before
 	serverRetryAt time.Time // the latest time that a failing server asked for
 	forced        bool      // opened by Force
 	probes        []probe
 	lastProbe     uint32
-	changed       notify.Broadcast
+	ramp          ramp
+	waiting       []*waiter // the next one first
+	seq           uint64    // of the latest waiter
+	offered       time.Time // until when a place is kept for a waiter that was called
 }
 
 // probe is a taken place of a half-open circuit. The place is free again when
@@ -103,7 +106,9 @@ type probe struct {
 type Permit struct {
 	c     *Circuit
 	epoch uint32
-	probe uint32 // 0: admitted by a closed circuit
+	// number is that of the probe, of a half-open circuit, or else of the ramp's round,
+	// if there is one.
+	number uint32
 }
 
 // Transition is a change of state. If From equals To, nothing has changed.
@@ -120,6 +125,7 @@ type Snapshot struct {
 	Requests    int       // results in the window, without the neutral ones
 	Failures    int       // those that failed
 	Consecutive int       // failures in a row up to now
+	Waiting     int       // requests that wait
 }
 
 var errFailed = errors.New("failed")
@@ -152,27 +158,41 @@ func (c *Circuit) newGobreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	})
 }
 
-// Evictable reports whether c may be forgotten. A closed circuit can be made again. An
-// open one is knowledge that would be lost.
-func (c *Circuit) Evictable(time.Time) bool { return !c.notClosed.Load() }
+// Evictable reports whether c may be forgotten. A closed circuit can be made
+// again; an open one is knowledge.
+func (c *Circuit) Evictable(time.Time) bool { return !c.restricted.Load() }
 
-// Check reports whether [Circuit.Acquire] would admit a request now. If not, retryAt is
-// when it may be admitted, zero if nobody can say. Check changes nothing.
-func (c *Circuit) Check(now time.Time) (retryAt time.Time, ok bool) {
-	if !c.notClosed.Load() {
+// Check reports whether [Circuit.Acquire] would admit a request now that comes after
+// those that wait. If not, retryAt is about when it may be admitted, zero if nobody can
+// say. patient says that the request can wait: the others are not held back while the
+// ramp has no reason but caution. Check takes nothing.
+func (c *Circuit) Check(now time.Time, patient bool) (retryAt time.Time, ok bool) {
+	if !c.restricted.Load() {
 		return time.Time{}, true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.checkLocked(now)
+	if n := len(c.waiting); n > 0 && patient && !c.openLocked() {
+		c.ramp.used = true
+		return c.expectLocked(n, now), false
+	}
+	return c.checkLocked(now, patient)
 }
 
-func (c *Circuit) checkLocked(now time.Time) (time.Time, bool) {
+func (c *Circuit) checkLocked(now time.Time, patient bool) (time.Time, bool) {
 	switch {
 	case c.forced:
 		return time.Time{}, false
-	case !c.notClosed.Load():
-		return time.Time{}, true
+	case c.state == Closed:
+		if !c.ramp.on() {
+			return time.Time{}, true
+		}
+		c.judgeLocked(now)
+		if !c.ramp.on() {
+			return time.Time{}, true
+		}
+		d := c.ramp.lack(now)
+		return now.Add(d), d == 0 || !patient && !c.ramp.found
 	case now.Before(c.until):
 		return c.until, false
 	}
@@ -189,6 +209,14 @@ func (c *Circuit) checkLocked(now time.Time) (time.Time, bool) {
 	return at, false
 }
 
+// judgeLocked ends a round of the ramp that can be judged.
+func (c *Circuit) judgeLocked(now time.Time) {
+	if c.ramp.judge(now) {
+		c.restricted.Store(c.ramp.on())
+		c.wakeAllLocked() // their times have changed
+	}
+}
+
 func (c *Circuit) expireLocked(now time.Time) {
 	live := c.probes[:0]
 	for _, p := range c.probes {
@@ -199,18 +227,23 @@ func (c *Circuit) expireLocked(now time.Time) {
 	c.probes = live
 }
 
-// Acquire admits a request, or reports when it may be admitted, as [Circuit.Check]
-// does. While the circuit is half-open, the request takes one of the places of probes
-// until its [Permit.Done], for ttl at most. t is the transition that the request
-// causes.
-func (c *Circuit) Acquire(now time.Time, ttl time.Duration) (p Permit, t Transition, retryAt time.Time, ok bool) {
+// Acquire admits a request, or reports when it may be admitted, as
+// [Circuit.Check] does. While the circuit is half-open, the request takes one of
+// the places of probes until its [Permit.Done], for ttl at most. t is the
+// transition that the request has caused.
+func (c *Circuit) Acquire(now time.Time, ttl time.Duration, patient bool) (p Permit, t Transition, retryAt time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if retryAt, ok = c.checkLocked(now); !ok {
+	if retryAt, ok = c.checkLocked(now, patient); !ok {
 		return p, t, retryAt, false
 	}
 	p = Permit{c: c, epoch: c.epoch}
-	if !c.notClosed.Load() {
+	c.offered = time.Time{}
+	if c.state == Closed {
+		if c.ramp.on() {
+			p.number = c.ramp.take(now)
+			c.wakeHeadLocked()
+		}
 		return p, t, retryAt, true
 	}
 	if c.state == Open {
@@ -223,8 +256,9 @@ func (c *Circuit) Acquire(now time.Time, ttl time.Duration) (p Permit, t Transit
 		p.epoch = c.epoch
 	}
 	c.lastProbe++
-	p.probe = c.lastProbe
-	c.probes = append(c.probes, probe{id: p.probe, expires: now.Add(ttl)})
+	p.number = c.lastProbe
+	c.probes = append(c.probes, probe{id: p.number, expires: now.Add(ttl)})
+	c.wakeHeadLocked()
 	return p, t, retryAt, true
 }
 
@@ -238,12 +272,17 @@ func (p Permit) Header(took time.Duration) {
 	}
 }
 
-// BlackHole reports whether the service hangs, given that the caller's own deadline has
-// passed after so long without a response's header. That is at least 10 s, and twice as
-// long as any header took so far. Otherwise callers with short deadlines would hide a
-// hanging service for ever.
+// BlackHole reports whether a caller's own deadline, passed after so long
+// without a response's header, means that the service hangs: 10 s at least, or 1 s for
+// a probe, and twice as long as any header took so far. Callers with short deadlines
+// would otherwise hide a hanging service for ever, and one after the other be a probe.
 func (p Permit) BlackHole(ran time.Duration) bool {
-	return p.c != nil && ran >= 10*time.Second && int64(ran/2) > p.c.slowest.Load()
+	if p.c == nil || int64(ran/2) <= p.c.slowest.Load() || ran < time.Second {
+		return false
+	}
+	p.c.mu.Lock()
+	defer p.c.mu.Unlock()
+	return ran >= 10*time.Second || p.epoch == p.c.epoch && p.c.state == HalfOpen
 }
 
 // Done reports how the admitted request ended. It is called once. notBefore is the
@@ -258,8 +297,12 @@ func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
 	if p.epoch != c.epoch {
 		return t
 	}
+	if c.ramp.on() {
+		c.ramp.end(p.number, r)
+		c.judgeLocked(now)
+	}
 	for i := range c.probes {
-		if c.probes[i].id == p.probe {
+		if c.probes[i].id == p.number {
 			c.probes = append(c.probes[:i], c.probes[i+1:]...)
 			break
 		}
@@ -274,6 +317,9 @@ func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
 		c.counts.add(now, c.config.Window, true)
 		c.recordLocked(errFailed)
 	case r == Alive:
+		if from == Closed {
+			c.history.add(now, c.consecutive)
+		}
 		c.consecutive = 0
 		c.counts.add(now, c.config.Window, false)
 		if from != Closed {
@@ -286,7 +332,7 @@ func (p Permit) Done(r Result, notBefore, now time.Time) (t Transition) {
 	if c.state != from {
 		t = c.transitionLocked(from, now)
 	} else if from == HalfOpen {
-		c.changed.Wake() // a place is free
+		c.wakeHeadLocked() // a place is free
 	}
 	return t
 }
@@ -300,7 +346,7 @@ func (c *Circuit) recordLocked(err error) {
 }
 
 func (c *Circuit) tripsLocked() bool {
-	if c.consecutive >= c.config.Failures {
+	if c.consecutive >= c.config.Failures && (c.config.Chance == 0 || !c.history.explains(c.consecutive, c.config.Failures, c.config.Chance, c.counts.last)) {
 		return true
 	}
 	ok, failed := c.counts.sums(c.counts.last, c.config.Window)
@@ -314,13 +360,22 @@ func (c *Circuit) transitionLocked(from State, now time.Time) Transition {
 	c.probes = c.probes[:0]
 	switch c.state {
 	case Open:
-		c.until = now.Add(c.openTimeLocked(from, now))
-		c.openings++
-		c.notClosed.Store(true)
+		if from == Closed {
+			c.downSince = now
+		}
+		c.until = now.Add(c.openTimeLocked(now))
+		if c.ramp.on() {
+			c.ramp.tooHigh()
+		}
+		c.restricted.Store(true)
 	case Closed:
-		c.resetLocked(now)
+		c.resetLocked()
+		c.history.last = now
+		c.ramp.start(now)
+		c.restricted.Store(true)
 	}
-	c.changed.Wake()
+	c.offered = time.Time{}
+	c.wakeAllLocked()
 	t := Transition{From: from, To: c.state}
 	if t.To == Open {
 		t.Until = c.until
@@ -328,36 +383,25 @@ func (c *Circuit) transitionLocked(from State, now time.Time) Transition {
 	return t
 }
 
-func (c *Circuit) resetLocked(now time.Time) {
+func (c *Circuit) resetLocked() {
 	c.counts, c.consecutive = window{}, 0
-	c.until, c.serverRetryAt, c.closedAt = time.Time{}, time.Time{}, now
-	c.notClosed.Store(false)
+	c.until, c.serverRetryAt = time.Time{}, time.Time{}
+	c.ramp.stop()
+	c.restricted.Store(false)
 }
 
-// openTimeLocked returns the exponential open time with its jitter. It is at least what
-// the server asked for and at most MaxOpenFor.
-func (c *Circuit) openTimeLocked(from State, now time.Time) time.Duration {
-	if from == Closed && !c.closedAt.IsZero() {
-		c.openings = max(0, c.openings-int(min(now.Sub(c.closedAt)/time.Minute, math.MaxInt32)))
-	}
-	limit := c.config.MaxOpenFor
-	d := c.config.OpenFor
-	for range min(c.openings, 64) {
-		if d = 2 * d; d >= limit {
-			d = limit
-			break
-		}
-	}
-	d = d*4/5 + rand.N(d*2/5+1)
-	return min(max(d, c.serverRetryAt.Sub(now)), limit)
-}
+// lagShare is the part of an outage's time after which the next request finds out
+// whether it is over.
+const lagShare = 20
 
-// Changed returns a channel that is closed at the next transition, or when the
-// place of a probe becomes free because its request has ended.
-func (c *Circuit) Changed() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.changed.Wait()
+// openTimeLocked is OpenFor, or a twentieth of the time that the service has been down,
+// less a random tenth, at least what the server asked for and at most MaxOpenFor. So
+// an outage is noticed to be over within a tenth of its time, and one of hours costs
+// few requests.
+func (c *Circuit) openTimeLocked(now time.Time) time.Duration {
+	d := min(max(c.config.OpenFor, now.Sub(c.downSince)/lagShare), c.config.MaxOpenFor)
+	d = d - rand.N(d/10+1)
+	return min(max(d, c.serverRetryAt.Sub(now)), c.config.MaxOpenFor)
 }
 
 // Force opens the circuit until it is forced closed, or closes it and forgets what it
@@ -366,12 +410,12 @@ func (c *Circuit) Force(open bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch++
-	c.probes, c.openings = nil, 0
+	c.probes, c.history = nil, history{}
 	c.gobreaker, c.state = c.newGobreaker(), Closed // gobreaker has no other way to a chosen state
-	c.resetLocked(now)
+	c.resetLocked()
 	c.forced = open
-	c.notClosed.Store(open)
-	c.changed.Wake()
+	c.restricted.Store(open)
+	c.wakeAllLocked()
 }
 
 // Snapshot returns the state now. A circuit whose open time has passed is half-open,
@@ -379,15 +423,15 @@ func (c *Circuit) Force(open bool, now time.Time) {
 func (c *Circuit) Snapshot(now time.Time) Snapshot {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := Snapshot{Forced: c.forced, Consecutive: c.consecutive}
+	s := Snapshot{Forced: c.forced, Consecutive: c.consecutive, Waiting: len(c.waiting)}
 	ok, failed := c.counts.sums(now, c.config.Window)
 	s.Requests, s.Failures = ok+failed, failed
 	switch {
-	case c.forced, c.notClosed.Load() && now.Before(c.until):
+	case c.forced, c.state != Closed && now.Before(c.until):
 		if s.State = Open; !c.until.IsZero() {
 			s.Until = now.Add(c.until.Sub(now)) // on today's wall clock
 		}
-	case c.notClosed.Load():
+	case c.state != Closed:
 		s.State = HalfOpen
 	}
 	return s

@@ -66,7 +66,7 @@ const ttl = 30 * time.Second
 // send admits one request.
 func (r *rig) send() Permit {
 	r.t.Helper()
-	p, _, at, ok := r.c.Acquire(r.now, ttl)
+	p, _, at, ok := r.c.Acquire(r.now, ttl, false)
 	if !ok {
 		r.t.Fatalf("refused until %v, want admitted", at.Sub(r.now))
 	}
@@ -76,11 +76,11 @@ func (r *rig) send() Permit {
 // refused checks that the circuit admits nothing, and returns for how long.
 func (r *rig) refused() time.Duration {
 	r.t.Helper()
-	at, ok := r.c.Check(r.now)
+	at, ok := r.c.Check(r.now, false)
 	if ok {
 		r.t.Fatal("Check = ok, want refused")
 	}
-	if _, _, again, ok := r.c.Acquire(r.now, ttl); ok || !again.Equal(at) {
+	if _, _, again, ok := r.c.Acquire(r.now, ttl, false); ok || !again.Equal(at) {
 		r.t.Fatalf("Acquire = %v, %v, want refused until %v as Check has it", again, ok, at)
 	}
 	return at.Sub(r.now)
@@ -385,7 +385,7 @@ func TestCircuitForce(t *testing.T) {
 	old := r.send()
 	r.c.Force(true, r.now)
 	for range 3 {
-		if at, ok := r.c.Check(r.now); ok || !at.IsZero() {
+		if at, ok := r.c.Check(r.now, false); ok || !at.IsZero() {
 			t.Fatalf("Check = %v, %v, want refused and nobody knows for how long", at, ok)
 		}
 		if s := r.c.Snapshot(r.now); s.State != Open || !s.Forced || !s.Until.IsZero() {
@@ -403,41 +403,6 @@ func TestCircuitForce(t *testing.T) {
 	r.run("ff").is(Closed).run("f").is(Open)
 	r.c.Force(false, r.now)
 	r.is(Closed)
-}
-
-// Changed wakes at a transition and when a probe's place becomes free.
-func TestCircuitWakes(t *testing.T) {
-	woken := func(c <-chan struct{}) bool {
-		select {
-		case <-c:
-			return true
-		default:
-			return false
-		}
-	}
-	for name, wake := range map[string]func(r *rig, a, b Permit){
-		"a place is free": func(r *rig, a, b Permit) { r.end(a, Neutral) },
-		"it closed":       func(r *rig, a, b Permit) { r.end(a, Alive); r.end(b, Alive) },
-		"it opened again": func(r *rig, a, b Permit) { r.end(a, Failed) },
-		"forced closed":   func(r *rig, a, b Permit) { r.c.Force(false, r.now) },
-		"forced open":     func(r *rig, a, b Permit) { r.c.Force(true, r.now) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, Config{}).halfOpen()
-			a, b := r.send(), r.send()
-			c, d := r.c.Changed(), r.c.Changed()
-			if woken(c) || woken(d) {
-				t.Fatal("woken before anything happened")
-			}
-			wake(r, a, b)
-			if !woken(c) || !woken(d) {
-				t.Error("not all were woken")
-			}
-			if woken(r.c.Changed()) {
-				t.Error("the next to wait is woken by what was before")
-			}
-		})
-	}
 }
 
 // A half-open circuit whose probe was told a time admits no probe before it, and
@@ -484,6 +449,11 @@ func TestCircuitBlackHole(t *testing.T) {
 		if got := r.send().BlackHole(tt.ran); got != tt.want {
 			t.Errorf("headers after %v: BlackHole(%v) = %v, want %v", tt.headers, tt.ran, got, tt.want)
 		}
+	}
+	r := newRig(t, Config{}).halfOpen()
+	probe := r.send()
+	if probe.BlackHole(time.Second-1) || !probe.BlackHole(time.Second) {
+		t.Error("a probe hangs before or not after a second")
 	}
 	var none Permit
 	none.Header(time.Second)

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"fmt"
+	"math"
 	"math/rand"
 	"testing"
 	"time"
@@ -11,15 +12,17 @@ import (
 
 // model is what a circuit should do, written the slow and obvious way.
 type model struct {
-	config           Config
-	state            State
-	gen              int
-	outcomes         []modelOutcome
-	run, good, opens int
-	until, closed    time.Time
-	serverRetryAt    time.Time
-	forced           bool
-	probes           map[int]time.Time
+	config        Config
+	state         State
+	gen           int
+	outcomes      []modelOutcome
+	run, good     int
+	until, down   time.Time
+	serverRetryAt time.Time
+	fast, slow    float64 // averages of failures, over the results of closed circuits
+	last          time.Time
+	forced        bool
+	probes        map[int]time.Time
 }
 
 type modelOutcome struct {
@@ -62,9 +65,20 @@ func (m *model) admits(now time.Time) bool {
 
 func (m *model) enter(s State, now time.Time) {
 	if s == Closed {
-		m.outcomes, m.run, m.serverRetryAt, m.closed = nil, 0, time.Time{}, now
+		m.last = now
+		m.outcomes, m.run, m.serverRetryAt = nil, 0, time.Time{}
 	}
 	m.state, m.gen, m.good, m.probes = s, m.gen+1, 0, map[int]time.Time{}
+}
+
+// row reports whether so many failures in a row are too many.
+func (m *model) row(now time.Time) bool {
+	chance := 1.0
+	for range m.run {
+		chance *= min(max(m.fast, m.slow), 0.9)
+	}
+	burst := now.Sub(m.last) < time.Second && m.run < 5*m.config.Failures
+	return m.run >= m.config.Failures && (m.config.Chance == 0 || chance <= m.config.Chance && !burst)
 }
 
 // done returns the bounds of the open time if the outcome opened the circuit.
@@ -81,21 +95,28 @@ func (m *model) done(id, gen int, r Result, notBefore, now time.Time) (lo, hi ti
 			m.serverRetryAt = notBefore
 		}
 		n, failed := m.counts(now)
-		if m.state == Closed && m.run < m.config.Failures && (n < m.config.MinRequests || float64(failed)/float64(n) < m.config.Ratio) {
+		if m.state == Closed && !m.row(now) && (n < m.config.MinRequests || float64(failed)/float64(n) < m.config.Ratio) {
 			return 0, 0
 		}
-		if m.state == Closed && !m.closed.IsZero() {
-			m.opens = max(0, m.opens-int(now.Sub(m.closed)/time.Minute))
+		if m.state == Closed {
+			m.down = now
 		}
-		base := m.config.OpenFor
-		for range m.opens {
-			base = min(2*base, m.config.MaxOpenFor)
-		}
-		m.opens++
+		base := min(max(m.config.OpenFor, now.Sub(m.down)/20), m.config.MaxOpenFor)
 		m.enter(Open, now)
-		lo, hi = max(base*4/5, m.serverRetryAt.Sub(now)), max(base*6/5, m.serverRetryAt.Sub(now))
+		lo, hi = max(base*9/10, m.serverRetryAt.Sub(now)), max(base, m.serverRetryAt.Sub(now))
 		return min(lo, m.config.MaxOpenFor), min(hi, m.config.MaxOpenFor)
 	case r == Alive:
+		if m.state == Closed {
+			if idle := now.Sub(m.last); idle > time.Second {
+				m.fast *= math.Pow(0.5, idle.Minutes()/5)
+				m.slow *= math.Pow(0.5, idle.Minutes()/5)
+			}
+			m.last = now
+			for range m.run {
+				m.fast, m.slow = m.fast+(1-m.fast)/32, m.slow+(1-m.slow)/256
+			}
+			m.fast, m.slow = m.fast-m.fast/32, m.slow-m.slow/256
+		}
 		m.run = 0
 		m.outcomes = append(m.outcomes, modelOutcome{now, false})
 		if m.good++; m.state == HalfOpen && m.good == m.config.Probes {
@@ -115,6 +136,7 @@ func TestCircuitModel(t *testing.T) {
 		rnd := rand.New(rand.NewSource(seed))
 		config := withDefaults(Config{
 			Failures:    []int{0, 1, 3, 5, noFailures}[rnd.Intn(5)],
+			Chance:      []float64{0, 1e-8, 1e-2}[rnd.Intn(3)],
 			Ratio:       []float64{0, 0.3, 0.9, noRatio}[rnd.Intn(4)],
 			MinRequests: []int{0, 4, 1}[rnd.Intn(3)],
 			Probes:      rnd.Intn(4),
@@ -137,8 +159,8 @@ func TestCircuitModel(t *testing.T) {
 				log = append(log, fmt.Sprint("wait ", d))
 			case n < 60:
 				want := m.admits(r.now)
-				at, ok := r.c.Check(r.now)
-				p, _, _, admitted := r.c.Acquire(r.now, ttl)
+				at, ok := r.c.Check(r.now, false)
+				p, _, _, admitted := r.c.Acquire(r.now, ttl, false)
 				log = append(log, fmt.Sprint("acquire ", admitted))
 				if ok != want || admitted != want {
 					t.Fatalf("seed %d, step %d: Check %v, Acquire %v, want %v\n%v", seed, step, ok, admitted, want, log)
@@ -168,7 +190,7 @@ func TestCircuitModel(t *testing.T) {
 				log = append(log, fmt.Sprint("done ", result, " of ", f.gen))
 				f.p.Done(result, notBefore, r.now)
 				if lo, hi := m.done(f.id, f.gen, result, notBefore, r.now); hi > 0 {
-					at, ok := r.c.Check(r.now)
+					at, ok := r.c.Check(r.now, false)
 					if got := at.Sub(r.now); ok || got < lo || got > hi {
 						t.Fatalf("seed %d, step %d: open for %v, %v, want %v to %v\n%v", seed, step, got, !ok, lo, hi, log)
 					}
@@ -176,14 +198,16 @@ func TestCircuitModel(t *testing.T) {
 				}
 			case n == 98:
 				r.c.Force(true, r.now)
-				m.opens = 0
+				m.fast, m.slow = 0, 0
 				m.enter(Closed, r.now)
+				m.last = time.Time{}
 				m.forced = true
 				log = append(log, "force open")
 			case n == 99:
 				r.c.Force(false, r.now)
-				m.opens = 0
+				m.fast, m.slow = 0, 0
 				m.enter(Closed, r.now)
+				m.last = time.Time{}
 				m.forced = false
 				log = append(log, "force closed")
 			}

@@ -56,8 +56,8 @@ func TestPeers(t *testing.T) {
 			}
 			base = wiretest.Play(wiretest.Step{Status: 500})
 			res, _ = snubber.New(base).RoundTrip(wiretest.NewRequest(t, "POST", "https://a.test/v1/orders", "{}"))
-			if res.Body.Close(); base.Sent() != 1 || len(sent) != 4 {
-				t.Errorf("%d POSTs and %d chats sent, want 1 and 4", base.Sent(), len(sent))
+			if res.Body.Close(); base.Sent() != 1 || len(sent) != 5 {
+				t.Errorf("%d POSTs and %d chats sent, want 1 and 5", base.Sent(), len(sent))
 			}
 		}},
 		{"the caller's request is untouched and its body closed once", func(t *testing.T) {
