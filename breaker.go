@@ -148,10 +148,10 @@ func (b *Breaker) newCircuit(k keyed.Key) *circuit {
 	return c
 }
 
-// improbable is the probability of a row of failures that chance does not explain: so
+// chanceOfRow is the probability of a row of failures that chance does not explain: so
 // rare that a service with a steady share of failures is not taken for one that is
 // down in weeks.
-const improbable = 1e-8
+const chanceOfRow = 1e-8
 
 // config returns the policy with every zero and negative value resolved.
 func (b *Breaker) config() breaker.Config {
@@ -160,7 +160,7 @@ func (b *Breaker) config() breaker.Config {
 	maxOpenFor := timeOrDefault(max(b.MaxOpenFor, 0), 60*time.Second)
 	chance := 0.0
 	if b.Failures == 0 {
-		chance = improbable
+		chance = chanceOfRow
 	}
 	return breaker.Config{
 		Chance:      chance,

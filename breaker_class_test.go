@@ -30,7 +30,7 @@ func TestBreakerClasses(t *testing.T) {
 // comment says.
 func TestBreakerDefaults(t *testing.T) {
 	usual := breaker.Config{
-		Failures: 10, Chance: improbable, Ratio: math.Inf(1), MinRequests: 20, Probes: 1,
+		Failures: 10, Chance: chanceOfRow, Ratio: math.Inf(1), MinRequests: 20, Probes: 1,
 		Window: 30 * time.Second, OpenFor: 5 * time.Second, MaxOpenFor: time.Minute,
 	}
 	with := func(change func(c *breaker.Config)) breaker.Config {

@@ -69,8 +69,8 @@ func (b *Budget) withdraw(k keyed.Key, extra bool, now time.Time) bool {
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.failing += (1 - a.failing) / attemptsSeen
-	if extra && a.failing > manyFail || a.spentLocked(now)+1 > orDefault(b.Capacity, 50, 0) {
+	a.failing += (1 - a.failing) / failingMemory
+	if extra && a.failing > failingShare || a.spentLocked(now)+1 > orDefault(b.Capacity, 50, 0) {
 		return false
 	}
 	a.spent++
@@ -81,8 +81,8 @@ func (b *Budget) withdraw(k keyed.Key, extra bool, now time.Time) bool {
 // about. At 30 % of failures five attempts lose one call in 400; at 40 % they would
 // send more than the three of an SDK do.
 const (
-	manyFail     = 0.36
-	attemptsSeen = 256
+	failingShare  = 0.36
+	failingMemory = 256
 )
 
 // succeeded books a success, of a retry with the refund of what that retry had cost.
@@ -92,7 +92,7 @@ func (b *Budget) succeeded(k keyed.Key, retried bool, now time.Time) {
 		amount++
 	}
 	if a := b.deposit(k, amount, now); a != nil {
-		a.failing -= a.failing / attemptsSeen
+		a.failing -= a.failing / failingMemory
 		a.mu.Unlock()
 	}
 }

@@ -35,7 +35,7 @@ func TestOutages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("seconds of arithmetic")
 	}
-	const seeds = 5
+	const seeds = 3
 	for _, name := range []string{"outage-1s", "outage-10s"} {
 		atMost(t, name+": lost", played(t, name, "snubber", seeds).quantile(1, count((*run).lost)), 0)
 	}
@@ -44,7 +44,7 @@ func TestOutages(t *testing.T) {
 		atMost(t, name+": lost", r.median(count((*run).lost)), bare.median(count((*run).lost)))
 		atMost(t, name+": lost, of those that came", r.quantile(1, func(r *run) float64 { return share(r.lost(), r.came()) }), 1)
 		atMost(t, name+": requests into it", r.median(count((*run).into)), 25)
-		atMost(t, name+": lag", r.median(seconds((*run).lag)), 3.5)
+		atMost(t, name+": lag", r.median(seconds((*run).lag)), 5) // the time between two probes
 		atMost(t, name+": worst lag", r.quantile(1, seconds((*run).lag)), 6)
 		waiting := played(t, name, "snubber, waiting", seeds)
 		atMost(t, name+": lost while waiting", waiting.quantile(1, count((*run).lost)), 0)
@@ -64,16 +64,16 @@ func TestBrownouts(t *testing.T) {
 	}
 	lost := func(r *run) float64 { return 1 - r.answered() }
 	for name, limit := range map[string]float64{"brownout-10-5": 0.001, "brownout-20-5": 0.002, "brownout-30-5": 0.005} {
-		r := played(t, name, "snubber", 5)
+		r := played(t, name, "snubber", 3)
 		atMost(t, name+": lost", r.median(lost), limit)
 		atMost(t, name+": requests for each call", r.median((*run).amplification), 1.45)
 	}
 	for _, name := range []string{"brownout-50-1", "brownout-80-1", "brownout-40-5", "brownout-60-5", "brownout-80-5", "brownout-50-50", "brownout-80-50"} {
-		r, bare := played(t, name, "snubber", 3), played(t, name, "openai-go", 3)
-		slack := 0.01
+		seeds, slack := 2, 0.01
 		if strings.HasSuffix(name, "-1") {
-			slack = 0.03 // of 330 calls
+			seeds, slack = 7, 0.03 // 330 calls vary more
 		}
+		r, bare := played(t, name, "snubber", seeds), played(t, name, "openai-go", seeds)
 		atMost(t, name+": lost", r.median(lost), bare.median(lost)+slack)
 		atMost(t, name+": requests for each call", r.median((*run).amplification), 1.1*bare.median((*run).amplification))
 	}
