@@ -81,6 +81,46 @@ func TestFlightOutlivesItsCallers(t *testing.T) {
 	})
 }
 
+// A caller that leaves gets none of what comes after, and so not the clean end of the
+// body either: a part of the body would look complete. The end may come between the
+// two steps of leaving, while the caller's outcome is recorded.
+func TestFlightEndsWhileACallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		tr := newTransport(t, Config{}, func(*http.Request) (*http.Response, error) {
+			return response(200, r, "Cache-Control", "max-age=60"), nil
+		})
+		go w.Write([]byte("some"))
+		res, _, err := tr.do(request(t.Context(), "GET", "/a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := res.Body.(*reader)
+		if n, err := p.Read(make([]byte, 10)); n != 4 || err != nil {
+			t.Fatalf("Read = %d, %v, want 4 bytes", n, err)
+		}
+		p.flight.group.mu.Lock()
+		p.flight.mu.Lock()
+		p.removeLocked()
+		p.flight.mu.Unlock()
+		p.flight.group.mu.Unlock()
+		w.Write([]byte(" more"))
+		w.Close()
+		read := make(chan error)
+		go func() {
+			_, err := p.Read(make([]byte, 10))
+			read <- err
+		}()
+		synctest.Wait()
+		p.flight.end(context.Canceled)
+		go p.conclude(context.Canceled, context.Canceled, false)
+		if err := <-read; err != context.Canceled {
+			t.Errorf("Read = %v while the caller leaves, want %v", err, context.Canceled)
+		}
+		tr.idle()
+	})
+}
+
 func TestFlightEndsWithItsLastCaller(t *testing.T) {
 	for name, wait := range map[string]time.Duration{"before the response": 0, "in the body": 2500 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {

@@ -85,7 +85,7 @@ func (p *reader) Read(b []byte) (int, error) {
 			fl.mu.Unlock()
 			return n, nil
 		}
-		if fl.bodyErr != nil {
+		if fl.bodyErr != nil && !p.left { // a reader that leaves has skipped chunks: this is not its end
 			break
 		}
 		ready := fl.dataReady.Wait()
@@ -183,10 +183,13 @@ func (p *reader) removeLocked() (last bool) {
 func (p *reader) conclude(err, ended error, closing bool) {
 	fl := p.flight
 	p.concluding.Do(func() {
+		defer func() { // also if a function of the user panics: a Read may wait for it
+			fl.mu.Lock()
+			p.err = err
+			fl.dataReady.Wake()
+			fl.mu.Unlock()
+		}()
 		p.recordOutcome(err, ended, closing)
-		fl.mu.Lock()
-		p.err = err
-		fl.mu.Unlock()
 	})
 	fl.mu.Lock()
 	if closing {
