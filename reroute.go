@@ -3,6 +3,7 @@ package snubber
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"io"
 	"math"
 	"net/http"
@@ -26,6 +27,9 @@ import (
 // secret behind a harmless name has to be deleted in Header. Nothing comes back for the
 // first origin either: cookies are dropped, and a redirect is an error.
 //
+// A request that follows a redirect to another origin than the caller's first one, such
+// as a file's content on a storage host, is none of the route's: it goes on unchanged.
+//
 // A signed request (AWS Signature Version 4) would be invalid after any change. Reroute
 // refuses it with [ErrNoRoute], unless Header replaces or deletes its Authorization. It
 // also refuses a body that has to name another model and is no JSON object, such as an
@@ -36,8 +40,8 @@ type Reroute struct {
 	// URL is a base URL as an SDK for the wire format takes it, such as
 	// "https://api.openai.com/v1" or "https://api.anthropic.com". The inference part of
 	// the request's path, "chat/completions", is appended to it. Any other path stays
-	// as it is. The query of URL, such as Azure's api-version, is added to the
-	// request's. If empty, the request keeps its origin and its credentials.
+	// as it is. User and password in URL become Basic authorization. The query of URL,
+	// such as Azure's api-version, is added to the request's. If empty, the request keeps its origin and its credentials.
 	URL string
 	// Model replaces the model that the request names, in its path or in its body. All
 	// other bytes of the body stay. If empty, the model stays.
@@ -137,6 +141,9 @@ func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 		return nil, errNoURL
 	}
 	to := req.WithContext(req.Context())
+	if redirectedAway(req) {
+		return to, nil
+	}
 	if to.Header = req.Header.Clone(); to.Header == nil {
 		to.Header = http.Header{}
 	}
@@ -156,17 +163,51 @@ func (r Reroute) rewrite(req *http.Request) (*http.Request, error) {
 		from.User, to.Host = nil, ""
 	}
 	to.URL = dialect.RouteOf(req.Method, req.URL).Relocate(&from, base, r.Model)
+	if u := to.URL.User; u != nil && base != nil && base.User != nil {
+		// A RoundTripper does not read it: http.Client does, above.
+		password, _ := u.Password()
+		deleteField(to.Header, "Authorization")
+		to.Header["Authorization"] = []string{"Basic " + base64.StdEncoding.EncodeToString([]byte(u.Username()+":"+password))}
+		bare := *to.URL
+		bare.User, to.URL = nil, &bare
+	}
 	for name, v := range r.Header {
-		switch name = textproto.CanonicalMIMEHeaderKey(name); {
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		deleteField(to.Header, name)
+		switch {
 		case name == "Host":
 			to.Host = strings.Join(v, "")
-		case len(v) == 0:
-			delete(to.Header, name)
-		default:
+		case len(v) > 0:
 			to.Header[name] = slices.Clone(v)
 		}
 	}
 	return to, nil
+}
+
+// deleteField deletes a header field, however its name is written: a map of headers
+// can be filled without Set, and a server reads all spellings as one.
+func deleteField(h http.Header, name string) {
+	for key := range h {
+		if len(key) == len(name) && strings.EqualFold(key, name) {
+			delete(h, key)
+		}
+	}
+}
+
+// redirectedAway reports whether req follows a redirect to another origin than that of
+// the first request, such as the storage that has a file's content. http.Client has
+// taken the credentials away, and no route may give its own.
+func redirectedAway(req *http.Request) bool {
+	if req.Response == nil {
+		return false
+	}
+	first := req
+	for first.Response != nil {
+		if first = first.Response.Request; first == nil || first.URL == nil {
+			return true // nobody can tell
+		}
+	}
+	return !sameOrigin(first.URL, req.URL)
 }
 
 // names reports whether Header sets or deletes a header field.
@@ -181,7 +222,7 @@ func (r Reroute) names(name string) bool {
 
 // inBody reports whether the model has to change inside the body.
 func (r Reroute) inBody(to *http.Request) bool {
-	return r.Model != "" && to.Body != nil && to.Body != http.NoBody && dialect.RouteOf(to.Method, to.URL).Inference
+	return r.Model != "" && !redirectedAway(to) && to.Body != nil && to.Body != http.NoBody && dialect.RouteOf(to.Method, to.URL).Inference
 }
 
 // readdress gives the body of req to to, with the model changed. The whole body is then
