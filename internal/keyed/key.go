@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Key names what a state is for. It is a struct and not a string, so that no string is
@@ -15,9 +17,10 @@ type Key struct {
 	Credential   uint64 // a hash, 0 for no credential
 }
 
-// Origin returns the key of a URL's origin and a model.
+// Origin returns the key of a URL's origin and a model. The model's name is made fit
+// for a log here, once, so that what a key is called is what it is found by.
 func Origin(u *url.URL, model string) Key {
-	return Key{Scheme: u.Scheme, Host: u.Host, Model: model}
+	return Key{Scheme: u.Scheme, Host: u.Host, Model: printable(model)}
 }
 
 // String returns the key for people: "https://api.example.com gpt-4o", and behind a '#'
@@ -34,6 +37,28 @@ func (k Key) String() string {
 		s += " #" + strconv.FormatUint(k.Credential, 16)
 	}
 	return s
+}
+
+// maxName bounds how many bytes of a model's name are shown. It comes from a request, and
+// can be anything of any length.
+const maxName = 128
+
+// printable returns a name as it may stand in a log: without what begins a new line
+// or moves a cursor, and cut.
+func printable(name string) string {
+	plain := len(name) <= maxName
+	for _, c := range name {
+		plain = plain && c != utf8.RuneError && unicode.IsPrint(c)
+	}
+	if plain {
+		return name
+	}
+	quoted := strconv.Quote(name[:min(len(name), maxName)])
+	quoted = quoted[1 : len(quoted)-1]
+	if len(name) > maxName || len(quoted) > maxName {
+		quoted = quoted[:min(len(quoted), maxName)] + "…"
+	}
+	return strings.ToValidUTF8(quoted, "")
 }
 
 // Parse returns the key without a credential whose String is s.

@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -27,6 +28,24 @@ func TestKeyString(t *testing.T) {
 		}
 		if got := Parse(tt.string); got != want {
 			t.Errorf("Parse(%q) = %+v, want %+v", tt.string, got, want)
+		}
+	}
+}
+
+// A model's name is a request's, and goes into logs.
+func TestOriginOfAName(t *testing.T) {
+	for _, tt := range []struct{ model, want string }{
+		{"a\nb\x1b[2Jc", `a\nb\x1b[2Jc`},
+		{"a\u202eb", `a\u202eb`},
+		{"a\xffb", `a\xffb`},
+		{"模型-7b", "模型-7b"},
+		{strings.Repeat("x", 129), strings.Repeat("x", 128) + "…"},
+		{strings.Repeat("\n", 128), strings.Repeat(`\n`, 64) + "…"},
+	} {
+		if got, want := Origin(&url.URL{Scheme: "https", Host: "h"}, tt.model).String(), "https://h "+tt.want; got != want {
+			t.Errorf("the key of model %q = %q, want %q", tt.model, got, want)
+		} else if k := Parse(got); k != Origin(&url.URL{Scheme: "https", Host: "h"}, tt.model) {
+			t.Errorf("Parse(%q) = %+v, want the key", got, k)
 		}
 	}
 }
