@@ -7,12 +7,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -79,9 +79,9 @@ func TestBreakerCounts(t *testing.T) {
 		{"503 declined", wiretest.Step{Status: 503, Header: wiretest.Header("Retry-After", "1")}, dies},
 		{"504", wiretest.Step{Status: 504}, dies},
 		{"529", wiretest.Step{Status: 529, Body: `{"type":"error","error":{"type":"overloaded_error","message":"busy"}}`}, dies},
-		{"dial", fail(&net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}), dies},
+		{"dial", fail(&net.OpError{Op: "dial", Net: "tcp", Err: neterr.Refused}), dies},
 		{"dns", fail(&net.DNSError{Err: "no such host", IsNotFound: true}), dies},
-		{"reset", fail(syscall.ECONNRESET), dies},
+		{"reset", fail(neterr.Reset), dies},
 		{"eof", fail(io.EOF), dies},
 		{"header timeout", wiretest.Step{Delay: time.Hour}, dies},
 		{"a refusal below", fail(&snubber.RejectedError{Err: snubber.ErrLimited}), nothing},
@@ -157,8 +157,8 @@ func TestBreakerVerdictAtBodyEnd(t *testing.T) {
 			t.Errorf("%d outcomes after Close, want the one", c.Requests)
 		}
 
-		body = wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: time.Minute, Err: syscall.ECONNRESET})
-		if status, err := wiretest.Fetch(tr, wiretest.ChatStream(t)); status != 200 || !errors.Is(err, syscall.ECONNRESET) {
+		body = wiretest.NewBody(wiretest.Chunk{Text: wiretest.DeltaEvent}, wiretest.Chunk{At: time.Minute, Err: neterr.Reset})
+		if status, err := wiretest.Fetch(tr, wiretest.ChatStream(t)); status != 200 || !errors.Is(err, neterr.Reset) {
 			t.Fatalf("RoundTrip = %d, %v, want 200 and a reset", status, err)
 		}
 		mustRefuse(t, tr, wiretest.Chat(t))

@@ -9,12 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -233,9 +233,9 @@ func TestBreakerOutageLosesNoCall(t *testing.T) {
 		"503 with Retry-After": func(context.Context) (*http.Response, error) {
 			return wiretest.Response(503, strings.NewReader("down"), "Retry-After", "1"), nil
 		},
-		"reset": func(context.Context) (*http.Response, error) { return nil, syscall.ECONNRESET },
+		"reset": func(context.Context) (*http.Response, error) { return nil, neterr.Reset },
 		"dial": func(context.Context) (*http.Response, error) {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Refused}
 		},
 		"broken answer": func(context.Context) (*http.Response, error) {
 			return wiretest.Response(502, strings.NewReader("<html>")), nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -127,7 +128,7 @@ func TestLimiterReservesAndSettlesTokens(t *testing.T) {
 		{name: "reset after it was sent", body: wiretest.Prompt(400, 50), step: wiretest.Step{Err: io.ErrUnexpectedEOF}, during: 150, after: 150, requests: 1, wantError: "EOF"},
 		{name: "hook", body: wiretest.Prompt(400, 50), tokens: func(_ *http.Request, b []byte) int { return len(b) * 10 },
 			step: wiretest.Step{Header: asJSON, Body: `{}`}, during: float64(10 * len(wiretest.Prompt(400, 50))), after: float64(10 * len(wiretest.Prompt(400, 50))), requests: 1},
-		{name: "hostile hook", body: wiretest.Prompt(400, 50), tokens: func(*http.Request, []byte) int { return -1 << 62 }, step: wiretest.Step{Header: asJSON, Body: `{}`}, requests: 1},
+		{name: "hostile hook", body: wiretest.Prompt(400, 50), tokens: func(*http.Request, []byte) int { return math.MinInt / 2 }, step: wiretest.Step{Header: asJSON, Body: `{}`}, requests: 1},
 		{name: "no inference", url: "https://api.example.com/v1/files", body: wiretest.Prompt(400, 50), step: wiretest.Step{}, requests: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,11 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"syscall"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 )
 
 // Class is the verdict on one attempt. Every layer decides from it, and none looks at a
@@ -217,11 +217,11 @@ func classifyError(req *http.Request, err error) Outcome {
 		return Outcome{Class: Unreachable, Advice: AdviceStop, Reason: "redirect"}
 	case errors.As(err, &dns):
 		return Outcome{Class: Unreachable, Unsent: true, Reason: "dns"}
-	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, syscall.ECONNREFUSED):
+	case errors.As(err, &op) && op.Op == "dial", errors.Is(err, neterr.Refused):
 		return Outcome{Class: Unreachable, Unsent: true, Reason: "dial"}
 	case errors.As(err, &stream) && stream.Code == refusedStream:
 		return Outcome{Class: Unreachable, Unsent: true, Reason: "refused_stream"}
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, neterr.Reset), errors.Is(err, neterr.Broken):
 		return Outcome{Class: Unreachable, Reason: "reset"}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return Outcome{Class: Unreachable, Reason: "eof"}

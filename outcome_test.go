@@ -14,12 +14,12 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -49,7 +49,7 @@ func TestClassString(t *testing.T) {
 // The type of an error decides its class, however deeply it is wrapped. The
 // error's text never does.
 func TestClassifyError(t *testing.T) {
-	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", neterr.Refused)}
 	read := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: err} }
 	for _, tt := range []struct {
 		name   string
@@ -60,7 +60,7 @@ func TestClassifyError(t *testing.T) {
 	}{
 		{"dial refused", dial, snubber.Unreachable, true, 0},
 		{"dial timeout", &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, snubber.Unreachable, true, 0},
-		{"no route", &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, snubber.Unreachable, true, 0},
+		{"no route", &net.OpError{Op: "dial", Err: neterr.Unreachable}, snubber.Unreachable, true, 0},
 		{"wrapped dial", &url.Error{Op: "Post", URL: "https://x", Err: fmt.Errorf("proxy: %w", dial)}, snubber.Unreachable, true, 0},
 		{"DNS", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", IsNotFound: true}}, snubber.Unreachable, true, 0},
 		{"DNS alone", &net.DNSError{Err: "server misbehaving", IsTemporary: true}, snubber.Unreachable, true, 0},
@@ -68,8 +68,8 @@ func TestClassifyError(t *testing.T) {
 		{"verification", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, snubber.Unreachable, true, snubber.AdviceStop},
 		{"another host's certificate", x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}, snubber.Unreachable, true, snubber.AdviceStop},
 		{"expired certificate", x509.CertificateInvalidError{Reason: x509.Expired}, snubber.Unreachable, true, snubber.AdviceStop},
-		{"reset", read(os.NewSyscallError("read", syscall.ECONNRESET)), snubber.Unreachable, false, 0},
-		{"broken pipe", &net.OpError{Op: "write", Err: syscall.EPIPE}, snubber.Unreachable, false, 0},
+		{"reset", read(os.NewSyscallError("read", neterr.Reset)), snubber.Unreachable, false, 0},
+		{"broken pipe", &net.OpError{Op: "write", Err: neterr.Broken}, snubber.Unreachable, false, 0},
 		{"EOF", io.EOF, snubber.Unreachable, false, 0},
 		{"unexpected EOF", io.ErrUnexpectedEOF, snubber.Unreachable, false, 0},
 		{"closed connection", read(net.ErrClosed), snubber.Unreachable, false, 0},

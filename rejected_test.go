@@ -10,12 +10,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -284,7 +284,7 @@ func dig(v any, path string) any {
 // every error, if Retry had the verdict. Other clients get an error. A call
 // that its caller ended always gets an error.
 func TestRejectedUnansweredForStainless(t *testing.T) {
-	reset := wiretest.Step{Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}
+	reset := wiretest.Step{Err: &net.OpError{Op: "read", Err: neterr.Reset}}
 	hang := wiretest.Step{Delay: time.Hour}
 	const files = "https://api.example.com/v1/files"
 	for _, tt := range []struct {
@@ -296,10 +296,10 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 		status int // 0: RoundTrip returns an error
 		code   string
 	}{
-		{"dial", wiretest.ChatURL, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
+		{"dial", wiretest.ChatURL, wiretest.Step{Err: &net.OpError{Op: "dial", Err: neterr.Refused}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
 		{"reset", wiretest.ChatURL, reset, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
 		{"timed out", wiretest.ChatURL, hang, wiretest.StainlessHeader, true, 504, "snubber_timeout"},
-		{"dial, unsafe", files, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
+		{"dial, unsafe", files, wiretest.Step{Err: &net.OpError{Op: "dial", Err: neterr.Refused}}, wiretest.StainlessHeader, true, 502, "snubber_unreachable"},
 		{"reset, unsafe", files, reset, wiretest.StainlessHeader, true, 0, ""},
 		{"reset, no Retry", wiretest.ChatURL, reset, wiretest.StainlessHeader, false, 0, ""},
 		{"reset, another client", wiretest.ChatURL, reset, "X-Other", true, 0, ""},
@@ -315,7 +315,7 @@ func TestRejectedUnansweredForStainless(t *testing.T) {
 				res, err := tr.RoundTrip(req)
 				if tt.status == 0 {
 					var late *snubber.TimeoutError
-					if res != nil || !errors.Is(err, syscall.ECONNRESET) && !errors.As(err, &late) {
+					if res != nil || !errors.Is(err, neterr.Reset) && !errors.As(err, &late) {
 						t.Errorf("RoundTrip = %v, %v, want Base's error", res, err)
 					}
 					return

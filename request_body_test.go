@@ -6,12 +6,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -60,11 +60,11 @@ func TestRequestBodyIsClosedOnce(t *testing.T) {
 	}{
 		{name: "success"},
 		{name: "failure", steps: []wiretest.Step{{Status: 500}}},
-		{name: "error", steps: []wiretest.Step{{Err: syscall.ECONNRESET}}},
+		{name: "error", steps: []wiretest.Step{{Err: neterr.Reset}}},
 		{name: "invalid", steps: []wiretest.Step{{Status: 400}}},
 		{name: "base reads and closes nothing else", steps: []wiretest.Step{{Do: func(req *http.Request) (*http.Response, error) {
 			req.Body.Close()
-			return nil, syscall.ECONNREFUSED
+			return nil, neterr.Refused
 		}}}},
 		{name: "open circuit", breaker: open()},
 		{name: "too large", limiter: &snubber.Limiter{TokensPerMinute: 1}},

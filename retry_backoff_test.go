@@ -4,12 +4,12 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -34,7 +34,7 @@ func TestRetryBackoffSteps(t *testing.T) {
 		{"defaults", 0, 0, wiretest.Step{Status: 500}, sequence(500*ms, 8*time.Second, 7)},
 		{"overloaded", 0, 0, wiretest.Step{Status: 529}, sequence(time.Second, 8*time.Second, 7)},
 		{"rate limited without a hint", 0, 0, wiretest.Step{Status: 429}, sequence(time.Second, 8*time.Second, 7)},
-		{"dial error", 0, 0, wiretest.Step{Err: &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}}, sequence(500*ms, 8*time.Second, 7)},
+		{"dial error", 0, 0, wiretest.Step{Err: &net.OpError{Op: "dial", Err: neterr.Refused}}, sequence(500*ms, 8*time.Second, 7)},
 		{"own", 40 * ms, 200 * ms, wiretest.Step{Status: 500}, sequence(40*ms, 200*ms, 5)},
 		{"no ceiling", time.Second, -1, wiretest.Step{Status: 500}, sequence(time.Second, time.Hour, 8)},
 		{"no wait of our own", -1, 0, wiretest.Step{Status: 500}, zeros},

@@ -5,12 +5,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -211,11 +211,11 @@ func TestRetryRepeatsOnlySafeRequests(t *testing.T) {
 		{name: "408", step: wiretest.Step{Status: 408}},
 		{name: "409", step: wiretest.Step{Status: 409}},
 		{name: "425", step: wiretest.Step{Status: 425}},
-		{name: "dial", step: wiretest.Step{Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}, always: true},
+		{name: "dial", step: wiretest.Step{Err: &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Refused}}, always: true},
 		{name: "DNS", step: wiretest.Step{Err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}}, always: true},
 		{name: "refused stream", step: wiretest.Step{Err: wiretest.HTTP2Error{Code: 7}}, always: true},
 		{name: "reset stream", step: wiretest.Step{Err: wiretest.HTTP2Error{Code: 8}}},
-		{name: "connection reset", step: wiretest.Step{Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}},
+		{name: "connection reset", step: wiretest.Step{Err: &net.OpError{Op: "read", Err: neterr.Reset}}},
 		{name: "EOF", step: wiretest.Step{Err: io.EOF}},
 		{name: "timed out", step: wiretest.Step{Delay: time.Hour}},
 		{name: "400", step: wiretest.Step{Status: 400}, never: true},

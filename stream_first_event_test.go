@@ -7,12 +7,12 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -39,8 +39,8 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 		{"a stream of comments", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: ": wait\n\n"}}, snubber.Unreachable, "truncated", 0},
 		{"cut after the preamble", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}}, snubber.Unreachable, "truncated", 0},
 		{"cut in the first event", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.TextDelta[:40]}}, snubber.Unreachable, "truncated", 0},
-		{"reset", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
-		{"content and a reset in one Read", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.TextDelta, Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", time.Second},
+		{"reset", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Err: neterr.Reset}}, snubber.Unreachable, "reset", time.Second},
+		{"content and a reset in one Read", wiretest.AnthropicURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: wiretest.MessageStart}, {At: time.Second, Text: wiretest.TextDelta, Err: neterr.Reset}}, snubber.Unreachable, "reset", time.Second},
 		{"an empty stream as JSON", wiretest.ChatURL, wiretest.StreamBody, jsonType, nil, snubber.Unreachable, "truncated", 0},
 		{"a page as a stream", wiretest.ChatURL, wiretest.StreamBody, sseType, []wiretest.Chunk{{Text: "\n<!DOCTYPE html>"}, forever}, snubber.ServerError, "html", 0},
 		{"a page", wiretest.ChatURL, wiretest.StreamBody, "text/html; charset=utf-8", []wiretest.Chunk{{Text: "<html>"}, forever}, snubber.ServerError, "html", 0},
@@ -52,8 +52,8 @@ func TestStreamFirstEventFailureIsRetried(t *testing.T) {
 		{"an error behind an answer", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"message\":{\"content\":\"half\"},\"error\":{\"code\":502}}]}"}, forever}, snubber.ServerError, "http_502", 0},
 		{"a unary error as text", wiretest.ChatURL, unary, "text/plain", []wiretest.Chunk{{Text: "{\"error\":{\"code\":502}}"}, forever}, snubber.ServerError, "http_502", 0},
 		{"half a document", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"mess"}}, snubber.Unreachable, "truncated", 0},
-		{"half a document and a reset", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"mess"}, {Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
-		{"a document and a reset in one Read", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[]}", Err: syscall.ECONNRESET}}, snubber.Unreachable, "reset", 0},
+		{"half a document and a reset", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[{\"mess"}, {Err: neterr.Reset}}, snubber.Unreachable, "reset", 0},
+		{"a document and a reset in one Read", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "{\"choices\":[]}", Err: neterr.Reset}}, snubber.Unreachable, "reset", 0},
 		{"blank lines and no document", wiretest.ChatURL, unary, jsonType, []wiretest.Chunk{{Text: "\n"}, {At: time.Second, Text: "\n"}, {At: 10 * time.Second, Err: io.EOF}}, snubber.Unreachable, "truncated", 10 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestStreamFirstEventFailureIsReturned(t *testing.T) {
 				return &snubber.Transport{Retry: &snubber.Retry{}, Breaker: &snubber.Breaker{Failures: 1}}
 			},
 			"the route": func() *snubber.Transport {
-				return &snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Err: syscall.ECONNREFUSED})}}}}
+				return &snubber.Transport{Fallback: &snubber.Fallback{Routes: []snubber.Route{{Transport: wiretest.Play(wiretest.Step{Err: neterr.Refused})}}}}
 			},
 			"the deadline": func() *snubber.Transport {
 				return &snubber.Transport{Retry: &snubber.Retry{MinBackoff: 20 * time.Second}}
@@ -511,7 +511,7 @@ func TestStreamFirstEventStoredOnce(t *testing.T) {
 
 // An error after the terminal event does not make the stream a failure.
 func TestStreamFirstEventErrorAfterEnd(t *testing.T) {
-	base := wiretest.Play(wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent, Err: syscall.ECONNRESET})})
+	base := wiretest.Play(wiretest.Step{Do: wiretest.SSE(wiretest.Chunk{Text: wiretest.DeltaEvent + wiretest.DoneEvent, Err: neterr.Reset})})
 	tr := &snubber.Transport{Base: base, Retry: &snubber.Retry{MinBackoff: -1}, Breaker: &snubber.Breaker{}}
 	res, err := tr.RoundTrip(wiretest.ChatStream(t))
 	if err != nil {
@@ -519,7 +519,7 @@ func TestStreamFirstEventErrorAfterEnd(t *testing.T) {
 	}
 	got, err := io.ReadAll(res.Body)
 	res.Body.Close()
-	if string(got) != wiretest.DeltaEvent+wiretest.DoneEvent || !errors.Is(err, syscall.ECONNRESET) || base.Sent() != 1 {
+	if string(got) != wiretest.DeltaEvent+wiretest.DoneEvent || !errors.Is(err, neterr.Reset) || base.Sent() != 1 {
 		t.Errorf("read %q, %v after %d wire calls, want the answer of the first", got, err, base.Sent())
 	}
 	if c := circuitOf(t, tr.Breaker); c.Requests != 1 || c.Failures != 0 {

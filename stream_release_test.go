@@ -4,12 +4,12 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -63,7 +63,7 @@ func TestStreamReleaseAtEnd(t *testing.T) {
 		do   func(res *http.Response, cancel func())
 	}{
 		{"EOF", wiretest.Chunk{At: time.Second, Err: io.EOF}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
-		{"error", wiretest.Chunk{At: time.Second, Err: syscall.ECONNRESET}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
+		{"error", wiretest.Chunk{At: time.Second, Err: neterr.Reset}, func(res *http.Response, _ func()) { io.Copy(io.Discard, res.Body) }},
 		{"Close", wiretest.Chunk{At: -1}, func(res *http.Response, _ func()) { time.Sleep(time.Second); res.Body.Close() }},
 		{"context", wiretest.Chunk{At: -1}, func(_ *http.Response, cancel func()) { time.Sleep(time.Second); cancel(); synctest.Wait() }},
 		{"context in a Read", wiretest.Chunk{At: -1}, func(res *http.Response, cancel func()) {

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -34,7 +34,7 @@ func nests(t *testing.T, f func(t *testing.T, wrap func(http.RoundTripper) http.
 // Nested Retries share one count of attempts. There are four wire calls in all,
 // and both reports agree.
 func TestTransportNestedSharesAttempts(t *testing.T) {
-	for _, failure := range []wiretest.Step{{Status: 500}, {Status: 529}, {Err: syscall.ECONNRESET}} {
+	for _, failure := range []wiretest.Step{{Status: 500}, {Status: 529}, {Err: neterr.Reset}} {
 		nests(t, func(t *testing.T, wrap func(http.RoundTripper) http.RoundTripper) {
 			synctest.Test(t, func(t *testing.T) {
 				base := wiretest.Play(failure)

@@ -14,12 +14,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
@@ -93,7 +93,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 	if fault == 1 {
 		req.Body.Close()
 		s.uploads.Add(-1)
-		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Refused}
 	}
 	upload(req.Body)
 	if err := req.Context().Err(); err != nil {
@@ -113,7 +113,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.Header.Set("Retry-After-Ms", strconv.Itoa(s.draw(900)))
 		return res, nil
 	case 7:
-		return nil, &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+		return nil, &net.OpError{Op: "read", Net: "tcp", Err: neterr.Reset}
 	case 8: // black hole
 		<-req.Context().Done()
 		return nil, req.Context().Err()
@@ -130,7 +130,7 @@ func (s *storm) RoundTrip(req *http.Request) (*http.Response, error) {
 	case fault == 11: // truncated
 		return s.reply(req, 200, "text/event-stream", event, io.EOF), nil
 	case fault == 12:
-		return s.reply(req, 200, "text/event-stream", event, syscall.ECONNRESET), nil
+		return s.reply(req, 200, "text/event-stream", event, neterr.Reset), nil
 	}
 	return s.reply(req, 200, "text/event-stream", strings.Repeat(event, 5)+"data: [DONE]\n\n", io.EOF), nil
 }

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/snubbertest"
 )
 
@@ -73,8 +73,8 @@ func TestConnectionFaults(t *testing.T) {
 		op    string
 		errno error
 	}{
-		{snubbertest.Outage, "dial", syscall.ECONNREFUSED},
-		{snubbertest.Disconnect, "read", syscall.ECONNRESET},
+		{snubbertest.Outage, "dial", neterr.Refused},
+		{snubbertest.Disconnect, "read", neterr.Reset},
 	} {
 		p := &snubbertest.Provider{}
 		p.Inject(snubbertest.Fault{Kind: tt.kind})
@@ -99,7 +99,7 @@ func events(body string) (int, string) {
 }
 
 func TestStreamFaults(t *testing.T) {
-	const all = 1 << 40
+	const all = 1 << 30
 	paths := []string{chatPath, responsesPath, messagesPath, geminiStream}
 	for _, path := range paths {
 		body := hello[path]
@@ -112,7 +112,7 @@ func TestStreamFaults(t *testing.T) {
 				err  error
 			}{
 				{snubbertest.Truncate, nil},
-				{snubbertest.Reset, syscall.ECONNRESET},
+				{snubbertest.Reset, neterr.Reset},
 				{snubbertest.Stall, context.DeadlineExceeded},
 				{snubbertest.ErrorEvent, nil},
 			} {
@@ -152,7 +152,7 @@ func TestUnaryFaults(t *testing.T) {
 		err  error
 	}{
 		{snubbertest.Truncate, io.ErrUnexpectedEOF},
-		{snubbertest.Reset, syscall.ECONNRESET},
+		{snubbertest.Reset, neterr.Reset},
 	} {
 		p := &snubbertest.Provider{}
 		_, whole := post(t, p, messagesPath, hello[messagesPath])
@@ -287,8 +287,8 @@ func TestServerFaults(t *testing.T) {
 	}{
 		{snubbertest.Outage, false, 0, nil},
 		{snubbertest.Disconnect, false, 0, nil},
-		{snubbertest.Reset, true, 200, syscall.ECONNRESET},
-		{snubbertest.Reset, false, 200, syscall.ECONNRESET},
+		{snubbertest.Reset, true, 200, neterr.Reset},
+		{snubbertest.Reset, false, 200, neterr.Reset},
 		{snubbertest.Truncate, false, 200, io.ErrUnexpectedEOF},
 	} {
 		heal := p.Inject(snubbertest.Fault{Kind: tt.kind, After: 2})

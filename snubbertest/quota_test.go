@@ -2,6 +2,7 @@ package snubbertest_test
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -103,7 +104,7 @@ func TestQuota(t *testing.T) {
 			{0, "", 200, ""}, {0, "", 200, ""},
 		}},
 		{"absurd", func() *snubbertest.Provider {
-			return &snubbertest.Provider{RequestsPerMinute: 1, Burst: 1 << 62, TokensPerMinute: 1 << 62, Minute: 1 << 62}
+			return &snubbertest.Provider{RequestsPerMinute: 1, Burst: math.MaxInt / 2, TokensPerMinute: math.MaxInt / 2, Minute: 1 << 62}
 		}, chatPath, []step{
 			{0, `"max_tokens":4000000000000000000,`, 200, ""}, {time.Hour, `"max_tokens":9223372036854775807,`, 429, ""},
 		}},

@@ -6,8 +6,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
+
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 )
 
 // A wire carries one answer to the client: a socket or memory.
@@ -23,8 +24,8 @@ type wire interface {
 }
 
 var (
-	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	errRefused = &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", neterr.Refused)}
+	errReset   = &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", neterr.Reset)}
 )
 
 // serve does with a call that arrived what was decided.

@@ -138,7 +138,7 @@ func (c *Circuit) Init(config Config) {
 
 func (c *Circuit) newGobreaker() *gobreaker.TwoStepCircuitBreaker[struct{}] {
 	return gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		MaxRequests: uint32(min(c.config.Probes, math.MaxUint32)),
+		MaxRequests: uint32(min(c.config.Probes, math.MaxInt32)),
 		// The open time is until. gobreaker's own only has to have passed by
 		// then; zero would make it a minute.
 		Timeout: 1,

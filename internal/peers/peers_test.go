@@ -13,12 +13,12 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 	"github.com/seed-9e4f5248/snubber/internal/wiretest"
 )
 
@@ -154,7 +154,7 @@ func TestPeers(t *testing.T) {
 		{"a response and an error together become the error alone", func(t *testing.T) {
 			base := &both{}
 			res, err := snubber.New(base).RoundTrip(wiretest.NewRequest(t, "POST", "https://a.test/v1/orders", "{}"))
-			if res != nil || !errors.Is(err, syscall.ECONNRESET) || base.body.Closed != 1 {
+			if res != nil || !errors.Is(err, neterr.Reset) || base.body.Closed != 1 {
 				t.Errorf("%v, %v, closed %d times, want the base's error and a closed body", res, err, base.body.Closed)
 			}
 		}},
@@ -193,7 +193,7 @@ func TestPeers(t *testing.T) {
 		{"errors keep their types", func(t *testing.T) {
 			_, err := snubber.New(wiretest.Play(wiretest.Step{Err: wiretest.RefusedDial()})).RoundTrip(wiretest.Chat(t))
 			var op *net.OpError
-			if !errors.As(err, &op) || !errors.Is(err, syscall.ECONNREFUSED) {
+			if !errors.As(err, &op) || !errors.Is(err, neterr.Refused) {
 				t.Errorf("%#v, want the base's own", err)
 			}
 		}},
@@ -268,7 +268,7 @@ type both struct{ body wiretest.CountedBody }
 func (b *both) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Body.Close()
 	b.body.Reader = strings.NewReader("x")
-	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &b.body}, syscall.ECONNRESET
+	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: &b.body}, neterr.Reset
 }
 
 // idle checks that no request waits and no permit is held.

@@ -9,8 +9,9 @@ import (
 	"net/http"
 	"os"
 	"reflect"
-	"syscall"
 	"testing"
+
+	"github.com/seed-9e4f5248/snubber/internal/neterr"
 )
 
 // Bodies of responses.
@@ -91,7 +92,7 @@ func Recorded(t testing.TB, file string) Step {
 
 // RefusedDial returns the error of a connection to a port where nothing listens.
 func RefusedDial() error {
-	return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	return &net.OpError{Op: "dial", Net: "tcp", Err: neterr.Refused}
 }
 
 // HTTP2Error is like net/http's own HTTP/2 stream error: its As fills a struct
