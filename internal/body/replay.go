@@ -34,7 +34,6 @@ type Replay struct {
 	recorder *recorder // a body without GetBody is read through it
 	state    replayState
 	copies   copying
-	own      unsafe.Pointer // the reader of memory that the caller's body is
 }
 
 type replayState uint8
@@ -66,9 +65,9 @@ func NewReplay(req *http.Request, readAhead, record bool) (r Replay, again io.Re
 		return r, nil, nil, nil
 	}
 	if req.GetBody != nil {
-		r = Replay{GetBody: req.GetBody, state: bodyNotSent, own: inMemory(req.Body)}
+		r = Replay{GetBody: req.GetBody, state: bodyNotSent}
 		if readAhead {
-			again = r.copy()
+			again = r.copyBeside(inMemory(req.Body))
 		}
 		if !readAhead || again != nil {
 			return r, again, nil, nil
@@ -93,7 +92,12 @@ func NewReplay(req *http.Request, readAhead, record bool) (r Replay, again io.Re
 }
 
 // copy returns a copy of the body, nil if there is none.
-func (r *Replay) copy() io.ReadCloser {
+func (r *Replay) copy() io.ReadCloser { return r.copyBeside(nil) }
+
+// copyBeside is copy, where the caller's body is the reader of memory own. Without own
+// two copies are made and told from each other. The Replay does not keep own: with a
+// word more, a call would be of the next size class.
+func (r *Replay) copyBeside(own unsafe.Pointer) io.ReadCloser {
 	switch {
 	case r.GetBody == nil || r.copies == makesNone:
 		return nil
@@ -101,20 +105,20 @@ func (r *Replay) copy() io.ReadCloser {
 		again, _ := r.GetBody()
 		return again
 	}
-	again := copyBy(r.GetBody, r.own)
+	again := copyBy(r.GetBody, own)
 	if r.copies = makesNone; again != nil {
 		r.copies = makesCopies
 	}
 	return again
 }
 
-// Peek is the Replay of a body that is not to be sent, but may be looked at.
-func Peek(req *http.Request) (r Replay) {
-	if again := CopyOf(req); again != nil {
-		again.Close()
-		r.GetBody, r.copies = req.GetBody, makesCopies
+// Peek is the Replay of a body that is not to be sent, but may be looked at. It makes
+// no copy before it is asked for one.
+func Peek(req *http.Request) Replay {
+	if req.Body == nil || req.Body == http.NoBody {
+		return Replay{}
 	}
-	return r
+	return Replay{GetBody: req.GetBody}
 }
 
 // InMemory returns the GetBody of a request whose body is b.
