@@ -82,7 +82,7 @@ func TestCacheHookPanics(t *testing.T) {
 		"Limiter.Key": func(rt *snubber.Transport, boom func()) {
 			rt.Limiter = &snubber.Limiter{Key: func(*http.Request) string { boom(); return "a" }}
 		},
-		"Limiter.Tokens": func(rt *snubber.Transport, boom func()) {
+		"Limiter.EstimateTokens": func(rt *snubber.Transport, boom func()) {
 			rt.Limiter = &snubber.Limiter{TokensPerMinute: 1 << 20, EstimateTokens: func(*http.Request, []byte) int { boom(); return 1 }}
 		},
 		"Base": func(rt *snubber.Transport, boom func()) {

@@ -7,6 +7,7 @@ import (
 	"github.com/seed-9e4f5248/snubber/internal/breaker"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/latency"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
 )
 
@@ -66,6 +67,7 @@ type race struct {
 	latency *latency.Tracker
 	racers  []*racer
 	results chan *racer // has room for all, so that no racer waits for a reader
+	refused *racer      // a hedge that was not admitted, for the next try
 }
 
 // racer is one attempt of a race.
@@ -90,7 +92,9 @@ func (c *call) race(a *attempt, delay time.Duration, tracker *latency.Tracker, r
 			*r = result{}
 		}
 	}()
-	ra.run(ra.add(a))
+	first := newRacer(a)
+	ra.racers = append(ra.racers, first)
+	ra.run(first)
 	winner := ra.wait(delay)
 	winner.attempt.wonRace()
 	*r, decided = winner.result, true
@@ -98,11 +102,9 @@ func (c *call) race(a *attempt, delay time.Duration, tracker *latency.Tracker, r
 	return len(ra.racers)
 }
 
-func (ra *race) add(a *attempt) *racer {
+func newRacer(a *attempt) *racer {
 	a.flags.set(attemptHedged, true)
-	r := &racer{result: result{a: a}, attempt: a}
-	ra.racers = append(ra.racers, r)
-	return r
+	return &racer{result: result{a: a}, attempt: a}
 }
 
 // run starts a goroutine for a racer's attempt. The loser's goroutine ends when Base
@@ -205,9 +207,17 @@ func (ra *race) hedge() bool {
 	if !ra.latency.TakeHedge() {
 		return false
 	}
-	r := ra.add(c.newAttempt())
+	if ra.refused == nil {
+		ra.refused = newRacer(c.newAttempt())
+	}
+	r := ra.refused
+	ra.racers = append(ra.racers, r)
 	if !ra.admit(r, now) {
 		ra.racers = ra.racers[:1]
+		r.attempt.permit, r.attempt.circuitPermit = limit.Permit{}, breaker.Permit{}
+		if r.attempt.number != 0 { // it has begun, and is over
+			ra.refused = nil
+		}
 		ra.latency.RefundHedge()
 		return false
 	}

@@ -3,12 +3,10 @@ package snubber
 import (
 	"context"
 	"math"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/dialect"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
 	"github.com/seed-9e4f5248/snubber/internal/limit"
@@ -21,41 +19,6 @@ type keyQueue struct {
 	key keyed.Key
 	limit.Queue
 	corrections storeCorrections
-}
-
-func (l *Limiter) queue(k keyed.Key, now time.Time) *keyQueue {
-	return l.queues.Get(k, now, l.newQueue)
-}
-
-func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
-	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.EstimateTokens == nil}
-	c.MaxWait, c.MaxGate = l.longestWait()
-	c.Concurrent = l.MaxConcurrent
-	if n := l.RequestsPerMinute; n > 0 {
-		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
-	}
-	if n := l.TokensPerMinute; n > 0 {
-		unit := n
-		if l.RequestsPerMinute > 0 {
-			unit = l.RequestsPerMinute
-		}
-		c.Tokens = quota.Ceiling{PerMinute: n, Burst: l.burst(n, unit)}
-	}
-	q := &keyQueue{key: k}
-	q.Init(c)
-	return q
-}
-
-// cost returns the tokens that a request is expected to be charged.
-func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body.Replay) (c quota.Cost) {
-	switch {
-	case l.TokensPerMinute <= 0 && !l.counting.Load():
-	case l.EstimateTokens != nil:
-		c.Input = min(max(0, l.EstimateTokens(req, r.Bytes())), math.MaxInt32)
-	case info.inference:
-		c = q.Reserve(int(info.input), int(info.output))
-	}
-	return c
 }
 
 // acquire waits until a request of the cost may be sent. The error is a *RejectedError
@@ -86,36 +49,6 @@ func (q *keyQueue) rejected(r *limit.Refusal) *RejectedError {
 	return e
 }
 
-// report tells the queue what a response said about the quota, and returns the limits
-// that changed.
-func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []limit.Change {
-	if o.Class != RateLimited && len(o.Quotas) == 0 {
-		return nil
-	}
-	var buffer [4]quota.Reading
-	r := limit.Report{Readings: buffer[:0], Limited: o.Class == RateLimited, Over: quota.Requests, Stated: !o.NotBefore.IsZero(), Reason: o.Reason}
-	// The limit that a message names is believed for concurrency only. Tokens are held
-	// back where a header tells how many there are. By refusals alone the rate of
-	// requests follows a quota of tokens better than a rate of tokens does, whose
-	// estimates and bills differ (bench/effectiveness, tokens-hint).
-	if o.Exceeded == "concurrency" {
-		r.Over = quota.Concurrency
-	}
-	for _, reading := range o.Quotas {
-		if kind, ok := quotaKinds[reading.Kind]; ok {
-			if reading.Remaining == 0 && kind < quota.Concurrency {
-				r.Over = kind
-			}
-			r.Readings = append(r.Readings, quota.Reading{Kind: kind, Window: reading.Window, Limit: reading.Limit, Remaining: reading.Remaining, Reset: reading.Reset})
-		}
-	}
-	changes, counting := p.Report(r, until, now)
-	if counting {
-		l.counting.Store(true)
-	}
-	return changes
-}
-
 // settle replaces the reserved cost by the cost that the outcome tells, if it tells
 // one. held says that the request's place is still taken.
 func (q *keyQueue) settle(p limit.Permit, o *Outcome, info requestInfo, held bool, now time.Time) {
@@ -141,29 +74,6 @@ func (q *keyQueue) cancel(p limit.Permit) {
 		q.corrections.add(q, -1, quota.Cost{}.Minus(p.Cost()))
 	}
 	p.Cancel()
-}
-
-var (
-	kindNames = [...]string{
-		quota.Requests: "requests", quota.Tokens: "tokens", quota.Input: "input-tokens", quota.Output: "output-tokens", quota.Concurrency: "concurrency",
-	}
-	quotaKinds = map[string]quota.Kind{
-		"requests": quota.Requests, "tokens": quota.Tokens, "input-tokens": quota.Input, "output-tokens": quota.Output, "concurrency": quota.Concurrency,
-	}
-)
-
-// limitOf returns a limit of the engine as a [Limit].
-func limitOf(l quota.Limit) Limit {
-	return Limit{Kind: kindNames[l.Kind], Daily: l.Stock, PerMinute: perMinute(l.Kind, l.PerSecond), Remaining: l.Left, Source: l.Source.String()}
-}
-
-// perMinute returns a rate by the minute. For concurrency it is the number of requests
-// at a time.
-func perMinute(k quota.Kind, perSecond float64) float64 {
-	if k == quota.Concurrency {
-		return perSecond
-	}
-	return perSecond * 60
 }
 
 func (q *keyQueue) snapshot(now time.Time) QueueStatus {
@@ -231,4 +141,18 @@ func sharesOf(wholes []quota.Whole) (shares []BucketCharge) {
 		shares = append(shares, BucketCharge{Bucket: name, Amount: w.Amount, PerSecond: w.PerSecond, Burst: w.Burst})
 	}
 	return shares
+}
+
+type priorityKey struct{}
+
+// WithPriority returns a context whose requests come before those of lower priority in
+// the queue of a [Limiter]. Zero is normal. While lower ones wait, one turn in twenty
+// goes to the oldest of them.
+func WithPriority(ctx context.Context, priority int) context.Context {
+	return context.WithValue(ctx, priorityKey{}, priority)
+}
+
+func priorityOf(ctx context.Context) int {
+	p, _ := ctx.Value(priorityKey{}).(int)
+	return p
 }

@@ -1,15 +1,17 @@
 package snubber
 
 import (
-	"context"
 	"errors"
 	"math"
 	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-9e4f5248/snubber/internal/body"
 	"github.com/seed-9e4f5248/snubber/internal/keyed"
+	"github.com/seed-9e4f5248/snubber/internal/limit"
 	"github.com/seed-9e4f5248/snubber/internal/mono"
+	"github.com/seed-9e4f5248/snubber/internal/quota"
 )
 
 // Limiter holds requests back so that a quota is not exceeded. Each key has one queue
@@ -72,28 +74,6 @@ type Limiter struct {
 	resting  atomic.Int64 // the instant until which a Store that failed is not called
 }
 
-// QueueStatus is a snapshot of one key of a [Limiter].
-type QueueStatus struct {
-	Key              string        // origin, model and the credential's hash, or what Limiter.Key returned
-	Waiting          int           // requests in the queue
-	OldestWait       time.Duration // how long the one that joined first has been in it
-	InFlight         int           // requests that hold a permit, to the end of their bodies
-	Requests, Tokens float64       // left in the buckets now, negative for a debt; +Inf without a limit
-	GatedUntil       time.Time     // no request before; zero if none is held back
-	Reason           string        // why it is gated, as Outcome.Reason
-	Exhausted        bool          // the gate is a quota that waiting does not restore
-	Limits           []Limit       // what is known of the quota, nil if nothing
-}
-
-// Limit is one bucket of a key's quota, as a [Limiter] knows it.
-type Limit struct {
-	Kind      string  // "requests", "tokens", "input-tokens", "output-tokens", "concurrency"
-	Daily     bool    // a stock of a day or so, which may be used up at once, instead of a rate
-	PerMinute float64 // the rate that the Limiter lets through; for concurrency the number at a time
-	Remaining float64 // left now, negative for a debt
-	Source    string  // of PerMinute: "configured", "header", or "429" if it was learned from refusals
-}
-
 // Queues returns a snapshot of all keys, ordered by key.
 func (l *Limiter) Queues() []QueueStatus {
 	now := time.Now()
@@ -102,20 +82,6 @@ func (l *Limiter) Queues() []QueueStatus {
 		qs = append(qs, q.snapshot(now))
 	}
 	return qs
-}
-
-type priorityKey struct{}
-
-// WithPriority returns a context whose requests come before those of lower priority in
-// the queue of a [Limiter]. Zero is normal. While lower ones wait, one turn in twenty
-// goes to the oldest of them.
-func WithPriority(ctx context.Context, priority int) context.Context {
-	return context.WithValue(ctx, priorityKey{}, priority)
-}
-
-func priorityOf(ctx context.Context) int {
-	p, _ := ctx.Value(priorityKey{}).(int)
-	return p
 }
 
 func (l *Limiter) keyOf(req *http.Request, model string) keyed.Key {
@@ -164,3 +130,68 @@ func (l *Limiter) counts() bool {
 func (l *Limiter) unshareable() bool { return l != nil && l.Store != nil && len(l.Secret) == 0 }
 
 var errNoSecret = errors.New("Limiter.Store requires Limiter.Secret, the same in all processes")
+
+func (l *Limiter) queue(k keyed.Key, now time.Time) *keyQueue {
+	return l.queues.Get(k, now, l.newQueue)
+}
+
+func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
+	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.EstimateTokens == nil}
+	c.MaxWait, c.MaxGate = l.longestWait()
+	c.Concurrent = l.MaxConcurrent
+	if n := l.RequestsPerMinute; n > 0 {
+		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
+	}
+	if n := l.TokensPerMinute; n > 0 {
+		unit := n
+		if l.RequestsPerMinute > 0 {
+			unit = l.RequestsPerMinute
+		}
+		c.Tokens = quota.Ceiling{PerMinute: n, Burst: l.burst(n, unit)}
+	}
+	q := &keyQueue{key: k}
+	q.Init(c)
+	return q
+}
+
+// cost returns the tokens that a request is expected to be charged.
+func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body.Replay) (c quota.Cost) {
+	switch {
+	case l.TokensPerMinute <= 0 && !l.counting.Load():
+	case l.EstimateTokens != nil:
+		c.Input = min(max(0, l.EstimateTokens(req, r.Bytes())), math.MaxInt32)
+	case info.inference:
+		c = q.Reserve(int(info.input), int(info.output))
+	}
+	return c
+}
+
+// report tells the queue what a response said about the quota, and returns the limits
+// that changed.
+func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []limit.Change {
+	if o.Class != RateLimited && len(o.Quotas) == 0 {
+		return nil
+	}
+	var buffer [4]quota.Reading
+	r := limit.Report{Readings: buffer[:0], Limited: o.Class == RateLimited, Over: quota.Requests, Stated: !o.NotBefore.IsZero(), Reason: o.Reason}
+	// The limit that a message names is believed for concurrency only. Tokens are held
+	// back where a header tells how many there are. By refusals alone the rate of
+	// requests follows a quota of tokens better than a rate of tokens does, whose
+	// estimates and bills differ (bench/effectiveness, tokens-hint).
+	if o.Exceeded == "concurrency" {
+		r.Over = quota.Concurrency
+	}
+	for _, reading := range o.Quotas {
+		if kind, ok := quotaKinds[reading.Kind]; ok {
+			if reading.Remaining == 0 && kind < quota.Concurrency {
+				r.Over = kind
+			}
+			r.Readings = append(r.Readings, quota.Reading{Kind: kind, Window: reading.Window, Limit: reading.Limit, Remaining: reading.Remaining, Reset: reading.Reset})
+		}
+	}
+	changes, counting := p.Report(r, until, now)
+	if counting {
+		l.counting.Store(true)
+	}
+	return changes
+}

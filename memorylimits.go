@@ -84,7 +84,7 @@ func (m *MemoryLimits) Gate(ctx context.Context, key string, d time.Duration) er
 	return nil
 }
 
-// openLocked returns the key with its buckets set to the rates of the shares, and the
+// keyLocked returns the key with its buckets set to the rates of the shares, and the
 // time.
 func (m *MemoryLimits) keyLocked(ctx context.Context, key string, shares []BucketCharge) (*sharedKey, time.Time, error) {
 	now := time.Now()

@@ -44,7 +44,7 @@ func (t *Transport) ReadyAt(req *http.Request) (at time.Time, err error) {
 	return at, err
 }
 
-// ready is ReadyAt without the routes of the Fallback.
+// readyWithoutRoutes is ReadyAt without the routes of the Fallback.
 func (t *Transport) readyWithoutRoutes(req *http.Request) (at time.Time, err error) {
 	now := time.Now()
 	info := infoOf(req, t.Limiter.counts())

@@ -87,6 +87,7 @@ func TestRerouteHeaderInAnyCase(t *testing.T) {
 	}
 	wiretest.ReadAll(t, res)
 	h := base.Requests[0].Header
+	//lint:ignore SA1008 the caller wrote them so.
 	if h["authorization"] != nil || h["x-other"] != nil || h.Get("Authorization") != "Bearer second" {
 		t.Errorf("sent %v, want the second key alone", h)
 	}

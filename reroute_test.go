@@ -209,7 +209,7 @@ func TestRerouteRefuses(t *testing.T) {
 			tt.route.Transport = base
 			_, err := tt.route.RoundTrip(tt.req)
 			if !errors.Is(err, snubber.ErrNoRoute) || strings.Contains(err.Error(), "hunter2") {
-				t.Errorf("err = %v, want ErrRoute", err)
+				t.Errorf("err = %v, want ErrNoRoute", err)
 			}
 			if body.Closed == 0 || len(base.Requests) != 0 {
 				t.Errorf("closed %d times, sent: %d", body.Closed, len(base.Requests))

@@ -31,7 +31,7 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// start returns the call of a caller's request. On an error it leaves the body open.
+// newCall returns the call of a caller's request. On an error it leaves the body open.
 func (t *Transport) newCall(req *http.Request, routes router) (*call, error) {
 	switch {
 	case req.URL == nil:

@@ -11,7 +11,7 @@ import (
 // exchange is in use. Nested calls and their attempts write to it through
 // [exchange.root], from several goroutines.
 //
-// mu guards all of it. Under mu only the mutexes of the report's handles are taken.
+// mu guards all of it but tried. Under mu only the mutexes of the report's handles are taken.
 type tally struct {
 	mu    sync.Mutex
 	extra *tallyExtra // what most calls do without

@@ -141,14 +141,14 @@ func (t *Transport) base() http.RoundTripper {
 	return defaultBase
 }
 
-// routeLayers holds a Transport's layers from Retry to Base. They are made when a route
+// lazyLayers holds a Transport's layers from Retry to Base. They are made when a route
 // first needs them.
 type lazyLayers struct {
 	once sync.Once
 	t    *Transport
 }
 
-// layers returns t without the layers outside its Retry, and with t's timers. t itself
+// routeLayers returns t without the layers outside its Retry, and with t's timers. t itself
 // decides whether a stream that breaks off ends in an error event.
 func (t *Transport) routeLayers() *Transport {
 	t.lower.once.Do(func() {

@@ -18,7 +18,6 @@ type scenario struct {
 	capacity    float64          // of a service that collapses, in calls a second
 	deadline    [2]time.Duration // callers' own, drawn between the two; 0: none
 	waits       time.Duration    // a caller whose answer comes later has gone; 0: two minutes
-	sdk         bool             // callers use an SDK that makes three tries of its own
 }
 
 func (s *scenario) patience() time.Duration { return cmp.Or(s.waits, 2*time.Minute) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -183,54 +182,3 @@ func (q *queue) ready(at time.Duration) time.Duration {
 }
 
 func (q *queue) failing(at time.Duration) bool { return q.slow.has(at) }
-
-// warming is a service that comes up after an outage with little capacity, which
-// grows to the whole in a time. What is above it is refused.
-type warming struct {
-	down     span
-	ramp     time.Duration
-	capacity float64 // requests a second in the end
-	work     float64
-	last     time.Duration
-}
-
-func (w *warming) rate(at time.Duration) float64 {
-	if w.down.has(at) {
-		return 0
-	}
-	if up := at - w.down.to; at >= w.down.to && up < w.ramp {
-		return w.capacity * max(0.05, up.Seconds()/w.ramp.Seconds())
-	}
-	return w.capacity
-}
-
-func (w *warming) advance(at time.Duration) {
-	for w.last < at { // in steps in which the rate is nearly constant
-		step := min(at-w.last, 100*time.Millisecond)
-		w.work = min(w.work+w.rate(w.last)*step.Seconds(), max(1, w.rate(w.last)*inHand))
-		w.last += step
-	}
-}
-
-func (w *warming) arrive(at time.Duration, dice *rand.Rand) answer {
-	if w.advance(at); w.work < 1 || w.down.has(at) {
-		return bad(503, dice)
-	}
-	w.work--
-	return good(dice)
-}
-
-func (w *warming) ready(at time.Duration) time.Duration {
-	if w.down.has(at) {
-		return w.down.to - at
-	}
-	w.advance(at)
-	if w.work >= 1 {
-		return 0
-	}
-	return time.Duration(math.Ceil((1 - w.work) / w.rate(at) * float64(time.Second)))
-}
-
-func (w *warming) failing(at time.Duration) bool {
-	return w.down.from <= at && at < w.down.to+w.ramp
-}

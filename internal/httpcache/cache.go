@@ -20,7 +20,7 @@ func New(config Config) *Cache {
 	return c
 }
 
-// Stored is what [Cache.Purge] tells of a stored response.
+// StoredResponse is what [Cache.Purge] tells of a stored response.
 type StoredResponse struct {
 	Method     string
 	URL        string // without credentials
@@ -51,19 +51,19 @@ type roundTrip struct {
 	pending      *pendingStore // of a bypass whose response may be stored
 
 	// What release gives back if a function of the user panics.
-	classified bool           // else the request body
-	res        *http.Response // that the caller is about to get, from the cache or a shared body
-	unshared   *flight        // whose response is the caller's
-	finished   bool
+	res      *http.Response // that the caller is about to get, from the cache or a shared body
+	unshared *flight        // whose response is the caller's
+	finished bool
 }
 
 // release is deferred by RoundTrip: it gives back what the caller would have got, had
 // no function of the user panicked.
 func (r *roundTrip) release() {
+	if r.finished {
+		return
+	}
+	r.call.ReleaseBody() // unless an exchange has it
 	switch {
-	case r.finished:
-	case !r.classified:
-		r.call.ReleaseBody()
 	case r.res != nil:
 		r.res.Body.Close()
 	case r.unshared != nil:

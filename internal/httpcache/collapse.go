@@ -197,3 +197,18 @@ func (r *roundTrip) read(p *reader, res *http.Response) {
 	r.res = res
 	p.watch()
 }
+
+// watchMiss notes what keeps a prompt from being a hit.
+func (r *roundTrip) watchMiss() {
+	c := r.core
+	if r.entry != nil || c.keys.custom != nil {
+		return
+	}
+	var key cachestore.Key
+	if !r.call.WithBody(func(body []byte) { key = c.keys.withoutHeader(r.req, r.header, r.stream, body) }) {
+		return
+	}
+	if field, first := c.varying.missed(key, r.header, c.keys.changesAnswer); field != "" {
+		r.varying, r.tellVarying = "differs in each request: "+field, first
+	}
+}

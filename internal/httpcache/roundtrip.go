@@ -16,7 +16,6 @@ func (c *Cache) RoundTrip(caller Caller) (res *http.Response, err error) {
 	if r.bypassReason = r.classify(); r.bypassReason != "" {
 		r.kind = kindBypass
 	}
-	r.classified = true
 	res, err = r.answer()
 	r.finished = true
 	return res, err

@@ -89,18 +89,3 @@ func (p *watchedPrompt) add(seed maphash.Seed, header http.Header, counts func(n
 	slices.Sort(names)
 	p.field, p.fields = strings.Join(names, ", "), nil
 }
-
-// watchMiss notes what keeps a prompt from being a hit.
-func (r *roundTrip) watchMiss() {
-	c := r.core
-	if r.entry != nil || c.keys.custom != nil {
-		return
-	}
-	var key cachestore.Key
-	if !r.call.WithBody(func(body []byte) { key = c.keys.withoutHeader(r.req, r.header, r.stream, body) }) {
-		return
-	}
-	if field, first := c.varying.missed(key, r.header, c.keys.changesAnswer); field != "" {
-		r.varying, r.tellVarying = "differs in each request: "+field, first
-	}
-}

@@ -21,7 +21,7 @@ import (
 // maxGate bounds every gate, whatever a server says.
 const maxGate = 15 * time.Minute
 
-// Config has no zero values: the caller resopqes them.
+// Config has no zero values: the caller resolves them.
 type Config struct {
 	quota.Config
 	MaxTokens, MaxQueue int // MaxTokens: 0 is no bound

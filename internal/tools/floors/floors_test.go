@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,12 +108,6 @@ func TestFilesOfTheOrder(t *testing.T) {
 	}{
 		{"unlisted", plan{order: [][]string{{"low.go"}, {"pair.go", "other.go"}}}, "high.go is not in the order of files\n"},
 		{"missing", plan{order: append(slices.Clone(clean.order), []string{"gone.go"})}, "gone.go is in the order of files, but does not exist\n"},
-		{"to come", plan{order: append(slices.Clone(clean.order), []string{"later.go"}), today: &transition{}}, ""},
-		{"leaving", plan{order: [][]string{{"pair.go", "other.go"}, {"high.go"}}, today: &transition{below: []string{"low.go"}}}, ""},
-		{"beside", plan{order: [][]string{{"low.go"}, {"pair.go"}, {"high.go"}}, today: &transition{beside: map[string]string{"other.go": "pair.go"}}}, ""},
-		{"beside a lower file", plan{order: [][]string{{"low.go"}, {"pair.go", "other.go"}}, today: &transition{beside: map[string]string{"high.go": "low.go"}}},
-			"high.go:6: pair is declared in pair.go, which is higher\nhigh.go:12: pair.other is declared in pair.go, which is higher\n" +
-				"high.go:12: other.swap is declared in other.go, which is higher\n3 references run against the order, want at most 0\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if out, ok := checked(t, "testdata/clean", test.p, 0); out != test.want || ok != (test.want == "") {
@@ -164,7 +157,6 @@ func TestCycles(t *testing.T) {
 		{"four files deep down", "internal/p/q", 4, plan{order: one}, "internal/p/q: cycle of 4 files, want at most 3: f0.go f1.go f2.go f3.go\n"},
 		{"four files in a public package", "p", 4, plan{order: one}, ""},
 		{"four allowed", "internal/p", 4, plan{order: one, cycles: allowed}, ""},
-		{"four allowed today", "internal/p", 4, plan{order: one, today: &transition{cycles: allowed}}, ""},
 		{"four allowed elsewhere", "internal/q", 4, plan{order: one, cycles: allowed}, "internal/q: cycle of 4 files, want at most 3: f0.go f1.go f2.go f3.go\n"},
 		{"five of four allowed", "internal/p", 5, plan{order: one, cycles: allowed}, "internal/p: cycle of 5 files, want at most 4 (for the test): f0.go f1.go f2.go f3.go f4.go\n"},
 	} {
@@ -203,7 +195,7 @@ func TestUnreadableModule(t *testing.T) {
 			t.Setenv("GOWORK", "off")
 			texts["go.mod"] = "module example\n\ngo 1.25.0\n"
 			var b bytes.Buffer
-			p := plan{order: [][]string{{"a.go"}}, today: &transition{below: []string{"a_plan9.go"}}}
+			p := plan{order: [][]string{{"a.go"}, {"a_plan9.go"}}}
 			if ok, err := run(&b, write(t, texts), p, options{}); ok || err == nil {
 				t.Errorf("run = %v, %v, printed %q, want an error", ok, err, &b)
 			}
@@ -211,22 +203,12 @@ func TestUnreadableModule(t *testing.T) {
 	}
 }
 
-// Each file has one place, and a file that leaves takes none of those to come.
+// Each file has one place.
 func TestHouseNamesEachFileOnce(t *testing.T) {
 	seen := make(map[string]int)
 	for _, line := range house.order {
 		for _, f := range line {
 			seen[f]++
-		}
-	}
-	if house.today != nil {
-		for _, f := range slices.Concat(house.today.below, slices.Collect(maps.Keys(house.today.beside))) {
-			seen[f]++
-		}
-		for f, other := range house.today.beside {
-			if seen[other] == 0 {
-				t.Errorf("%s is beside %s, which is nowhere", f, other)
-			}
 		}
 	}
 	for f, n := range seen {

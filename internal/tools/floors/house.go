@@ -1,7 +1,7 @@
 package main
 
 // house is the plan that this module keeps.
-var house = plan{order: order, cycles: grown, today: &today}
+var house = plan{order: order, cycles: grown}
 
 // order lists the files of the root package from bottom to top. A file may use
 // what files on earlier lines declare, and what files on its own line declare.
@@ -20,6 +20,8 @@ var order = [][]string{
 	{"breaker.go"},
 	{"limitstore.go"},
 	{"memorylimits.go"},
+	{"queuestatus.go"},
+	{"keyqueue.go"},
 	{"limiter.go"},
 	{"fallback.go"},
 	{"router.go"},
@@ -70,16 +72,4 @@ var grown = map[string]cycleSizes{
 	"internal/dialect": {[]int{22, 4}, "the table of providers names them all, and each uses the vocabulary of the table; a meter and its events"},
 	"internal/quota":   {[]int{6}, "one model of a bucket in six files of one noun each"},
 	"internal/rfc9111": {[]int{6}, "the sections of one RFC refer to each other"},
-}
-
-// today is DELETED, with the field of plan and what then does not compile, when
-// the root package has the files of order and no others.
-var today = transition{
-	beside: map[string]string{ // what becomes of a file
-		"keyqueue.go": "limiter.go",
-	},
-	cycles: map[string]cycleSizes{
-		".":                  {[]int{26}, "as many as are left of 39"},
-		"internal/httpcache": {[]int{13}, "until the storage has a package of its own"},
-	},
 }

@@ -10,19 +10,10 @@ import (
 // type that is worth three files is one thing to read.
 const maxCycle = 3
 
-// A transition tolerates files that the order does not list, and that files of
-// the order do not exist yet.
-type transition struct {
-	below  []string              // counted as below all of the order, on one line
-	beside map[string]string     // counted as on the line of that file
-	cycles map[string]cycleSizes // as plan.cycles
-}
-
 // A plan says which direction the references of a module keep.
 type plan struct {
 	order  [][]string            // of the root package, bottom to top
 	cycles map[string]cycleSizes // by directory, "." for the root
-	today  *transition           // nil if there is nothing to tolerate
 }
 
 type cycleSizes struct {
@@ -36,14 +27,6 @@ func (p plan) ranks() map[string]int {
 	for i, line := range p.order {
 		for _, f := range line {
 			ranks[f] = i
-		}
-	}
-	if p.today != nil {
-		for _, f := range p.today.below {
-			ranks[f] = -1
-		}
-		for f, other := range p.today.beside {
-			ranks[f] = ranks[other]
 		}
 	}
 	return ranks
@@ -73,12 +56,10 @@ func (p plan) misplaced(files []string) []string {
 			found = append(found, f+" is not in the order of files")
 		}
 	}
-	if p.today == nil {
-		for _, line := range p.order {
-			for _, f := range line {
-				if !slices.Contains(files, f) {
-					found = append(found, f+" is in the order of files, but does not exist")
-				}
+	for _, line := range p.order {
+		for _, f := range line {
+			if !slices.Contains(files, f) {
+				found = append(found, f+" is in the order of files, but does not exist")
 			}
 		}
 	}
@@ -88,10 +69,7 @@ func (p plan) misplaced(files []string) []string {
 // overgrown names the cycles, the largest first, of the package in dir that
 // are larger than the plan allows.
 func (p plan) overgrown(dir string, cycles [][]string) []string {
-	allowed, ok := p.cycles[dir]
-	if !ok && p.today != nil {
-		allowed = p.today.cycles[dir]
-	}
+	allowed := p.cycles[dir]
 	var found []string
 	for i, files := range cycles {
 		limit, why := maxCycle, ""
