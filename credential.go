@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/seed-9e4f5248/snubber/internal/dialect"
 )
 
 // hasher turns credentials into numbers that do not reveal them.
@@ -32,27 +35,23 @@ func (h *hasher) credential(req *http.Request, secret []byte) uint64 {
 	return binary.BigEndian.Uint64(mac.Sum(nil))
 }
 
-// credentialOf returns the secret that decides whose quota a request uses, or "".
+// credentialOf returns what tells whose quota a request uses, or "". It holds secrets.
 func credentialOf(req *http.Request) string {
-	for _, name := range [...]string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
-		if v := req.Header[name]; len(v) > 0 && v[0] != "" {
-			return stableCredential(v[0])
+	owner, claims := dialect.QuotaOwner(req.Header, req.URL)
+	if !claims {
+		return owner
+	}
+	// What a token says of its bearer is not verified here: anybody could write one with
+	// the same claims, and have a share in the queue and its gates. So the token counts,
+	// too.
+	parts := []string{owner}
+	for name, values := range req.Header {
+		for _, v := range values {
+			if strings.Contains(v, "eyJ") && dialect.AskerOf(name) == dialect.Owner {
+				parts = append(parts, v)
+			}
 		}
 	}
-	if strings.Contains(req.URL.RawQuery, "key=") {
-		return req.URL.Query().Get("key")
-	}
-	return ""
-}
-
-// stableCredential drops the parts of an AWS signature that differ in every request.
-// Only the access key names an account.
-func stableCredential(s string) string {
-	if strings.HasPrefix(s, "AWS4-") {
-		if _, rest, ok := strings.Cut(s, "Credential="); ok {
-			id, _, _ := strings.Cut(rest, "/")
-			return id
-		}
-	}
-	return s
+	slices.Sort(parts[1:]) // a map has no order
+	return strings.Join(parts, "\x00")
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+
+	"github.com/seed-9e4f5248/snubber/internal/keyed"
 )
 
 // The origin, the credential and the model of a request decide whose quota it
@@ -38,6 +40,19 @@ func TestLimiterKeys(t *testing.T) {
 		{"none and some", req("https://a/x"), req("https://a/x", "Authorization", "Bearer 1"), false},
 		{"another signature of one access key", req("https://a/x", "Authorization", fmt.Sprintf(aws, "1", "aa")), req("https://a/x", "Authorization", fmt.Sprintf(aws, "1", "bb")), true},
 		{"another access key", req("https://a/x", "Authorization", fmt.Sprintf(aws, "1", "aa")), req("https://a/x", "Authorization", fmt.Sprintf(aws, "2", "aa")), false},
+		{"cookie", req("https://a/x", "Cookie", "session=1"), req("https://a/x", "Cookie", "session=2"), false},
+		{"a proxy's cookie", req("https://a/x", "Cookie", "__cf_bm=1"), req("https://a/x", "Cookie", "__cf_bm=2"), true},
+		{"a cookie beside a credential", req("https://a/x", "Authorization", "Bearer 1", "Cookie", "s=1"), req("https://a/x", "Authorization", "Bearer 1", "Cookie", "s=2"), true},
+		{"api_key in the query", req("https://a/x?api_key=1"), req("https://a/x?api_key=2"), false},
+		{"Azure's gateway", req("https://a/x", "Ocp-Apim-Subscription-Key", "1"), req("https://a/x", "Ocp-Apim-Subscription-Key", "2"), false},
+		{"x-auth-token", req("https://a/x", "X-Auth-Token", "1"), req("https://a/x", "X-Auth-Token", "2"), false},
+		{"userinfo", req("https://u:1@a/x"), req("https://u:2@a/x"), false},
+		{"organization", req("https://a/x", "Authorization", "Bearer 1", "Openai-Organization", "1"), req("https://a/x", "Authorization", "Bearer 1", "Openai-Organization", "2"), false},
+		{"project", req("https://a/x", "Authorization", "Bearer 1", "X-Goog-User-Project", "1"), req("https://a/x", "Authorization", "Bearer 1", "X-Goog-User-Project", "2"), false},
+		{"a key behind a shared one", req("https://a/x", "Authorization", "Bearer 1", "X-Api-Key", "1"), req("https://a/x", "Authorization", "Bearer 1", "X-Api-Key", "2"), false},
+		{"what an SDK says of itself", req("https://a/x", "X-Goog-Api-Client", "1", "X-Goog-Request-Params", "1"), req("https://a/x", "X-Goog-Api-Client", "2", "X-Goog-Request-Params", "2"), true},
+		// Nobody has verified the claims: {"iss":"i","sub":"s"}, signed twice.
+		{"another signature of one token", req("https://a/x", "Authorization", "Bearer eyJhIjoxfQ.eyJpc3MiOiJpIiwic3ViIjoicyJ9.AA"), req("https://a/x", "Authorization", "Bearer eyJhIjoxfQ.eyJpc3MiOiJpIiwic3ViIjoicyJ9.BB"), false},
 	} {
 		for _, l := range []*Limiter{{}, {Secret: []byte("s")}} {
 			if got := l.keyOf(tt.a, "m") == l.keyOf(tt.b, "m"); got != tt.same {
@@ -55,5 +70,30 @@ func TestLimiterKeys(t *testing.T) {
 		if shared.keyOf(tt.a, "m") != shared.keyOf(tt.b, "n") {
 			t.Errorf("%s: Key does not decide", tt.name)
 		}
+	}
+}
+
+// A thousand signed requests of one account are one queue, however they are signed.
+func TestLimiterKeysOfSignatures(t *testing.T) {
+	var inHeader, inQuery Limiter
+	keys := make(map[keyed.Key]bool)
+	for i := range 1000 {
+		r, err := http.NewRequest("POST", "https://bedrock.us-east-1.amazonaws.com/model/m/invoke", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=AKIA1/202601%02d/us-east-1/bedrock/aws4_request, SignedHeaders=host, Signature=%x", i%28+1, i))
+		r.Header.Set("X-Amz-Date", fmt.Sprintf("20260101T%06dZ", i))
+		r.Header.Set("X-Amz-Content-Sha256", fmt.Sprint(i))
+		r.Header.Set("X-Amz-Security-Token", fmt.Sprint("session", i))
+		keys[inHeader.keyOf(r, "m")] = true
+		r, err = http.NewRequest("GET", fmt.Sprintf("https://b.s3.amazonaws.com/o?X-Amz-Credential=AKIA1%%2F2026%%2Fs3&X-Amz-Date=%d&X-Amz-Signature=%d", i, i), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[inQuery.keyOf(r, "m")] = true
+	}
+	if len(keys) != 2 {
+		t.Errorf("%d keys of two origins, want 2", len(keys))
 	}
 }
