@@ -7,7 +7,8 @@ type EventKind uint8
 
 const (
 	// EventAttempt is the end of one attempt. Outcome is its final verdict, and Took
-	// its time to the end of the body. Route is where it was sent, 0 for this
+	// its time to the end of the body. Detail says why it was made: "first", "retry",
+	// "requeue", "hedge" or "fallback". Route is where it was sent, 0 for this
 	// Transport's own route. Attempts through a Reroute that uses this Transport's
 	// layers have Route 0 and the route's Key.
 	EventAttempt EventKind = iota + 1

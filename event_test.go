@@ -75,6 +75,9 @@ func TestEvents(t *testing.T) {
 		}
 		for i, e := range events {
 			w := want[i]
+			if want := map[int]string{1: "first", 2: "retry", 3: "requeue"}[e.Attempt]; e.Kind == snubber.EventAttempt && e.Detail != want {
+				t.Errorf("event %d: attempt %d is a %q, want %q", i, e.Attempt, e.Detail, want)
+			}
 			if e.Outcome.Class != w.Outcome.Class {
 				t.Errorf("event %d (%v): class %v, want %v", i, e.Kind, e.Outcome.Class, w.Outcome.Class)
 			}

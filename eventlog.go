@@ -89,7 +89,8 @@ func (e *Event) level() slog.Level {
 //	took, wait           durations
 //	until                a time
 //	from, to             states of a circuit
-//	cache, detail        how the cache took part, why
+//	cache                how the cache took part
+//	detail               why
 //	limit, source, daily, per_minute, remaining, previous
 //
 // It makes Event a [slog.LogValuer].
@@ -102,6 +103,9 @@ func (e *Event) appendAttrs(as []slog.Attr) []slog.Attr {
 	switch e.Kind {
 	case EventAttempt:
 		as = append(as, slog.Int("attempt", e.Attempt))
+		if e.Detail != "" {
+			as = append(as, slog.String("detail", e.Detail))
+		}
 		if e.Route != 0 {
 			as = append(as, slog.Int("route", e.Route))
 		}

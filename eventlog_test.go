@@ -37,7 +37,7 @@ const outcomeAttrs = " class reason exceeded unsent declined misconfigured advic
 // The names are part of the API: queries over logs depend on them.
 var eventAttrs = map[snubber.EventKind]string{
 	0:                             "kind key",
-	snubber.EventAttempt:          "kind key attempt route" + outcomeAttrs + " took",
+	snubber.EventAttempt:          "kind key attempt detail route" + outcomeAttrs + " took",
 	snubber.EventRetry:            "kind key attempt" + outcomeAttrs + " wait",
 	snubber.EventQueued:           "kind key wait",
 	snubber.EventGated:            "kind key" + outcomeAttrs + " until",

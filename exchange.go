@@ -114,7 +114,7 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 	if x.t.Observe == nil || o.Class == Rejected { // a Rejected request is no attempt
 		return
 	}
-	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took}
+	e := Event{Kind: EventAttempt, Time: now, Key: x.serviceKey().String(), Attempt: int(a.number), Outcome: *o, Took: took, Detail: x.attemptDetail(a)}
 	if a.kind == viaRoute {
 		d := x.extra()
 		if d.routeObserves {
@@ -123,6 +123,15 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 		e.Route = d.triedRoute
 	}
 	x.t.Observe(e)
+}
+
+// attemptDetail is why an attempt was made. The first attempt of a route with this
+// Transport's layers is the route's.
+func (x *exchange) attemptDetail(a *attempt) string {
+	if a.kind == firstTry && x.t.parent != nil {
+		return "fallback"
+	}
+	return [...]string{firstTry: "first", budgeted: "retry", requeued: "requeue", hedgeTry: "hedge", viaRoute: "fallback", noRetry: ""}[a.kind]
 }
 
 // onTransition reports a transition of the circuit.

@@ -262,7 +262,7 @@ func (rec *record) set(seq uint64, r *row, e *snubber.Event) {
 	rec.attempt, rec.route, rec.wait, rec.took = e.Attempt, e.Route, e.Wait, e.Took
 	rec.perMinute = e.Limit.PerMinute
 	rec.reason.set(e.Outcome.Reason)
-	if e.Detail != "" {
+	if e.Detail != "" && e.Kind != snubber.EventAttempt {
 		rec.reason.set(e.Detail)
 	}
 	rec.what.set(string(e.Cache))
