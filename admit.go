@@ -86,7 +86,11 @@ func (c *call) takePermit(a *attempt, w *admissionState, now time.Time) (after t
 	if l.EstimateTokens != nil {
 		now = time.Now() // counting may take its time
 	}
-	p, waited, err := c.queue.acquire(c.ctx(), cost, w.front, now)
+	var notBefore time.Time // the call's own refusal holds, even where the others may go
+	if e := c.lazyExtra.Load(); e != nil {
+		notBefore = e.gatedUntil()
+	}
+	p, waited, err := c.queue.acquire(c.ctx(), cost, w.front, notBefore, now)
 	a.permit = p
 	if waited > 0 {
 		now = now.Add(waited)

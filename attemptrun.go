@@ -234,14 +234,24 @@ func (c *call) reportToLimiter(a *attempt, o Outcome, now time.Time) {
 	switch o.Class {
 	case RateLimited:
 		gated = c.gateUntil(o, now)
-		c.onLimits(c.t.Limiter.report(a.permit, &o, gated, now), now)
+		changes, gates := c.t.Limiter.report(a.permit, &o, gated, now)
+		c.onLimits(changes, now)
+		if !gates { // the refusal is this call's alone
+			if o.NotBefore.IsZero() { // half the step is enough where nobody else waits
+				c.extra().setGatedUntil(now.Add(gated.Sub(now) / 2))
+			}
+			return
+		}
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	case QuotaExhausted:
-		gated = a.permit.Exhausted(o.NotBefore, now)
+		if gated = a.permit.Exhausted(o.NotBefore, now); gated.IsZero() {
+			return // the refusal is this call's alone
+		}
 		c.extra().setGatedUntil(gated)
 		c.t.Limiter.gateShared(c.ctx(), c.queue, gated.Sub(now), c.t.Observe)
 	default:
-		c.onLimits(c.t.Limiter.report(a.permit, &o, time.Time{}, now), now)
+		changes, _ := c.t.Limiter.report(a.permit, &o, time.Time{}, now)
+		c.onLimits(changes, now)
 		if o.Class == Success {
 			a.permit.ClearExhausted()
 		}

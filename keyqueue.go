@@ -21,10 +21,10 @@ type keyQueue struct {
 	corrections storeCorrections
 }
 
-// acquire waits until a request of the cost may be sent. The error is a *RejectedError
+// acquire waits until notBefore and until a request of the cost may be sent. The error is a *RejectedError
 // or the context's.
-func (q *keyQueue) acquire(ctx context.Context, cost quota.Cost, front bool, now time.Time) (limit.Permit, time.Duration, error) {
-	p, waited, err := q.Acquire(ctx, cost, priorityOf(ctx), front, now)
+func (q *keyQueue) acquire(ctx context.Context, cost quota.Cost, front bool, notBefore, now time.Time) (limit.Permit, time.Duration, error) {
+	p, waited, err := q.Acquire(ctx, cost, priorityOf(ctx), front, notBefore, now)
 	if r, ok := err.(*limit.Refusal); ok {
 		err = q.rejected(r)
 	}
@@ -81,6 +81,7 @@ func (q *keyQueue) snapshot(now time.Time) QueueStatus {
 	out := QueueStatus{
 		Key: q.key.String(), Waiting: s.Waiting, OldestWait: s.OldestWait, InFlight: s.InFlight, Requests: math.Inf(1), Tokens: math.Inf(1),
 		GatedUntil: s.GatedUntil, Reason: s.Reason, Exhausted: s.Exhausted,
+		Cause: s.Refusals.Cause.String(), Noise: s.Refusals.Share, CauseSince: s.Refusals.Since, CauseCalls: s.Refusals.Calls,
 	}
 	for _, known := range s.Limits {
 		l := limitOf(known)

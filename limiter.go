@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,12 @@ type Limiter struct {
 	// MaxConcurrent is the number of requests at a time, to the end of their bodies. If
 	// zero or negative, there is no limit.
 	MaxConcurrent int
+	// Start is the number of requests at a time of a key of which nothing is known.
+	// It grows with each success, and doubles in less than half a second while
+	// requests wait. If zero or negative, 5. After a pause a key begins with as many
+	// as went well before. Where the server states a limit with room in it, any number
+	// may go.
+	Start int
 	// MaxWait is the longest predicted wait in the queue. A request that would wait
 	// longer is refused at once. If zero, only the deadline of the request's context
 	// counts, except that a key gated for more than 60 s refuses. If negative, the
@@ -138,7 +145,7 @@ func (l *Limiter) queue(k keyed.Key, now time.Time) *keyQueue {
 func (l *Limiter) newQueue(k keyed.Key) *keyQueue {
 	c := limit.Config{MaxTokens: max(0, l.TokensPerMinute), MaxQueue: l.maxQueue(), Learn: l.EstimateTokens == nil}
 	c.MaxWait, c.MaxGate = l.longestWait()
-	c.Concurrent = l.MaxConcurrent
+	c.Concurrent, c.Start = l.MaxConcurrent, l.Start
 	if n := l.RequestsPerMinute; n > 0 {
 		c.Requests = quota.Ceiling{PerMinute: n, Burst: l.burst(n, n)}
 	}
@@ -166,32 +173,37 @@ func (l *Limiter) cost(q *keyQueue, req *http.Request, info requestInfo, r *body
 	return c
 }
 
-// report tells the queue what a response said about the quota, and returns the limits
-// that changed.
-func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) []limit.Change {
-	if o.Class != RateLimited && len(o.Quotas) == 0 {
-		return nil
+// report tells the queue what a response said about the quota. It returns the limits
+// that changed, and whether the whole key waits until the time.
+func (l *Limiter) report(p limit.Permit, o *Outcome, until, now time.Time) (changes []limit.Change, gates bool) {
+	if o.Class != RateLimited && o.Class != Success && len(o.Quotas) == 0 {
+		return nil, false
 	}
-	var buffer [4]quota.Reading
-	r := limit.Report{Readings: buffer[:0], Limited: o.Class == RateLimited, Over: quota.Requests, Stated: !o.NotBefore.IsZero(), Reason: o.Reason}
+	r := limit.Report{Limited: o.Class == RateLimited, Over: quota.Requests, Stated: !o.NotBefore.IsZero(), Answered: o.Class == Success, Reason: o.Reason}
 	// The limit that a message names is believed for concurrency only. Tokens are held
 	// back where a header tells how many there are. By refusals alone the rate of
 	// requests follows a quota of tokens better than a rate of tokens does, whose
 	// estimates and bills differ (bench/effectiveness, tokens-hint).
+	r.Sized = strings.Contains(o.Exceeded, "tokens") && until.Sub(now) <= time.Minute
 	if o.Exceeded == "concurrency" {
 		r.Over = quota.Concurrency
 	}
+	var buffer [4]quota.Reading
+	readings := buffer[:0]
 	for _, reading := range o.Quotas {
 		if kind, ok := quotaKinds[reading.Kind]; ok {
 			if reading.Remaining == 0 && kind < quota.Concurrency {
-				r.Over = kind
+				r.Over, r.Empty = kind, true
 			}
-			r.Readings = append(r.Readings, quota.Reading{Kind: kind, Window: reading.Window, Limit: reading.Limit, Remaining: reading.Remaining, Reset: reading.Reset})
+			if kind == quota.Requests && reading.Remaining > 1 {
+				r.Plenty = true
+			}
+			readings = append(readings, quota.Reading{Kind: kind, Window: reading.Window, Limit: reading.Limit, Remaining: reading.Remaining, Reset: reading.Reset})
 		}
 	}
-	changes, counting := p.Report(r, until, now)
+	changes, counting, gates := p.Report(readings, r, until, now)
 	if counting {
 		l.counting.Store(true)
 	}
-	return changes
+	return changes, gates
 }

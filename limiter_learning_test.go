@@ -82,7 +82,11 @@ func TestLimiterLearnsRecordedHeaders(t *testing.T) {
 func TestLimiterEventHasPreviousLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := func(limit string, status int) wiretest.Step {
-			return wiretest.Step{Status: status, Header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {"5"}, "Retry-After": {"7"}}}
+			left := "5"
+			if status == 429 {
+				left = "0" // while some are left, a 429 is no sign of a limit
+			}
+			return wiretest.Step{Status: status, Header: http.Header{"X-Ratelimit-Limit-Requests": {limit}, "X-Ratelimit-Remaining-Requests": {left}, "Retry-After": {"7"}}}
 		}
 		l := &snubber.Limiter{}
 		var seen []string
@@ -211,8 +215,8 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 					}
 					return went
 				}
-				if n := crowd(60); n != 4 {
-					t.Fatalf("%d went at once at first, want 4", n)
+				if n := crowd(60); n != 5 {
+					t.Fatalf("%d went at once at first, want 5", n)
 				}
 				most := 30 // after sixty successes
 				switch again {
@@ -231,8 +235,8 @@ func TestLimiterSlowStartBeginsAgain(t *testing.T) {
 					}
 				}
 				n := crowd(30)
-				if again == "no" && n != most || again != "no" && n > 6 {
-					t.Errorf("%d went at once", n)
+				if again != "circuit" && n != most || again == "circuit" && n > 8 {
+					t.Errorf("%d went at once after %s, want %d, and a slow start after a circuit only", n, again, most)
 				}
 			})
 		})

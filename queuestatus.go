@@ -17,6 +17,10 @@ type QueueStatus struct {
 	Reason           string        // why it is gated, as Outcome.Reason
 	Exhausted        bool          // the gate is a quota that waiting does not restore
 	Limits           []Limit       // what is known of the quota, nil if nothing
+	Cause            string        // what refusals are taken for: "quota" if they follow the rate, "noise" if they do not, "" while undecided
+	Noise            float64       // the share of all calls that is refused whatever the rate
+	CauseSince       time.Time     // when Cause was decided
+	CauseCalls       int           // from how many calls
 }
 
 // Limit is one bucket of a key's quota, as a [Limiter] knows it.

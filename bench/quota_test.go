@@ -57,7 +57,7 @@ func TestControlKeepsToWhatItKnows(t *testing.T) {
 				end(id)
 			case "refused":
 				kind := rapid.SampledFrom([]quota.Kind{quota.Requests, quota.Tokens, quota.Concurrency, quota.Unknown}).Draw(t, "over")
-				k.Rejected(id, kind, rapid.Bool().Draw(t, "hinted"), now.Add(span(t, 0, time.Minute, "gate")), now)
+				k.Rejected(id, quota.Refusal{Kind: kind, Hinted: rapid.Bool().Draw(t, "hinted"), Empty: rapid.Bool().Draw(t, "empty"), Until: now.Add(span(t, 0, time.Minute, "gate"))}, now)
 				end(id)
 			case "unsent":
 				k.GiveBack(id, now)

@@ -18,7 +18,8 @@ type Permit struct {
 }
 
 // Exhausted takes in that the request was refused for a quota that waiting does
-// not restore. It gates the key, and returns until when: for a minute before the
+// not restore. The zero time says that this is not believed of the key. Otherwise
+// it gates the key, and returns until when: for a minute before the
 // first probe, twice as long before each further one, fifteen minutes at most, and
 // never longer than notBefore, the server's own time; a zero notBefore is none.
 // Only a probe's own refusal doubles the time: of the requests that were in flight
@@ -31,9 +32,13 @@ func (p Permit) Exhausted(notBefore, now time.Time) (until time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now = q.nowLocked(now)
+	believed := q.quota.Exhausted(p.id)
 	switch {
+	case q.exhaustedBackoff == 0 && !believed:
+		return until
 	case q.exhaustedBackoff == 0:
 		q.exhaustedBackoff = time.Minute
+		q.exhaustedAt = now
 	case !p.probe:
 		return q.gate
 	default:
@@ -49,14 +54,18 @@ func (p Permit) Exhausted(notBefore, now time.Time) (until time.Time) {
 	return until
 }
 
-// ClearExhausted ends the state that Exhausted began, if the request was a probe.
+// ClearExhausted ends the state that Exhausted began, if the request was sent
+// after it, as a probe is.
 func (p Permit) ClearExhausted() {
 	q := p.queue
-	if q == nil || !p.probe {
+	if q == nil {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.exhaustedBackoff == 0 || !p.probe && !q.quota.SentSince(p.id, q.exhaustedAt) {
+		return
+	}
 	q.exhaustedBackoff = 0
 	if q.gate.Equal(q.probing) { // and not one that another answer has shut meanwhile
 		q.gate = time.Time{}
@@ -70,12 +79,16 @@ type Change struct {
 	Previous float64 // PerSecond; 0: there was no limit
 }
 
-// Report is what a response said of the quota.
+// Report is what a response said of the quota, besides the readings: kept apart,
+// those stay on the caller's stack.
 type Report struct {
-	Readings []quota.Reading
 	Limited  bool       // the request came too fast
 	Over     quota.Kind // the limit that it exceeded
 	Stated   bool       // the server named the time of the next
+	Answered bool       // the request was let in
+	Empty    bool       // it said that nothing was left
+	Plenty   bool       // it said that much was left
+	Sized    bool       // the limit is one of tokens
 	Reason   string     // for the snapshot
 }
 
@@ -83,29 +96,45 @@ type Report struct {
 // it changed. A request that came too fast gates the key until the time. A waiter
 // that cannot wait so long is refused now instead of at its deadline.
 // counting is whether the key's tokens are limited, told when anything changed.
-func (p Permit) Report(r Report, until, now time.Time) (changes []Change, counting bool) {
+func (p Permit) Report(readings []quota.Reading, r Report, until, now time.Time) (changes []Change, counting, gated bool) {
 	q := p.queue
 	if q == nil {
-		return nil, false
+		return nil, false, false
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now = q.nowLocked(now)
 	before := q.quota.Changes()
-	q.quota.Answered(p.id, r.Readings, now)
+	q.quota.Answered(p.id, readings, now)
 	if r.Limited {
-		q.quota.Rejected(p.id, r.Over, r.Stated, until, now)
-		q.reason = r.Reason
-		q.gateLocked(until, now)
+		_, gate, probe := q.quota.Rejected(p.id, quota.Refusal{Kind: r.Over, Hinted: r.Stated, Empty: r.Empty, Plenty: r.Plenty, Sized: r.Sized, Until: until}, now)
+		q.probes = 0
+		if probe {
+			q.probes = 2
+		}
+		if gate {
+			q.reason = r.Reason
+			q.gateLocked(until, now)
+			q.assumed = q.gate
+			if q.probeWait == 0 {
+				q.probeWait = time.Second
+				q.probeAt = now.Add(q.probeWait)
+			}
+			gated = true
+		} else if q.waiting > 0 {
+			q.grantLocked(now)
+		}
+	} else if r.Answered && q.quota.LetIn(p.id, now) {
+		q.refutedLocked(now)
 	} else if q.waiting > 0 {
 		q.grantLocked(now)
 	}
 	if q.quota.Changes() == before {
-		return nil, false
+		return nil, false, gated
 	}
 	old := q.known
 	q.known = q.quota.Limits(now)
-	return changed(old, q.known), q.quota.Counting()
+	return changed(old, q.known), q.quota.Counting(), gated
 }
 
 // changed returns the limits of now that differ from the old ones.

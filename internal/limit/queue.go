@@ -47,6 +47,7 @@ type Snapshot struct {
 	GatedUntil        time.Time
 	Reason            string
 	Limits            []quota.Limit
+	Refusals          quota.Beliefs
 }
 
 // Queue is the queue of one key in front of its buckets. Nothing is reserved
@@ -68,8 +69,14 @@ type Queue struct {
 	grantsInARow     int // grants in a row past a waiter of lower priority
 	gate             time.Time
 	reason           string        // of the gate
+	probeAt          time.Time     // when a request may try a gate that refusals have shut
+	probeWait        time.Duration // before the next
+	probes           int           // requests that may go at once
+	assumed          time.Time     // the gate, if refusals have shut it
+	delayed          []*waiter     // that may not go before a time of their own, the earliest first
 	probing          time.Time     // the gate that a probe of the latch has shut behind itself
 	last             time.Time     // the latest now
+	exhaustedAt      time.Time
 	exhaustedBackoff time.Duration // of an exhausted quota, zero if it is not
 	timer            *time.Timer   // nil while nobody waits: a kept timer would outlive a synctest bubble
 	estimate         estimate
@@ -92,6 +99,8 @@ type waiter struct {
 	ready    chan struct{} // closed when one of the two below is set
 	permit   Permit
 	refused  *Refusal
+
+	notBefore time.Time // while it is delayed
 }
 
 // Init makes q an empty queue. It must not be copied after.
@@ -112,10 +121,10 @@ func (q *Queue) Evictable(now time.Time) bool {
 // is zero if the request went straight through. front puts a request that the
 // server sent back before the others of its priority. The error is a *Refusal or
 // the context's.
-func (q *Queue) Acquire(ctx context.Context, cost quota.Cost, priority int, front bool, now time.Time) (p Permit, waited time.Duration, err error) {
+func (q *Queue) Acquire(ctx context.Context, cost quota.Cost, priority int, front bool, notBefore, now time.Time) (p Permit, waited time.Duration, err error) {
 	q.mu.Lock()
 	now = q.nowLocked(now)
-	if q.waiting == 0 && !q.tooLargeLocked(cost) && q.delayLocked(cost, now) == 0 {
+	if q.waiting == 0 && !notBefore.After(now) && !q.tooLargeLocked(cost) && q.delayLocked(cost, now) == 0 {
 		p = q.takeLocked(cost, false, now)
 		q.mu.Unlock()
 		return p, 0, nil
@@ -125,7 +134,12 @@ func (q *Queue) Acquire(ctx context.Context, cost quota.Cost, priority int, fron
 		q.mu.Unlock()
 		return p, 0, r
 	}
-	w := q.joinLocked(cost, priority, front, deadline, now)
+	var w *waiter
+	if notBefore.After(now) {
+		w = q.delayLockedUntil(cost, priority, notBefore, deadline, now)
+	} else {
+		w = q.joinLocked(cost, priority, front, deadline, now)
+	}
 	q.grantLocked(now)
 	q.mu.Unlock()
 
@@ -201,7 +215,7 @@ func (q *Queue) tooLateLocked(wait time.Duration, deadline, since, now time.Time
 		reason, late = "the wait does not fit the deadline", true
 	case now.Sub(since)+wait > longest:
 		reason = "the wait is longer than MaxWait"
-	case q.gate.Sub(now) > gate:
+	case q.gate.Sub(now) > gate && !(q.assumed.Equal(q.gate) && !q.quota.Trustworthy()): // which may be lifted soon
 		reason = "gated by the server for more than a minute"
 	default:
 		return nil
@@ -258,6 +272,13 @@ func (q *Queue) takeLocked(cost quota.Cost, waited bool, now time.Time) Permit {
 }
 
 func (q *Queue) joinLocked(cost quota.Cost, priority int, front bool, deadline, now time.Time) *waiter {
+	w := &waiter{cost: cost, deadline: deadline, since: now, ready: make(chan struct{})}
+	q.enqueueLocked(w, priority, front)
+	return w
+}
+
+// enqueueLocked puts a waiter at the front or the back of its priority.
+func (q *Queue) enqueueLocked(w *waiter, priority int, front bool) {
 	i, found := slices.BinarySearchFunc(q.priorities, priority, func(pq *priorityQueue, p int) int {
 		switch { // highest first
 		case pq.priority > p:
@@ -270,20 +291,49 @@ func (q *Queue) joinLocked(cost quota.Cost, priority int, front bool, deadline, 
 	if !found {
 		q.priorities = slices.Insert(q.priorities, i, &priorityQueue{priority: priority})
 	}
-	pq := q.priorities[i]
+	w.in = q.priorities[i]
 	q.seq++
-	w := &waiter{cost: cost, in: pq, seq: q.seq, deadline: deadline, since: now, ready: make(chan struct{})}
+	w.seq = q.seq
 	if front {
-		w.place = pq.queue.PushFront(w)
+		w.place = w.in.queue.PushFront(w)
 	} else {
-		w.place = pq.queue.PushBack(w)
+		w.place = w.in.queue.PushBack(w)
 	}
-	pq.cost = pq.cost.Plus(cost)
+	w.in.cost = w.in.cost.Plus(w.cost)
+	q.waiting++
+}
+
+// delayLockedUntil adds a waiter that joins at the front of its priority at the
+// time.
+func (q *Queue) delayLockedUntil(cost quota.Cost, priority int, notBefore, deadline, now time.Time) *waiter {
+	w := &waiter{cost: cost, in: &priorityQueue{priority: priority}, deadline: deadline, since: now, ready: make(chan struct{}), notBefore: notBefore}
+	i, _ := slices.BinarySearchFunc(q.delayed, w, func(a, b *waiter) int { return a.notBefore.Compare(b.notBefore) })
+	q.delayed = slices.Insert(q.delayed, i, w)
 	q.waiting++
 	return w
 }
 
+// admitDelayedLocked lets the delayed waiters join whose time has come.
+func (q *Queue) admitDelayedLocked(now time.Time) {
+	n := 0
+	for n < len(q.delayed) && !q.delayed[n].notBefore.After(now) {
+		n++
+	}
+	for i := n - 1; i >= 0; i-- { // the earliest is in front of the others
+		w := q.delayed[i]
+		q.waiting--
+		q.enqueueLocked(w, w.in.priority, true)
+		w.notBefore = time.Time{}
+	}
+	q.delayed = slices.Delete(q.delayed, 0, n)
+}
+
 func (q *Queue) leaveLocked(w *waiter) {
+	if !w.notBefore.IsZero() {
+		q.delayed = slices.DeleteFunc(q.delayed, func(d *waiter) bool { return d == w })
+		q.waiting--
+		return
+	}
 	pq := w.in
 	pq.queue.Remove(w.place)
 	pq.cost = pq.cost.Minus(w.cost)
@@ -315,16 +365,51 @@ func (q *Queue) headLocked() *waiter {
 // grantLocked grants all that may go now and arms the timer for the next.
 func (q *Queue) grantLocked(now time.Time) {
 	for {
+		q.admitDelayedLocked(now)
+		next := time.Duration(-1)
+		if len(q.delayed) > 0 {
+			next = q.delayed[0].notBefore.Sub(now)
+		}
 		w := q.headLocked()
 		if w == nil {
-			q.disarmLocked()
+			q.armLocked(next)
 			return
 		}
-		switch d := q.delayLocked(w.cost, now); {
-		case d < 0:
-			q.disarmLocked() // a release grants again
+		d := q.delayLocked(w.cost, now)
+		if d > 0 && q.probes > 0 && q.exhaustedBackoff == 0 {
+			q.probes--
+			w.permit = q.takeLocked(w.cost, now.After(w.since), now)
+			q.quota.Probe(w.permit.id)
+			q.leaveLocked(w)
+			close(w.ready)
+			continue
+		}
+		if d > 0 && q.assumed.Equal(q.gate) && q.gate.After(now) {
+			ok, check := q.quota.Refuted(now)
+			if ok {
+				q.gate, q.probeWait = time.Time{}, 0
+				continue
+			}
+			switch {
+			case !check.IsZero():
+				d = min(d, check.Sub(now))
+			case q.quota.Trustworthy() || q.quota.Delay(w.cost, now) != 0:
+			case q.probeAt.After(now):
+				d = min(d, q.probeAt.Sub(now))
+			default: // nobody is on the way who could find out
+				q.probeWait *= 2
+				q.probeAt = now.Add(q.probeWait)
+				d = 0
+			}
+		}
+		switch {
+		case d < 0: // a release grants again
+			q.armLocked(next)
 			return
 		case d > 0:
+			if next >= 0 {
+				d = min(d, next)
+			}
 			q.armLocked(d)
 			return
 		}
@@ -339,7 +424,12 @@ func (q *Queue) grantLocked(now time.Time) {
 	}
 }
 
+// armLocked has grantLocked called after d, and not at all if d is negative.
 func (q *Queue) armLocked(d time.Duration) {
+	if d < 0 {
+		q.disarmLocked()
+		return
+	}
 	if q.timer == nil {
 		q.timer = time.AfterFunc(d, func() {
 			q.mu.Lock()
@@ -365,6 +455,13 @@ func (q *Queue) gateLocked(until, now time.Time) {
 		return // the longer of two gates holds
 	}
 	q.gate = until
+	if q.exhaustedBackoff > 0 {
+		for _, w := range slices.Clone(q.delayed) {
+			w.refused = &Refusal{Exhausted: true, Reason: "quota exhausted", RetryAfter: q.gate.Sub(now)}
+			q.leaveLocked(w)
+			close(w.ready)
+		}
+	}
 	n, before := 0, quota.Cost{}
 	for _, pq := range slices.Clone(q.priorities) {
 		for e := pq.queue.Front(); e != nil; {
@@ -384,6 +481,17 @@ func (q *Queue) gateLocked(until, now time.Time) {
 		}
 	}
 	q.grantLocked(now)
+}
+
+// refutedLocked lifts the gate that refusals have shut.
+func (q *Queue) refutedLocked(now time.Time) {
+	q.probeWait = 0
+	if q.assumed.Equal(q.gate) {
+		q.gate = time.Time{}
+	}
+	if q.waiting > 0 {
+		q.grantLocked(now)
+	}
 }
 
 func (q *Queue) cancelLocked(p Permit, now time.Time) {
@@ -412,7 +520,7 @@ func (q *Queue) Predict(deadline time.Time, cost quota.Cost, priority int, now t
 func (q *Queue) Snapshot(now time.Time) Snapshot {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Snapshot{Waiting: q.waiting, InFlight: q.quota.InFlight(), Exhausted: q.exhaustedBackoff > 0, Limits: q.quota.Limits(now)}
+	s := Snapshot{Waiting: q.waiting, InFlight: q.quota.InFlight(), Exhausted: q.exhaustedBackoff > 0, Limits: q.quota.Limits(now), Refusals: q.quota.Belief()}
 	if q.gate.After(now) {
 		s.Reason = q.reason
 		s.GatedUntil = now.Add(q.gate.Sub(now)) // on today's wall clock

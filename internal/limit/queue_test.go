@@ -29,7 +29,7 @@ func TestQueueGrantMeetsCancel(t *testing.T) {
 	for _, canceledFirst := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			q := newQueue(60, 6000, 1)
-			first, _, err := q.Acquire(t.Context(), quota.Cost{Input: 100}, 0, false, time.Now())
+			first, _, err := q.Acquire(t.Context(), quota.Cost{Input: 100}, 0, false, time.Time{}, time.Now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -38,7 +38,7 @@ func TestQueueGrantMeetsCancel(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error)
 			go func() {
-				p, _, err := q.Acquire(ctx, quota.Cost{Input: 100}, 0, false, time.Now())
+				p, _, err := q.Acquire(ctx, quota.Cost{Input: 100}, 0, false, time.Time{}, time.Now())
 				if err == nil {
 					p.Settle(Settlement{Held: true}, time.Now())
 				}
@@ -85,7 +85,7 @@ func TestQueueBoundsItsLength(t *testing.T) {
 			all = append(all, q.joinLocked(quota.Cost{}, i%7, i%11 == 0, time.Time{}, now))
 		}
 		q.mu.Unlock()
-		_, _, err := q.Acquire(t.Context(), quota.Cost{}, 0, false, now)
+		_, _, err := q.Acquire(t.Context(), quota.Cost{}, 0, false, time.Time{}, now)
 		var r *Refusal
 		if !errors.As(err, &r) || r.Exhausted || r.RetryAfter < time.Second {
 			t.Errorf("the 10001st waiter: %v, want a Refusal that says when", err)
@@ -108,7 +108,7 @@ func TestQueueHasOneTimer(t *testing.T) {
 		q := newQueue(60, 0, 0)
 		for range 3 {
 			go func() {
-				p, _, err := q.Acquire(t.Context(), quota.Cost{}, 0, false, time.Now())
+				p, _, err := q.Acquire(t.Context(), quota.Cost{}, 0, false, time.Time{}, time.Now())
 				if err != nil {
 					t.Error(err)
 				}

@@ -71,7 +71,7 @@ func TestCapacity(t *testing.T) {
 			}
 
 			id := k.Take(Cost{}, true, now)
-			k.Rejected(id, Requests, true, now.Add(time.Second), now)
+			k.Rejected(id, Refusal{Hinted: true, Empty: true, Until: now.Add(time.Second)}, now)
 			k.Settle(id, Cost{}, now)
 			k.Free(now)
 			now = now.Add(time.Hour)

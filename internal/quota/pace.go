@@ -35,6 +35,7 @@ type pace struct {
 	cutSeq  uint64  // its number: who went before knows nothing of the cut
 	knewSeq uint64  // the last that went before the cut was made
 	cutAt   time.Time
+	noisy   bool    // refusals are known that have nothing to do with the rate
 	blind   bool    // nothing was measured by it
 	span    float64 // seconds over which w was measured; 0: it was found otherwise
 	least   float64 // that w was to be all the same
@@ -81,13 +82,18 @@ const (
 	// but then refusals are few where clients are few. A steeper rise buys
 	// fairness with waste; this one costs 8 % among sixteen clients.
 	sharedCut  = 0.65
-	sharedRise = 0.031
+	sharedRise = 0.026
 	sharedExp  = 0.75
 	slowCalls  = 8 // at least, between two refusals
 )
 
 // unit is the unit of time of the curve.
-func (p *pace) unit() float64 { return max(1, unitCalls*p.size/p.w) }
+func (p *pace) unit() float64 {
+	if p.noisy { // it takes some refusals to see the quota behind the noise
+		return 2 * max(1, unitCalls*p.size/p.w)
+	}
+	return max(1, unitCalls*p.size/p.w)
+}
 
 func (p *pace) rate() float64 {
 	switch {
@@ -220,6 +226,9 @@ func (b *bucket) rejected(r refusal, now time.Time) bool {
 			p.rise = min(p.steep(), p.slow())
 			break
 		}
+		if p.noisy && turned < 3 { // which may have been noise, and measured nothing
+			measured = max(measured, 0.97*p.w)
+		}
 		least := p.w / 4
 		if p.calls < 4 { // too few to measure by
 			least = p.w / 2
@@ -295,6 +304,9 @@ func (p *pace) compare(measured, calls float64) {
 // shared reports whether others seem to draw on the same quota. Only of a server
 // that says when to come back: the steps of our own backoff are uneven enough.
 func (p *pace) shared() bool {
+	if p.noisy {
+		return false
+	}
 	return p.told >= 0.5 && p.others > 0 && (p.rise > 0 || p.others >= othersFrom)
 }
 

@@ -51,6 +51,7 @@ func (c Cost) Minus(d Cost) Cost { return Cost{c.Input - d.Input, c.Output - d.O
 type Config struct {
 	Requests, Tokens Ceiling
 	Concurrent       int
+	Start            int // requests at a time until more is known; 0: five
 }
 
 // Ceiling is a configured bucket.
@@ -80,8 +81,10 @@ type Control struct {
 	long    [kinds]*bucket // of a day or so
 	ramp    ramp
 	flights flights
+	doubt   doubt
 
 	inFlight int
+	well     float64        // requests at a time that were answered
 	places   float64        // at a time, as refusals showed; 0: nobody has refused for that
 	seq      uint64         // requests let go so far
 	spent    [kinds]int64   // net of what was given back
@@ -149,6 +152,9 @@ func (k *Control) Delay(c Cost, now time.Time) time.Duration {
 	if k.places > 0 && k.inFlight >= int(k.places) {
 		return -1
 	}
+	if d := k.doubt.hold(k.inFlight, now); d > 0 && !k.limited() {
+		return d
+	}
 	d := time.Duration(0)
 	k.all(func(b *bucket) {
 		n := float64(b.needs(c))
@@ -157,7 +163,7 @@ func (k *Control) Delay(c Cost, now time.Time) time.Duration {
 	if d > 0 { // and not only if it is longer: what is left of a long wait is short
 		d = min(d, max(0, k.took.Add(patience).Sub(now)))
 	}
-	return max(d, k.ramp.delay(k.inFlight, now))
+	return max(d, k.ramp.delay(k.start(), k.inFlight, now))
 }
 
 // patience is for how long nothing goes on the word of a server. A limit of one
@@ -182,7 +188,7 @@ func (k *Control) Lack(n int, before, last Cost, now time.Time) (d time.Duration
 // is when the rate at which requests go says something about the quota.
 func (k *Control) Take(c Cost, waited bool, now time.Time) (id int32) {
 	if k.inFlight == 0 && !k.last.IsZero() && now.Sub(k.last) >= idle {
-		k.Restart(now)
+		k.resume(now)
 	}
 	k.last = now
 	k.inFlight++
@@ -198,7 +204,9 @@ func (k *Control) Take(c Cost, waited bool, now time.Time) (id int32) {
 		k.recent[kind] = k.recent[kind]*fade + float64(n)
 	}
 	k.all(func(b *bucket) { b.take(c.of(b.kind), waited, now) })
-	return k.flights.add(flight{at: now, seq: k.seq, spent: k.spent, cost: c})
+	f := flight{at: now, seq: k.seq, spent: k.spent, cost: c, state: onItsWay}
+	k.goes(&f)
+	return k.flights.add(f)
 }
 
 // Cost is what was reserved for a request that is on its way.
@@ -237,7 +245,8 @@ func (k *Control) Settle(id int32, used Cost, now time.Time) {
 
 // Succeeded tells of a request that was served.
 func (k *Control) Succeeded(id int32, now time.Time) {
-	k.ramp.succeeded(k.inFlight)
+	k.ramp.succeeded(k.start(), k.inFlight)
+	k.well = max(k.well, float64(k.inFlight))
 	if k.places > 0 && k.inFlight+1 >= int(k.places) {
 		k.places += 1 / (8 * k.places) // one more to try after eight rounds
 	}
@@ -245,50 +254,103 @@ func (k *Control) Succeeded(id int32, now time.Time) {
 	k.all(func(b *bucket) { b.let(f, now) })
 }
 
-// Restart begins the slow start again: after a pause, or when a service that
-// was down is up again. What is known of the rates is kept.
+// Restart begins the slow start again, when a service that was down is up again.
+// What is known of the rates is kept.
 func (k *Control) Restart(now time.Time) {
 	k.ramp = ramp{over: k.config.Requests.PerMinute > 0 || k.config.Tokens.PerMinute > 0}
+	k.well = 0
 }
 
-// Rejected tells that a request came too fast. kind is what it was too much
-// for; until is when the server's gate opens, and then one request may go
-// whatever the rate: the server said so.
-func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Time) (changed bool) {
+// resume begins after a pause with as many requests at a time as went well before
+// it, and with any number where the server has stated a limit.
+func (k *Control) resume(now time.Time) {
+	pause := now.Sub(k.last)
+	k.ramp = ramp{over: k.config.Requests.PerMinute > 0 || k.config.Tokens.PerMinute > 0}
+	k.all(func(b *bucket) { k.ramp.over = k.ramp.over || !math.IsInf(b.ceiling, 1) })
+	k.well *= math.Exp2(-max(0, pause-remembered).Hours() / forgetting.Hours())
+	k.ramp.grown = max(0, int(k.well)-k.start())
+}
+
+func (k *Control) start() int {
+	if k.config.Start > 0 {
+		return k.config.Start
+	}
+	return rampStart
+}
+
+// Refusal is a response that says that a request came too fast.
+type Refusal struct {
+	Kind   Kind      // the limit that it exceeded
+	Hinted bool      // the server said when to come back
+	Empty  bool      // and that nothing is left until then
+	Plenty bool      // or that much is
+	Sized  bool      // the limit is one of tokens: calls of another size say nothing of it
+	Until  time.Time // when the server's gate opens; then one request may go whatever the rate
+}
+
+// Rejected tells that a request came too fast. It reports whether that changed a
+// limit, and whether the whole key is to wait until the time.
+func (k *Control) Rejected(id int32, r Refusal, now time.Time) (changed, gate, probe bool) {
 	f := &k.flights.all[id]
-	k.ramp.over = true
-	if kind == Concurrency {
+	f.state = knownToBeRefused
+	gate = k.doubt.refused(f, k.inFlight, now)
+	k.answers(f, true, now)
+	if r.Kind == Concurrency {
+		k.ramp.over = true
 		// Of a crowd that was refused each is told, and the last finds those alone
 		// in flight that were let in.
 		if n := float64(max(k.inFlight-1, 1)); k.places == 0 || n < k.places {
 			k.places = n
 			k.changes++
 		}
-		return true
+		return true, true, false
 	}
-	if kind >= kinds {
-		kind = Requests
+	weight := 1.0
+	if r.Plenty {
+		weight = 0.5
 	}
-	b := k.short[kind]
-	if b == nil {
-		b = newBucket(kind)
-		k.short[kind] = b
-		k.changes++
-	}
-	if f.cost.of(kind) == 0 && kind != Requests {
-		// Nobody has counted tokens yet, and from now on somebody does. Until
-		// then requests are what there is to hold back.
-		return k.Rejected(id, Requests, hinted, until, now)
-	}
-	b.narrow(now)
-	changed = b.rejected(refusal{
-		flight: f, before: f.spent[kind] - int64(f.cost.of(kind)), recent: k.recent[kind], latest: k.seq, hinted: hinted, until: until,
-	}, now)
-	if changed {
-		k.changes++
-	}
-	if kind == Requests && (b.pace.blind || until.Sub(now) >= time.Second) {
-		b.raise(1-b.limit()*until.Sub(now).Seconds(), now)
+	k.doubt.count(f, weight)
+	k.judge(now)
+	b := k.short[Requests]
+	held := b != nil && b.pace.w > 0 // by what refusals have shown
+	d := &k.doubt
+	d.settled = r.Sized || r.Kind != Requests || held && d.share == 0 && !d.trying // a smaller call says nothing of the tokens for a larger one
+	switch {
+	case r.Sized:
+		gate, changed = true, k.cut(f, r, now)
+	case r.Empty && d.share == 0:
+		probe = k.probing(f, k.short[Requests], r.Hinted, now)
+		gate, changed = true, k.cut(f, r, now)
+	case held && d.trying && d.rateHigh > probeRate && f.seq > d.cut && d.sum < alarm:
+		// One alone decides nothing.
+	case held && d.trying && d.rateHigh > probeRate:
+		gate, changed = true, k.cut(f, r, now)
+		d.sum = 0
+	case held && d.share == 0:
+		probe = k.probing(f, b, r.Hinted, now)
+		gate, changed = true, k.cut(f, r, now)
+	case held && d.sum >= alarm/2 && b.pace.rate() >= 0.97*b.pace.w:
+		changed = k.cut(f, r, now)
+		d.sum = 0
+	case !d.let: // all that is known of the key is this
+		gate, changed = true, k.cut(f, r, now)
+		if b := k.short[Requests]; !held && b != nil && b.pace.w > 0 {
+			k.tries(pace{}, now)
+		}
+	case d.sum >= d.alarmAt():
+		before := pace{}
+		if b != nil {
+			before = b.pace
+		}
+		changed = k.cut(f, r, now)
+		if before.w == 0 && k.short[Requests] != nil && k.short[Requests].pace.w > 0 {
+			k.tries(before, now)
+		}
+		d.sum = 0
+	default:
+		if d.share > 0 {
+			d.share += fadeNoise
+		}
 	}
 	// It was not let through, and so no part of what the quota admitted.
 	for kind := range k.spent {
@@ -302,45 +364,89 @@ func (k *Control) Rejected(id int32, kind Kind, hinted bool, until, now time.Tim
 		}
 	}
 	f.cost = Cost{}
+	d.quiet = now
+	return changed, gate, probe
+}
+
+// cut lowers the rate for a refusal.
+func (k *Control) cut(f *flight, r Refusal, now time.Time) (changed bool) {
+	k.ramp.over = true
+	k.well = 0
+	kind := r.Kind
+	if kind >= kinds {
+		kind = Requests
+	}
+	b := k.short[kind]
+	if b == nil {
+		b = newBucket(kind)
+		k.short[kind] = b
+		k.changes++
+	}
+	if f.cost.of(kind) == 0 && kind != Requests {
+		// Nobody has counted tokens yet, and from now on somebody does. Until
+		// then requests are what there is to hold back.
+		r.Kind = Requests
+		return k.cut(f, r, now)
+	}
+	b.narrow(now)
+	b.pace.noisy = k.doubt.share > 0
+	changed = b.rejected(refusal{
+		flight: f, before: f.spent[kind] - int64(f.cost.of(kind)), recent: k.recent[kind], latest: k.seq, hinted: r.Hinted, until: r.Until,
+	}, now)
+	if changed {
+		k.changes++
+	}
+	if kind == Requests && (b.pace.blind || r.Until.Sub(now) >= time.Second) {
+		b.raise(1-b.limit()*r.Until.Sub(now).Seconds(), now)
+	}
 	return changed
 }
 
-// idle is the pause after which what was learned of a key's patience is old.
-const idle = time.Minute
+const (
+	idle       = time.Minute   // the pause after which the slow start begins with what went well before
+	remembered = time.Hour     // the pause of which nothing is forgotten
+	forgetting = 8 * time.Hour // and the time in which half of it is, from there
+)
 
 // ramp is the slow start: while nothing is known of the quota, few requests are
-// on their way at a time, more with each success. It doubles with time too, or
-// a crowd of slow calls would crawl.
+// on their way at a time. The number grows with each success, and doubles with time
+// while somebody waits for it, or a crowd of slow calls would crawl. In the time of
+// one doubling, refusals are back.
 type ramp struct {
 	over  bool
-	grown int       // beyond start
-	next  time.Time // when it doubles; zero while nobody waits for it
+	grown int       // beyond the start
+	since time.Time // when somebody began to wait for it; zero while nobody does
 }
 
 const (
-	rampStart  = 4
-	rampDouble = 2 * time.Second
+	rampStart  = 5
+	rampDouble = 300 * time.Millisecond
 	rampEnough = 1 << 16
 )
 
-func (r *ramp) delay(inFlight int, now time.Time) time.Duration {
-	size := rampStart + r.grown
+func (r *ramp) delay(start, inFlight int, now time.Time) time.Duration {
+	size := start + r.grown
 	switch {
-	case r.over || inFlight < size:
+	case r.over:
 		return 0
-	case r.next.IsZero():
-		r.next = now.Add(rampDouble)
-	case !now.Before(r.next):
-		r.grown += size
-		r.next = now.Add(rampDouble)
-		r.over = r.grown > rampEnough
+	case inFlight < size:
+		r.since = time.Time{}
 		return 0
+	case r.since.IsZero():
+		r.since = now
 	}
-	return r.next.Sub(now)
+	need := time.Duration(math.Ceil(math.Log2(float64(inFlight+1)/float64(size)) * float64(rampDouble)))
+	if d := r.since.Add(need).Sub(now); d > 0 {
+		return d
+	}
+	r.grown += inFlight + 1 - size
+	r.since = r.since.Add(need)
+	r.over = r.grown > rampEnough
+	return 0
 }
 
-func (r *ramp) succeeded(inFlight int) {
-	if !r.over && 2*(inFlight+1) >= rampStart+r.grown { // what was not used is no evidence
+func (r *ramp) succeeded(start, inFlight int) {
+	if !r.over && 2*(inFlight+1) >= start+r.grown { // what was not used is no evidence
 		r.grown++
 	}
 }
@@ -351,7 +457,19 @@ type flight struct {
 	seq   uint64
 	spent [kinds]int64 // when it went, its own cost included
 	cost  Cost
+	state state
+	bin   uint8 // of the rates of an experiment, from 1
 }
+
+// state is what is known of a request that was sent.
+type state uint8
+
+const (
+	_ state = iota // it has ended
+	onItsWay
+	knownToBeIn
+	knownToBeRefused
+)
 
 // flights holds them by number, so that who waits for an answer keeps four bytes.
 type flights struct {
@@ -374,6 +492,7 @@ func (s *flights) add(f flight) int32 {
 
 func (s *flights) remove(id int32) flight {
 	f := s.all[id]
+	s.all[id].state = 0
 	s.n--
 	if s.n == 0 && len(s.all) > 64 {
 		*s = flights{}

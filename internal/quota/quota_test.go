@@ -28,8 +28,8 @@ func requests(limit, remaining int64) []Reading {
 	return []Reading{{Kind: Requests, Window: time.Minute, Limit: limit, Remaining: remaining, Reset: -1}}
 }
 
-// The slow start lets four go, more with each success, and twice as many every
-// two seconds that somebody waits.
+// The slow start lets five go, more with each success, and twice as many every
+// three tenths of a second that somebody waits.
 func TestSlowStart(t *testing.T) {
 	k := New(Config{})
 	admit := func(now time.Time) (ids []int32) {
@@ -38,16 +38,20 @@ func TestSlowStart(t *testing.T) {
 		}
 		return ids
 	}
-	if n := len(admit(at(0))); n != 4 {
-		t.Fatalf("%d at once, want 4", n)
+	if n := len(admit(at(0))); n != 5 {
+		t.Fatalf("%d at once, want 5", n)
 	}
-	for i, want := range []int{4, 8, 16, 32} {
-		if d := k.Delay(Cost{}, at(float64(2*i))); d != 2*time.Second {
-			t.Errorf("after %d doublings the next is in %v, want 2s", i, d)
+	for i, want := range []int{5, 10, 20, 40} {
+		if d := k.Delay(Cost{}, at(0.3*float64(i))); d <= 0 || d > 100*time.Millisecond {
+			t.Errorf("after %d doublings the next is in %v, want a part of the doubling", i, d)
 		}
-		if n := len(admit(at(float64(2*i + 2)))); n != want {
+		if n := len(admit(at(0.3*float64(i+1) + 1e-6))); n != want {
 			t.Errorf("doubling %d let %d more go, want %d", i, n, want)
 		}
+	}
+	k = New(Config{Start: 20})
+	if n := len(admit(at(0))); n != 20 {
+		t.Errorf("%d at once, want the 20 that were configured", n)
 	}
 	k = New(Config{})
 	ids := admit(at(0))
@@ -153,7 +157,7 @@ func TestRefusalsMeasure(t *testing.T) {
 			level, last = math.Min(burst, level+quota*(now-last)), now
 			if sent++; level < 1 {
 				opens = at(now + math.Max(1, (1-level)/quota))
-				k.Rejected(id, Requests, true, opens, at(now))
+				k.Rejected(id, Refusal{Hinted: true, Until: opens}, at(now))
 				refused++
 			} else {
 				level--
@@ -198,7 +202,8 @@ func TestBurstMeasures(t *testing.T) {
 	} {
 		k := New(Config{})
 		reject := func(id int32, now time.Time) {
-			k.Rejected(id, Requests, false, now.Add(time.Second), now)
+			k.Rejected(id, Refusal{Until: now.Add(time.Second)}, now)
+			k.doubt.trying = false // it is known that there is a quota
 			k.Settle(id, Cost{}, now)
 			k.Free(now)
 		}
@@ -286,7 +291,7 @@ func TestPlaces(t *testing.T) {
 		ids = append(ids, k.Take(Cost{}, false, at(0)))
 	}
 	for _, id := range ids[10:] {
-		k.Rejected(id, Concurrency, false, at(1), at(0))
+		k.Rejected(id, Refusal{Kind: Concurrency, Until: at(1)}, at(0))
 		k.Settle(id, Cost{}, at(0))
 		k.Free(at(0))
 	}
@@ -327,7 +332,7 @@ func FuzzControl(f *testing.F) {
 					k.Answered(id, []Reading{{Kind(r.IntN(int(Unknown) + 1)), time.Duration(r.Int64N(int64(30 * time.Hour))), limit >> r.IntN(40), r.Int64N(1000) - 1, -1}}, now)
 					continue
 				case 1:
-					k.Rejected(id, Kind(r.IntN(int(Unknown)+1)), r.IntN(2) == 0, now.Add(time.Duration(r.Int64N(int64(time.Minute)))), now)
+					k.Rejected(id, Refusal{Kind: Kind(r.IntN(int(Unknown) + 1)), Hinted: r.IntN(2) == 0, Empty: r.IntN(2) == 0, Until: now.Add(time.Duration(r.Int64N(int64(time.Minute))))}, now)
 				case 2:
 					k.Succeeded(id, now)
 				case 3:

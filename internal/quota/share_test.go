@@ -97,7 +97,7 @@ func (p *party) call(c *client) {
 			c.Succeeded(id, p.now)
 		} else {
 			c.gate = p.now.Add(wait + time.Duration(p.random.Int64N(int64(wait/10))))
-			c.Rejected(id, Requests, true, c.gate, p.now)
+			c.Rejected(id, Refusal{Hinted: true, Empty: true, Until: c.gate}, p.now)
 		}
 		c.Settle(id, Cost{}, p.now)
 		c.Free(p.now)
@@ -170,6 +170,9 @@ func TestShare(t *testing.T) {
 // is full. All is used all the same, if not as evenly.
 func TestShareOfWholeSeconds(t *testing.T) {
 	p := newParty(20, 20, 2)
+	for _, c := range p.clients {
+		c.config.Start = 4 // less than the bucket holds
+	}
 	p.whole = true
 	p.until(at(60))
 	if got, sum, refused := p.played(2 * time.Minute); sum < 2330 || jain(got) < 0.9 || refused > sum/100 {
@@ -195,7 +198,7 @@ func TestShareMoves(t *testing.T) {
 		t.Errorf("after two had left %v", got)
 	}
 	p.until(at(400))
-	if got, sum, _ := p.played(time.Minute); sum < 1160 {
+	if got, sum, _ := p.played(time.Minute); sum < 1150 {
 		t.Errorf("after all others had left %v", got)
 	}
 	if s := p.clients[0].short[Requests].share; s.y != 0 {

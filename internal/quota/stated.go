@@ -95,6 +95,9 @@ func (b *bucket) state(r Reading, seq uint64, now time.Time) bool {
 		b.narrow(now)
 	}
 	b.room, b.share = capacity{}, share{} // of another limit
+	if b.pace.blind {
+		b.pace = pace{} // a guess, from one refusal
+	}
 	b.ceiling = headroom * float64(r.Limit) / r.Window.Seconds()
 	if r.Window >= long {
 		b.stock, b.most = true, int(min(r.Limit, math.MaxInt32))
