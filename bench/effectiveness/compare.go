@@ -86,9 +86,19 @@ func (o options) compare(t *testing.T, done func(*table)) {
 func (o options) table(t *testing.T, s *scenario, who *regexp.Regexp) *table {
 	best := play(t, s, contenders[0], options{seeds: o.seeds, seed: o.seed}, nil)
 	rows := []*row{best}
+	var rivals []*run
+	if s.rival != "" {
+		who := contenders[slices.IndexFunc(contenders, func(c *contender) bool { return c.name == s.rival })]
+		rivals = play(t, s, who, options{seeds: o.seeds, seed: o.seed}, best.runs).runs
+	}
 	for _, c := range contenders[1:] {
 		if who.MatchString(c.name) && c.fits(s) {
 			rows = append(rows, play(t, s, c, o, best.runs))
+		}
+	}
+	for _, r := range rows {
+		for i := range rivals {
+			r.runs[i].rival = rivals[i]
 		}
 	}
 	slices.SortStableFunc(rows[1:], func(a, b *row) int {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -31,7 +32,7 @@ type contender struct {
 
 // fits reports whether the contender can play at all.
 func (c *contender) fits(s *scenario) bool {
-	return !(c.peer && s.variant) && !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic)
+	return !(c.name == obedient && s.rival != obedient) && !(c.peer && s.variant) && !(c.batches && s.load.endless()) && !(c.openAI && s.provider.says == anthropic)
 }
 
 var contenders = []*contender{
@@ -52,7 +53,42 @@ var contenders = []*contender{
 	{name: "go-retryablehttp", peer: true, make: retryable},
 	{name: "openai-go", peer: true, openAI: true, make: sdk(func(w *world) http.RoundTripper { return w })},
 	{name: "sleep(2**attempt)", peer: true, make: doubling},
+	{name: obedient, make: obeying},
 	{name: "bare", peer: true, batches: true, make: func(w *world, s *scenario) ask { return through(s, w) }},
+}
+
+// obedient is a client that makes up to three tries, waits as it is told for up to
+// a minute, and half a second, doubling, where it is told nothing.
+const obedient = "bare, obeying"
+
+func obeying(w *world, s *scenario) ask {
+	client := &http.Client{Transport: w}
+	return func(ctx context.Context, c *call) error {
+		for n := 0; ; n++ {
+			req, err := c.request(ctx, s)
+			if err != nil {
+				return err
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				return err
+			}
+			wait := 500 * time.Millisecond << n
+			told := res.Header.Get("Retry-After")
+			if d, err := time.ParseDuration(told + "s"); err == nil {
+				wait = d
+			} else if d, err := time.ParseDuration(res.Header.Get("Retry-After-Ms") + "ms"); err == nil {
+				wait = d
+			}
+			again := res.StatusCode == http.StatusTooManyRequests && s.provider.odd.says != "exhausted" && s.provider.odd.says != "daily"
+			if err = read(res, nil); err == nil || !again || n == 2 || wait > time.Minute {
+				return err
+			}
+			if err := sleep(ctx, wait); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // oracle knows the provider's rules and what is in its buckets, and lets the
@@ -147,11 +183,15 @@ func read(res *http.Response, err error) error {
 		return err
 	}
 	defer res.Body.Close()
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
 		return err
 	}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: %s", errStatus, res.Status)
+	}
+	if bytes.HasPrefix(b, []byte("event: error")) {
+		return errStatus
 	}
 	return nil
 }
@@ -162,7 +202,11 @@ func (c *call) request(ctx context.Context, s *scenario) (*http.Request, error) 
 	if s.provider.says == anthropic {
 		url, model = "https://api.anthropic.com/v1/messages", "claude-sonnet-4-5"
 	}
-	body := fmt.Sprintf(`{"model":"%s","max_tokens":%d,"messages":[{"role":"user","content":"%s"}]}`, model, c.max, c.prompt())
+	stream := ""
+	if s.provider.streams {
+		stream = `"stream":true,`
+	}
+	body := fmt.Sprintf(`{"model":"%s",%s"max_tokens":%d,"messages":[{"role":"user","content":"%s"}]}`, model, stream, c.max, c.prompt())
 	if c.priority != 0 {
 		ctx = snubber.WithPriority(ctx, c.priority)
 	}

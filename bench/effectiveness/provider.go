@@ -21,7 +21,8 @@ type provider struct {
 	later            bool          // the answer is charged when it ends, and nothing is reserved for it
 	closed           time.Duration // nobody is let in before
 	spent            bool          // the account has no money: nobody is let in
-	noise            float64       // share of calls rejected at random, whatever the load
+	odd              odd           // calls that are refused at random, whatever the load
+	streams          bool          // answers are streams
 	says             dialect
 	hint             hint
 }
@@ -164,14 +165,16 @@ func (p *provider) until(s state, at time.Duration, cost float64) (time.Duration
 func (p *provider) arrive(s state, at time.Duration, cost, dice float64) (state, verdict) {
 	s = p.advance(s, at)
 	wait, why := p.until(s, at, cost)
-	if why == none && dice < p.noise {
+	if why == none && dice < p.odd.at(at) {
 		why = chance
 	}
-	if why == none {
+	switch why {
+	case none:
 		s.requests--
 		s.tokens -= cost
 		s.running++
-	} else {
+	case chance: // a replica that refuses asks nobody what is left
+	default:
 		s.requests -= min(p.charged, max(s.requests, 0))
 		s.tokens -= min(p.charged*cost, max(s.tokens, 0))
 		if w, k := p.until(s, at, cost); k != none { // told after it was charged

@@ -16,6 +16,7 @@ type run struct {
 	admitted, rejected []entry
 	calls              []*call
 	alone              *run // of scenario.alone, if there is one
+	rival              *run // of scenario.rival, if there is one
 }
 
 func (r *run) success() float64 {
@@ -105,7 +106,22 @@ func (r *run) used(from, to time.Duration) float64 {
 			n++
 		}
 	}
+	if r.scenario.provider.requests.perSecond == 0 {
+		return float64(n) / (r.capacity() * (to - from).Seconds())
+	}
 	return float64(n) / r.scenario.provider.granted(from, to)
+}
+
+// capacity is how many calls a second the workers could make if none were refused.
+func (r *run) capacity() float64 {
+	workers, service := 0, time.Duration(0)
+	for _, st := range r.scenario.load.streams {
+		workers += st.workers
+	}
+	for _, c := range r.calls {
+		service += c.service
+	}
+	return float64(workers) / (service.Seconds() / float64(max(1, len(r.calls))))
 }
 
 // jain is how evenly the clients shared what was let in: 1 for equal shares,

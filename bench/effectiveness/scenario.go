@@ -21,6 +21,7 @@ type scenario struct {
 	targets  []target
 	subject  string    // whom the targets are for; "": snubber, of which nothing is configured
 	alone    *scenario // to compare with, played by the same contender
+	rival    string    // the contender whose run the targets are compared with
 	variant  bool      // peers do not play it
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // The scenarios. All of one group share the beginning of their names.
-var scenarios = slices.Concat(batches, tokenBatches, halves, steps, shares, loads, []*scenario{spent}, others)
+var scenarios = slices.Concat(batches, tokenBatches, halves, steps, shares, loads, []*scenario{spent}, noises, odds, noisyQuotas, capacities, fanouts, others)
 
 // variant is a scenario that differs from another in how a provider says the
 // same, or in degree. Peers, which take their time, play only the one it varies.
@@ -280,7 +280,7 @@ var others = []*scenario{
 	},
 	{
 		name: "noise", title: "50 workers, and 5 % of the calls rejected whatever the load",
-		provider: provider{noise: 0.05, says: silent, hint: noHint}, horizon: 20 * time.Minute,
+		provider: provider{odd: odd{share: 0.05}, says: silent, hint: noHint}, horizon: 20 * time.Minute,
 		load: load{streams: []stream{{workers: 50, calls: 3000}}, work: chat},
 	},
 	{

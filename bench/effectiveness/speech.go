@@ -89,12 +89,17 @@ func (p *provider) respond(req *http.Request, c *call, v verdict, now time.Time)
 	p.describe(res.Header, v, now)
 	body := ""
 	switch {
+	case v.over == none && p.streams:
+		res.Header.Set("Content-Type", "text/event-stream")
+		body = fmt.Sprintf("data: {\"id\":\"chatcmpl-%d\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Yes.\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n", c.id)
 	case v.over == none && p.says == anthropic:
 		body = fmt.Sprintf(`{"id":"msg_%d","type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"Yes."}],`+
 			`"stop_reason":"end_turn","usage":{"input_tokens":%d,"output_tokens":%d}}`, c.id, c.input, c.output)
 	case v.over == none:
 		body = fmt.Sprintf(`{"id":"chatcmpl-%d","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Yes."},`+
 			`"finish_reason":"stop"}],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}`, c.id, c.input, c.output, c.input+c.output)
+	case v.over == chance && p.says != anthropic:
+		body = p.odd.respond(res)
 	case v.over == credit:
 		res.StatusCode = http.StatusTooManyRequests
 		body = `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`

@@ -286,6 +286,9 @@ func simulate(s *scenario, who *contender, seed uint64, trace bool) *run {
 						return
 					}
 					one(stream, c)
+					if !c.ok && c.ended == c.begun {
+						sleep(stream, 10*time.Millisecond) // or who is refused on the spot would stop the clock
+					}
 				}
 			})
 		}
