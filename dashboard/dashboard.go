@@ -1,6 +1,6 @@
 // Package dashboard is a live page that shows what [snubber.Transport] values do, and
 // why: which circuit is open and until when, which limit was learned and from what,
-// who waits, and how many calls were wasted.
+// which calls wait, and how many were wasted.
 //
 //	t := snubber.New(nil)
 //	d := dashboard.New(t)

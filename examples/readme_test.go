@@ -17,6 +17,7 @@ import (
 	"google.golang.org/genai"
 
 	"github.com/seed-9e4f5248/snubber"
+	"github.com/seed-9e4f5248/snubber/dashboard"
 )
 
 // The functions below hold the README's code, so that it compiles.
@@ -65,7 +66,13 @@ func readmeCache(t *snubber.Transport) {
 	t.Cache = &snubber.Cache{PromptTTL: time.Hour}
 }
 
-var _ = []any{readmeFirst, readmeSDKs, readmeQuota, readmeErrors, readmeRoutes, readmeCache}
+func readmeSee(t *snubber.Transport) {
+	d := dashboard.New(t)
+	t.Observe = snubber.Observers(snubber.Log(slog.Default()), d.Observe)
+	http.Handle("/debug/snubber/", d)
+}
+
+var _ = []any{readmeFirst, readmeSDKs, readmeQuota, readmeErrors, readmeRoutes, readmeCache, readmeSee}
 
 // Every line of Go in the README stands in this file.
 func TestReadmeCompiles(t *testing.T) {
