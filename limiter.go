@@ -19,7 +19,8 @@ import (
 // in front of its buckets: requests, tokens and concurrency, taken together or not at
 // all.
 //
-// A 429 gates the whole key until the server's time. An exhausted quota closes the key:
+// A 429 gates the whole key until the server's time, if other calls confirm that the
+// key is the reason: noise of a shared service holds back the refused call alone. An exhausted quota closes the key:
 // one request is let through after a minute, the next after two, up to fifteen, and all
 // others are refused at once. Tokens are reserved from an estimate, which is corrected
 // by the usage that the response reports. A place of MaxConcurrent is held to the end
