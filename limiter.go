@@ -27,8 +27,8 @@ import (
 // of the response's body.
 //
 // The zero value learns the quota: from the limits in headers, and without such from
-// refusals. Until it knows a quota it starts slowly, with four requests at a time, one
-// more with each success, and twice as many every two seconds. A configured limit is a
+// refusals. Until it knows a quota it starts slowly, with Start requests at a time, one
+// more with each success, and twice as many every 0.3 s. A configured limit is a
 // ceiling: the limit that is learned may be lower, but never higher.
 //
 // A Limiter is safe for concurrent use and must not be copied after first use.
