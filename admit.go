@@ -14,7 +14,7 @@ import (
 // makes the call wait; otherwise it refuses the call at once.
 func (c *call) admit(kind admission, had bool, r *result) error {
 	*r = result{a: c.newAttempt()}
-	w := admissionState{kind: kind, hasWaited: had, front: kind == requeued}
+	w := admissionState{kind: kind, hasWaited: had, front: kind == requeuedTry}
 	for {
 		if err := c.ctx().Err(); err != nil {
 			return err
@@ -138,7 +138,7 @@ func (c *call) waitForCircuit(at, now time.Time, w *admissionState) error {
 			w.giveUp = mono.Earlier(w.giveUp, deadline.Add(-1)) // an attempt at the deadline is none
 		}
 		w.place.Priority = priorityOf(c.ctx())
-		if w.kind == budgeted {
+		if w.kind == budgetedTry {
 			if !c.root().mayRequeue() {
 				return circuitOpen(c.circuit.key, at, now)
 			}

@@ -72,12 +72,12 @@ func (f *attemptFlags) set(flag attemptFlags, on bool) {
 type admission uint8
 
 const (
-	firstTry admission = iota
-	budgeted           // paid for from the retry budget
-	requeued           // put off by a server's limit or an open circuit: it counts as no attempt
-	hedgeTry           // paid for from the retry budget, beside another one
-	viaRoute           // sent to another route, past all layers of this Transport
-	noRetry            // not at all
+	firstTry    admission = iota
+	budgetedTry           // paid for from the retry budget
+	requeuedTry           // put off by a server's limit or an open circuit: it counts as no attempt
+	hedgeTry              // paid for from the retry budget, beside another one
+	viaRoute              // sent to another route, past all layers of this Transport
+	noRetry               // not at all
 )
 
 // ending says why an attempt's context has ended.

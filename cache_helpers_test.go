@@ -109,20 +109,6 @@ func (r *recorder) Keys(context.Context) iter.Seq2[string, error] {
 	}
 }
 
-// bottomless is a store whose entries have no end.
-type bottomless struct{ recorder }
-
-func (*bottomless) Get(context.Context, string) (io.ReadCloser, error) {
-	return io.NopCloser(zeros{}), nil
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
-}
-
 var cacheSecret = bytes.Repeat([]byte("s"), 32)
 
 // stored is a transport whose cache uses the store.

@@ -61,7 +61,7 @@ func (c *call) nextBackoff(o Outcome, now time.Time) time.Duration {
 
 // refundRetry pays back an attempt that the budget has paid for and that is not sent.
 func (c *call) refundRetry(kind admission) {
-	if kind == budgeted || kind == hedgeTry {
+	if kind == budgetedTry || kind == hedgeTry {
 		c.t.Retry.budgetOrOwn().refund(c.serviceKey(), time.Now())
 	}
 }

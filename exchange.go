@@ -106,7 +106,7 @@ func (x *exchange) onFinish(a *attempt, o *Outcome, took time.Duration, now time
 	}
 	x.onTransition(a.circuitPermit.Done(class.circuitResult(), notBefore, now), now)
 	if rt := x.t.Retry; rt != nil && o.Class == Success {
-		retried := a.kind == budgeted || a.kind == hedgeTry || a.kind == requeued && x.extra().refundDue
+		retried := a.kind == budgetedTry || a.kind == hedgeTry || a.kind == requeuedTry && x.extra().refundDue
 		if retried || a.number == 1 && a.kind == firstTry {
 			rt.budgetOrOwn().succeeded(x.serviceKey(), retried, now)
 		}
@@ -131,7 +131,7 @@ func (x *exchange) attemptDetail(a *attempt) string {
 	if a.kind == firstTry && x.t.parent != nil {
 		return "fallback"
 	}
-	return [...]string{firstTry: "first", budgeted: "retry", requeued: "requeue", hedgeTry: "hedge", viaRoute: "fallback", noRetry: ""}[a.kind]
+	return [...]string{firstTry: "first", budgetedTry: "retry", requeuedTry: "requeue", hedgeTry: "hedge", viaRoute: "fallback", noRetry: ""}[a.kind]
 }
 
 // onTransition reports a transition of the circuit.

@@ -16,7 +16,7 @@ func (x *exchange) count(a *attempt) {
 		return
 	}
 	a.counted = true
-	x.root().add(a.kind == requeued)
+	x.root().add(a.kind == requeuedTry)
 }
 
 // uncount takes back an attempt that a nested Transport refused to send, and reports
@@ -28,7 +28,7 @@ func (x *exchange) uncount(a *attempt) bool {
 	a.counted = false
 	a.mu.Unlock()
 	if counted {
-		x.root().remove(a.kind == requeued)
+		x.root().remove(a.kind == requeuedTry)
 	} else if x.parent != nil {
 		x.parent.unclaim()
 	}

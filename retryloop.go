@@ -25,7 +25,7 @@ func (c *call) retryLoop(r *result) {
 			}
 			return
 		}
-		if next != requeued {
+		if next != requeuedTry {
 			attempts++
 		}
 		attempts += c.attemptHedged(r.a, next, r) - 1
@@ -57,7 +57,7 @@ func (c *call) retryLoop(r *result) {
 // prepareRetry waits until the next attempt may begin. It reports false if there will be
 // none: r is then the call's result.
 func (c *call) prepareRetry(r *result, kind admission, wait time.Duration, attempts int) bool {
-	if (kind != budgeted || c.waitBackoff(wait, r.o, attempts)) && c.replay.Repeatable(c.ctx()) {
+	if (kind != budgetedTry || c.waitBackoff(wait, r.o, attempts)) && c.replay.Repeatable(c.ctx()) {
 		return true
 	}
 	c.refundRetry(kind)
@@ -106,8 +106,8 @@ func (c *call) requeueLimited(r *result, now time.Time) admission {
 		return noRetry
 	}
 	c.root().requeue()
-	c.extra().refundDue = c.extra().refundDue || r.a.kind == budgeted
-	return requeued
+	c.extra().refundDue = c.extra().refundDue || r.a.kind == budgetedTry
+	return requeuedTry
 }
 
 // requeueForCircuit puts off a call whose circuit has opened until at, unless another
@@ -117,7 +117,7 @@ func (c *call) requeueForCircuit(r *result, at, now time.Time) admission {
 		return noRetry
 	}
 	c.root().requeue()
-	return requeued
+	return requeuedTry
 }
 
 // payRetry takes another attempt out of the budget, if its wait fits. extra is
@@ -140,7 +140,7 @@ func (c *call) payRetry(r *result, extra bool, now time.Time) (time.Duration, ad
 	if !c.t.Retry.budgetOrOwn().withdraw(c.serviceKey(), extra, now) {
 		return 0, noRetry
 	}
-	return wait, budgeted
+	return wait, budgetedTry
 }
 
 // waitBackoff waits between two attempts. It reports false if the caller's context

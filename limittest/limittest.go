@@ -67,7 +67,7 @@ func Rules() []Rule {
 	}
 }
 
-const slow = 1.0 / 3600 // a bucket that does not fill while a rule runs
+const slowCall = 1.0 / 3600 // a bucket that does not fill while a rule runs
 
 func bucket(name string, amount, burst int, perSecond float64) snubber.BucketCharge {
 	return snubber.BucketCharge{Bucket: name, Amount: amount, PerSecond: perSecond, Burst: burst}
@@ -104,7 +104,7 @@ func settle(s snubber.LimitStore, key string, shares ...snubber.BucketCharge) er
 }
 
 func fullAtFirst(s snubber.LimitStore, key string) error {
-	one := bucket("requests", 1, 3, slow)
+	one := bucket("requests", 1, 3, slowCall)
 	return errors.Join(granted(s, key, one), granted(s, key, one), granted(s, key, one), refused(s, key, one))
 }
 
@@ -119,11 +119,11 @@ func fills(s snubber.LimitStore, key string) error {
 	time.Sleep(20 * time.Second / perSecond) // enough for 20, of which the bucket holds 4
 	return errors.Join(
 		granted(s, key, bucket("requests", 4, 4, perSecond)),
-		refused(s, key, bucket("requests", 4, 4, slow)))
+		refused(s, key, bucket("requests", 4, 4, slowCall)))
 }
 
 func allOrNone(s snubber.LimitStore, key string) error {
-	requests, tokens := bucket("requests", 1, 2, slow), bucket("tokens", 80, 100, slow)
+	requests, tokens := bucket("requests", 1, 2, slowCall), bucket("tokens", 80, 100, slowCall)
 	if err := granted(s, key, requests, tokens); err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func waitSuffices(s snubber.LimitStore, key string) error {
 }
 
 func keysApart(s snubber.LimitStore, key string) error {
-	one := bucket("requests", 1, 1, slow)
+	one := bucket("requests", 1, 1, slowCall)
 	return errors.Join(
 		granted(s, key+" a", one), refused(s, key+" a", one),
 		s.Gate(context.Background(), key+" a", time.Hour),
@@ -163,26 +163,26 @@ func keysApart(s snubber.LimitStore, key string) error {
 
 func bucketsApart(s snubber.LimitStore, key string) error {
 	return errors.Join(
-		granted(s, key, bucket("requests", 1, 1, slow)),
-		granted(s, key, bucket("tokens", 1, 1, slow)),
-		refused(s, key, bucket("requests", 1, 1, slow)))
+		granted(s, key, bucket("requests", 1, 1, slowCall)),
+		granted(s, key, bucket("tokens", 1, 1, slowCall)),
+		refused(s, key, bucket("requests", 1, 1, slowCall)))
 }
 
 func largeGoesWhenFull(s snubber.LimitStore, key string) error {
 	const perSecond = 1000
 	large := bucket("tokens", 250, 100, perSecond)
-	if err := errors.Join(granted(s, key, bucket("tokens", 1, 100, slow)), refused(s, key, bucket("tokens", 250, 100, slow))); err != nil {
+	if err := errors.Join(granted(s, key, bucket("tokens", 1, 100, slowCall)), refused(s, key, bucket("tokens", 250, 100, slowCall))); err != nil {
 		return err
 	}
 	time.Sleep(10 * time.Millisecond)
 	if err := errors.Join(settle(s, key, bucket("tokens", -1, 100, perSecond)), granted(s, key, large)); err != nil {
 		return err
 	}
-	wait, err := take(s, key, bucket("tokens", 1, 100, slow))
+	wait, err := take(s, key, bucket("tokens", 1, 100, slowCall))
 	if err != nil {
 		return err
 	}
-	if debt := time.Duration(100 / slow * float64(time.Second)); wait < debt {
+	if debt := time.Duration(100 / slowCall * float64(time.Second)); wait < debt {
 		return fmt.Errorf("after a share of 250 from a bucket of 100 the next token is told to wait for %v, want the debt first: %v at least", wait, debt)
 	}
 	return nil
@@ -190,28 +190,28 @@ func largeGoesWhenFull(s snubber.LimitStore, key string) error {
 
 func settleCharges(s snubber.LimitStore, key string) error {
 	return errors.Join(
-		granted(s, key, bucket("tokens", 10, 100, slow)),
-		settle(s, key, bucket("tokens", 300, 100, slow)),
-		refused(s, key, bucket("tokens", 1, 100, slow)),
-		settle(s, key, bucket("tokens", -200, 100, slow)), // still 10 in debt
-		refused(s, key, bucket("tokens", 1, 100, slow)),
-		settle(s, key, bucket("tokens", -50, 100, slow)),
-		granted(s, key, bucket("tokens", 40, 100, slow)),
-		refused(s, key, bucket("tokens", 1, 100, slow)))
+		granted(s, key, bucket("tokens", 10, 100, slowCall)),
+		settle(s, key, bucket("tokens", 300, 100, slowCall)),
+		refused(s, key, bucket("tokens", 1, 100, slowCall)),
+		settle(s, key, bucket("tokens", -200, 100, slowCall)), // still 10 in debt
+		refused(s, key, bucket("tokens", 1, 100, slowCall)),
+		settle(s, key, bucket("tokens", -50, 100, slowCall)),
+		granted(s, key, bucket("tokens", 40, 100, slowCall)),
+		refused(s, key, bucket("tokens", 1, 100, slowCall)))
 }
 
 func settleGivesBack(s snubber.LimitStore, key string) error {
 	return errors.Join(
-		granted(s, key, bucket("tokens", 100, 100, slow)),
-		settle(s, key, bucket("tokens", -30, 100, slow)),
-		granted(s, key, bucket("tokens", 30, 100, slow)),
-		settle(s, key, bucket("tokens", -5000, 100, slow)),
-		granted(s, key, bucket("tokens", 100, 100, slow)),
-		refused(s, key, bucket("tokens", 1, 100, slow)))
+		granted(s, key, bucket("tokens", 100, 100, slowCall)),
+		settle(s, key, bucket("tokens", -30, 100, slowCall)),
+		granted(s, key, bucket("tokens", 30, 100, slowCall)),
+		settle(s, key, bucket("tokens", -5000, 100, slowCall)),
+		granted(s, key, bucket("tokens", 100, 100, slowCall)),
+		refused(s, key, bucket("tokens", 1, 100, slowCall)))
 }
 
 func latestRate(s snubber.LimitStore, key string) error {
-	if err := granted(s, key, bucket("requests", 1, 1, slow)); err != nil {
+	if err := granted(s, key, bucket("requests", 1, 1, slowCall)); err != nil {
 		return err
 	}
 	wait, err := take(s, key, bucket("requests", 1, 1, 10))
@@ -267,7 +267,7 @@ func concurrent(s snubber.LimitStore, key string) error {
 	)
 	for range callers {
 		wg.Go(func() {
-			wait, err := take(s, key, bucket("requests", 1, burst, slow), bucket("tokens", 1, 1000, slow))
+			wait, err := take(s, key, bucket("requests", 1, burst, slowCall), bucket("tokens", 1, 1000, slowCall))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -287,7 +287,7 @@ func concurrent(s snubber.LimitStore, key string) error {
 func contextEnds(s snubber.LimitStore, key string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	one := bucket("requests", 1, 1, slow)
+	one := bucket("requests", 1, 1, slowCall)
 	if _, err := s.Take(ctx, key, []snubber.BucketCharge{one}); err == nil {
 		return errors.New("a Take with a context that has ended succeeds")
 	}

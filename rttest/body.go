@@ -69,7 +69,7 @@ func responsesClosed(t *trial) {
 						}
 						t.close(res)
 					}
-					time.Sleep(settling)
+					time.Sleep(trialSettling)
 					for i, body := range w.opened() {
 						if !body.isClosed() {
 							t.fatalf("%s gets %s, deadline %v: body %d of %d is open", s.name, o.name, left, i+1, len(w.opened()))
@@ -95,9 +95,9 @@ func closeUnread(t *trial) {
 				}), nil
 			})
 			res := t.response(t.wrap(w), req)
-			t.within(soon, p.name+": reading what is there", func() { io.ReadFull(res.Body, make([]byte, read)) })
-			t.within(soon, p.name+": closing a body that is still coming", func() { res.Body.Close() })
-			time.Sleep(settling)
+			t.within(trialSoon, p.name+": reading what is there", func() { io.ReadFull(res.Body, make([]byte, read)) })
+			t.within(trialSoon, p.name+": closing a body that is still coming", func() { res.Body.Close() })
+			time.Sleep(trialSettling)
 			for _, body := range w.opened() {
 				if !body.isClosed() {
 					t.fatalf("%s: %d bytes read and closed: the base's body is open", p.name, read)
@@ -130,14 +130,14 @@ func readAfterClose(t *trial) {
 		for _, status := range []int{200, 400, 503} {
 			// Two seconds leave a retrying transport with a response that it
 			// had put aside already.
-			for _, left := range []time.Duration{patience, 2 * time.Second} {
+			for _, left := range []time.Duration{trialPatience, 2 * time.Second} {
 				req, _ := s.request(t.timeout(left))
 				w := t.wire(func(a *attempt) (*http.Response, error) { return a.sorry(status), nil })
 				res := t.response(t.wrap(w), req)
 				t.close(res)
 				var n int
 				var err error
-				t.within(soon, "reading a closed body", func() { n, err = res.Body.Read(make([]byte, 64)) })
+				t.within(trialSoon, "reading a closed body", func() { n, err = res.Body.Read(make([]byte, 64)) })
 				if n > 0 || err == nil || err == io.EOF {
 					t.fatalf("%s: reading the closed body of a %d = %d, %v, want an error", s.name, status, n, err)
 				}
@@ -157,8 +157,8 @@ func verbatim(t *trial) {
 		{get, "application/octet-stream", "", big},
 		{get, "application/json", "", []byte("{ \"a\" : 1.0e0 }\n\n")},
 		{post, "text/event-stream", "", []byte("\xef\xbb\xbf: comment\r\ndata:x\r\n\r\nno newline at the end")},
-		{chat, "application/json", "", []byte(completion)},
-		{chat, "application/json", "", append([]byte(" \n"+completion), bytes.Repeat([]byte(" "), 1<<20)...)},
+		{chat, "application/json", "", []byte(uploadCompletion)},
+		{chat, "application/json", "", append([]byte(" \n"+uploadCompletion), bytes.Repeat([]byte(" "), 1<<20)...)},
 		{chat, "text/event-stream", "", bytes.ReplaceAll(append([]byte(": ping\n\n"), bytes.Join(events(), nil)...), []byte("\n"), []byte("\r\n"))},
 		{chat, "text/event-stream", "gzip", []byte("\x1f\x8b\x08 packed as the caller asked for")},
 	} {
@@ -197,7 +197,7 @@ func asItArrives(t *trial) {
 				return next
 			}), nil
 		})
-		res, err := t.roundTripWithin(soon, t.wrap(w), req)
+		res, err := t.roundTripWithin(trialSoon, t.wrap(w), req)
 		if err != nil {
 			t.fatalf("%s: RoundTrip = %w", p.name, err)
 		}
@@ -206,7 +206,7 @@ func asItArrives(t *trial) {
 				gate <- struct{}{}
 			}
 			got := make([]byte, len(piece))
-			t.within(soon, fmt.Sprintf("%s: reading piece %d before the next one is sent", p.name, i+1), func() { _, err = io.ReadFull(res.Body, got) })
+			t.within(trialSoon, fmt.Sprintf("%s: reading piece %d before the next one is sent", p.name, i+1), func() { _, err = io.ReadFull(res.Body, got) })
 			if err != nil || !bytes.Equal(got, piece) {
 				t.fatalf("%s: piece %d is %.40q (%v), want %.40q", p.name, i+1, got, err, piece)
 			}
@@ -228,7 +228,7 @@ func boundaries(t *trial) {
 		for _, piece := range p.pieces {
 			want = append(want, len(piece))
 		}
-		t.within(patience, "reading the body", func() {
+		t.within(trialPatience, "reading the body", func() {
 			buf := make([]byte, 64<<10)
 			for {
 				n, err := res.Body.Read(buf)
@@ -331,7 +331,7 @@ func trickling(t *trial) {
 					t.fatalf("%s: a %d whose body has a byte every %v: %w", s.name, status, step, fault)
 				}
 				if err == nil {
-					t.within(settling, "closing a trickling body", func() { res.Body.Close() })
+					t.within(trialSettling, "closing a trickling body", func() { res.Body.Close() })
 				}
 			}
 		}

@@ -40,7 +40,7 @@ func contextLives(t *trial) {
 				}), nil
 			})
 			res := t.response(t.wrap(w), req)
-			time.Sleep(settling)
+			time.Sleep(trialSettling)
 			t.finish(res)
 		}
 	}
@@ -62,7 +62,7 @@ func contextReleased(t *trial) {
 				} else if err == nil {
 					t.close(res)
 				}
-				time.Sleep(settling)
+				time.Sleep(trialSettling)
 				for _, a := range w.seen() {
 					own := a.req.Context()
 					if own.Done() != ctx.Done() && own.Err() == nil {
@@ -97,7 +97,7 @@ func doneBefore(t *trial) {
 				t.errorf("%s: an attempt was made, the context being done (%v)", s.name, c.ctx.Err())
 				return a.ok(), nil
 			})
-			res, err := t.roundTripWithin(soon, t.wrap(w), req)
+			res, err := t.roundTripWithin(trialSoon, t.wrap(w), req)
 			if err == nil {
 				t.fatalf("%s: RoundTrip = %s, want %v", s.name, res.Status, c.want[0])
 			}
@@ -122,7 +122,7 @@ func cancelInFlight(t *trial) {
 		ctx, cancel := t.context()
 		req, _ := s.request(ctx)
 		time.AfterFunc(3*time.Second, cancel)
-		res, err := t.roundTripWithin(3*time.Second+soon, t.wrap(t.wire((*attempt).hang)), req)
+		res, err := t.roundTripWithin(3*time.Second+trialSoon, t.wrap(t.wire((*attempt).hang)), req)
 		if err == nil {
 			t.fatalf("%s: RoundTrip = %s, want context.Canceled", s.name, res.Status)
 		}
@@ -147,7 +147,7 @@ func cancelReading(t *trial) {
 		res := t.response(t.wrap(w), req)
 		time.AfterFunc(3*time.Second, cancel)
 		var err error
-		t.within(3*time.Second+soon, p.name+": reading a body whose call is canceled", func() { _, err = io.Copy(io.Discard, res.Body) })
+		t.within(3*time.Second+trialSoon, p.name+": reading a body whose call is canceled", func() { _, err = io.Copy(io.Discard, res.Body) })
 		if !errors.Is(err, context.Canceled) {
 			t.fatalf("%s: reading a body whose call was canceled ends with %v, want context.Canceled", p.name, err)
 		}
@@ -168,7 +168,7 @@ func deadline(t *trial) {
 			}} {
 			req, _ := s.request(t.timeout(left))
 			w := t.wire(answer)
-			res, err := t.roundTripWithin(left+soon, t.wrap(w), req)
+			res, err := t.roundTripWithin(left+trialSoon, t.wrap(w), req)
 			switch {
 			case err == nil && len(w.opened()) == 0:
 				t.fatalf("%s: RoundTrip = %s, want context.DeadlineExceeded", s.name, res.Status)

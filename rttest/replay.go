@@ -185,7 +185,7 @@ func noneAfterDone(t *trial) {
 					return a.sorry(status), nil
 				})
 				res, err := t.roundTrip(t.wrap(w), req)
-				if took := time.Since(start); ctx.Err() != nil && took > after+soon {
+				if took := time.Since(start); ctx.Err() != nil && took > after+trialSoon {
 					t.fatalf("%s: canceled after %v, the call returned after %v", s.name, after, took)
 				}
 				if err == nil {
@@ -212,7 +212,7 @@ func hopelessWait(t *trial) {
 			})
 			start := time.Now()
 			res := t.response(t.wrap(w), req)
-			if took := time.Since(start); took > soon {
+			if took := time.Since(start); took > trialSoon {
 				t.fatalf("%s: a %d with Retry-After: 3600 and 5 s left was returned after %v, want at once", s.name, status, took)
 			}
 			if res.StatusCode != status {
@@ -242,7 +242,7 @@ func hostileRetryAfter(t *trial) {
 				}
 				return res, nil
 			})
-			res, err, fault := t.exchangeWithin(time.Hour+soon, t.wrap(w), req)
+			res, err, fault := t.exchangeWithin(time.Hour+trialSoon, t.wrap(w), req)
 			if fault != nil {
 				t.fatalf("Retry-After: %q with a %d: %w", value, status, fault)
 			}

@@ -173,7 +173,7 @@ func uploadClosed(t *trial) {
 		{name: "answer before the body was read", early: true, answer: func(a *attempt) (*http.Response, error) {
 			if a.req.Body != nil {
 				// As http.Transport does: later, and from its own goroutine.
-				time.AfterFunc(settling/2, func() { a.req.Body.Close() })
+				time.AfterFunc(trialSettling/2, func() { a.req.Body.Close() })
 			}
 			return a.sorry(413), nil
 		}},
@@ -194,7 +194,7 @@ func uploadClosed(t *trial) {
 				t.read(res)
 				t.close(res)
 			}
-			time.Sleep(settling)
+			time.Sleep(trialSettling)
 			if n, all := up.unclosed(); n > 0 {
 				t.fatalf("%s, %s: %d of %d bodies not closed", s.name, end.name, n, all)
 			}
@@ -235,7 +235,7 @@ func malformed(t *trial) {
 			req, up := s.request(ctx)
 			m.spoil(req)
 			w := t.wire(func(a *attempt) (*http.Response, error) { return a.ok(), nil })
-			res, err, fault := t.exchangeWithin(patience, t.wrap(w), req)
+			res, err, fault := t.exchangeWithin(trialPatience, t.wrap(w), req)
 			if fault != nil {
 				t.fatalf("%s, %s: %w", s.name, m.name, fault)
 			}
@@ -245,7 +245,7 @@ func malformed(t *trial) {
 			if err == nil {
 				t.close(res)
 			}
-			time.Sleep(settling)
+			time.Sleep(trialSettling)
 			if n, all := up.unclosed(); n > 0 {
 				t.fatalf("%s, %s: %d of %d bodies not closed", s.name, m.name, n, all)
 			}

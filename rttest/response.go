@@ -69,7 +69,7 @@ func responseOrError(t *trial) {
 		for _, s := range []shape{get, chat, postPiped} {
 			for _, left := range []time.Duration{-time.Second, 20 * time.Millisecond, 20 * time.Second} {
 				req, _ := s.request(t.timeout(left))
-				res, err, fault := t.exchangeWithin(patience, t.wrap(t.wire(o.answer)), req)
+				res, err, fault := t.exchangeWithin(trialPatience, t.wrap(t.wire(o.answer)), req)
 				if fault != nil {
 					t.fatalf("%s gets %s, deadline %v: %w", s.name, o.name, left, fault)
 				}
@@ -107,7 +107,7 @@ func lastResponse(t *trial) {
 	for _, s := range []shape{get, chat, chatPiped, put, putPiped} {
 		for _, status := range []int{200, 301, 400, 404, 429, 500, 503} {
 			for _, unpacked := range []bool{false, true} {
-				asItCame(t, patience, s, status, unpacked)
+				asItCame(t, trialPatience, s, status, unpacked)
 				// Too little for all attempts of most: what is left is the
 				// response of one that was meant to be followed by another.
 				asItCame(t, 2*time.Second, s, status, unpacked)

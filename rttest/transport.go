@@ -36,7 +36,7 @@ func closeIdle(t *trial) {
 	if !ok {
 		t.fatalf("%T has no method CloseIdleConnections", rt)
 	}
-	t.within(soon, "CloseIdleConnections", closer.CloseIdleConnections)
+	t.within(trialSoon, "CloseIdleConnections", closer.CloseIdleConnections)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.idle == 0 {
@@ -59,7 +59,7 @@ func concurrent(t *trial) {
 	})
 	rt := t.wrap(w)
 	kinds := []shape{get, chat, chatOnce, chatPiped, post, postPiped, put, putPiped}
-	t.within(patience, "calls of many goroutines", func() {
+	t.within(trialPatience, "calls of many goroutines", func() {
 		var all sync.WaitGroup
 		defer all.Wait()
 		for c := range callers {
@@ -91,7 +91,7 @@ func concurrent(t *trial) {
 						t.errorf("%s, one of %d callers: %s with %q (%v), want %q", s.name, callers, res.Status, got, err, want)
 					}
 					res.Body.Close()
-					time.Sleep(settling)
+					time.Sleep(trialSettling)
 					if n, _ := up.unclosed(); n > 0 {
 						t.errorf("%s, one of %d callers: a request body was not closed", s.name, callers)
 					}
@@ -122,7 +122,7 @@ func basePanic(t *trial) {
 		for i := range 6 {
 			before := len(w.seen())
 			req, _ := s.request(t.timeout(time.Minute))
-			_, _, fault := t.exchangeWithin(patience, rt, req)
+			_, _, fault := t.exchangeWithin(trialPatience, rt, req)
 			var p *panicError
 			switch {
 			case errors.As(fault, &p) && p.value == boom:
@@ -138,7 +138,7 @@ func basePanic(t *trial) {
 		for range 20 {
 			req, _ := s.request(t.timeout(time.Minute))
 			var res *http.Response
-			res, err, fault = t.exchangeWithin(time.Minute+soon, rt, req)
+			res, err, fault = t.exchangeWithin(time.Minute+trialSoon, rt, req)
 			if fault != nil {
 				t.fatalf("%s, after the base had panicked: %w", s.name, fault)
 			}

@@ -12,18 +12,18 @@ import (
 )
 
 const (
-	// patience is how long a call may take where a rule names no other bound.
+	// trialPatience is how long a call may take where a rule names no other bound.
 	// It has room for every backoff a sane policy makes.
-	patience = time.Hour
+	trialPatience = time.Hour
 
-	// soon is what "at once" means: no virtual time passes in a call that does
+	// trialSoon is what "at once" means: no virtual time passes in a call that does
 	// not wait for anything, so this is generous.
-	soon = 100 * time.Millisecond
+	trialSoon = 100 * time.Millisecond
 
-	// settling is the time given to whatever a transport may finish after it
+	// trialSettling is the time given to whatever a transport may finish after it
 	// returned, such as closing the request's body (http.RoundTripper allows
 	// that to happen later).
-	settling = time.Second
+	trialSettling = time.Second
 )
 
 // A trial is one run of a rule. As with testing.T, fatalf ends it and belongs
@@ -200,7 +200,7 @@ func (t *trial) roundTripWithin(d time.Duration, rt http.RoundTripper, req *http
 }
 
 func (t *trial) roundTrip(rt http.RoundTripper, req *http.Request) (*http.Response, error) {
-	return t.roundTripWithin(patience, rt, req)
+	return t.roundTripWithin(trialPatience, rt, req)
 }
 
 // response is roundTrip for calls that have to get a response.
@@ -220,16 +220,16 @@ func (t *trial) finish(res *http.Response) []byte {
 		t.fatalf("reading the body of a %s: %w", res.Status, err)
 	}
 	t.close(res)
-	time.Sleep(settling)
+	time.Sleep(trialSettling)
 	return data
 }
 
 func (t *trial) close(res *http.Response) {
-	t.within(patience, "closing the body", func() { res.Body.Close() })
+	t.within(trialPatience, "closing the body", func() { res.Body.Close() })
 }
 
 // read is io.ReadAll with patience.
 func (t *trial) read(res *http.Response) (data []byte, err error) {
-	t.within(patience, "reading the body", func() { data, err = io.ReadAll(res.Body) })
+	t.within(trialPatience, "reading the body", func() { data, err = io.ReadAll(res.Body) })
 	return data, err
 }

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	origin   = "https://api.example.com"
-	chatURL  = origin + "/v1/chat/completions" // inference: repeating it is safe
-	plainURL = origin + "/v1/things?page=2"
+	uploadOrigin = "https://api.example.com"
+	chatURL      = uploadOrigin + "/v1/chat/completions" // inference: repeating it is safe
+	plainURL     = uploadOrigin + "/v1/things?page=2"
 
-	prompt     = `{"model":"m-1","messages":[{"role":"user","content":"Say hello, and take your time."}],"max_tokens":16}`
-	completion = `{"id":"c-1","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}`
+	uploadPrompt     = `{"model":"m-1","messages":[{"role":"user","content":"Say hello, and take your time."}],"max_tokens":16}`
+	uploadCompletion = `{"id":"c-1","object":"chat.completion","created":1,"model":"m-1","choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2,"total_tokens":11}}`
 )
 
 // events is a whole streamed answer: content from the first event on, a finish
@@ -42,9 +42,9 @@ type shape struct {
 
 var (
 	get       = shape{name: "GET", method: "GET", url: plainURL}
-	chat      = shape{name: "chat with GetBody", method: "POST", url: chatURL, text: prompt, known: true, again: true}
-	chatOnce  = shape{name: "chat without GetBody", method: "POST", url: chatURL, text: prompt, known: true}
-	chatPiped = shape{name: "chat of unknown length", method: "POST", url: chatURL, text: prompt}
+	chat      = shape{name: "chat with GetBody", method: "POST", url: chatURL, text: uploadPrompt, known: true, again: true}
+	chatOnce  = shape{name: "chat without GetBody", method: "POST", url: chatURL, text: uploadPrompt, known: true}
+	chatPiped = shape{name: "chat of unknown length", method: "POST", url: chatURL, text: uploadPrompt}
 	post      = shape{name: "POST with GetBody", method: "POST", url: plainURL, text: "a=1&b=2", known: true, again: true}
 	postPiped = shape{name: "POST of unknown length", method: "POST", url: plainURL, text: "a=1&b=2"}
 	put       = shape{name: "PUT without GetBody", method: "PUT", url: plainURL, text: "the whole thing", known: true}

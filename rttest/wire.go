@@ -154,7 +154,9 @@ func (a *attempt) reply(status int, contentType, text string) *http.Response {
 }
 
 // ok is the success that belongs to the request.
-func (a *attempt) ok() *http.Response { return a.reply(http.StatusOK, "application/json", completion) }
+func (a *attempt) ok() *http.Response {
+	return a.reply(http.StatusOK, "application/json", uploadCompletion)
+}
 
 // sorry is the error that belongs to a status.
 func (a *attempt) sorry(status int) *http.Response {

@@ -73,7 +73,7 @@ func (p *Provider) decideLocked(c *call, now time.Time, oversized bool) (v verdi
 		v.failure = p.admitLocked(c, p.sinceEpoch(now))
 	}
 	if v.failure != nil {
-		if v.failure.problem == limited {
+		if v.failure.problem == failLimited {
 			if f := p.strikeLocked(now, c, WrongRetryAfter, WrongRetryAfter); f.Kind != 0 {
 				v.fault, v.failure.retryAfter = f, f.RetryAfter
 			}
@@ -92,7 +92,7 @@ func (p *Provider) decideLocked(c *call, now time.Time, oversized bool) (v verdi
 func (p *Provider) admitLocked(c *call, now uint64) *failure {
 	in, most := uint64(c.record.InputTokens), uint64(c.prompt.maximum())
 	n := in + most
-	f := &failure{problem: limited, model: c.record.Model, exact: p.RetryAfterMs}
+	f := &failure{problem: failLimited, model: c.record.Model, exact: p.RetryAfterMs}
 	requests, tokens := p.requests.wait(now, 1), p.tokens.wait(now, n)
 	switch {
 	case p.tokens.limit > 0 && n > p.tokens.burst:

@@ -39,15 +39,15 @@ func (anthropic) fail(h http.Header, f *failure) (int, any) {
 		return f.or(404), body("not_found_error", "Not Found")
 	case tooLarge:
 		return f.or(413), body("request_too_large", "Request exceeds the maximum size")
-	case limited:
+	case failLimited:
 		h.Set("X-Should-Retry", "true")
 		if f.unit == "concurrency" {
 			return f.or(429), body("rate_limit_error", "Number of concurrent connections has exceeded your rate limit. Please try again later.")
 		}
 		return f.or(429), body("rate_limit_error", fmt.Sprintf("This request would exceed the rate limit for your organization of %d %s per minute. Please reduce the prompt length or the maximum tokens requested, or try again later.", f.limit, f.unit))
-	case exhausted:
+	case failExhausted:
 		return f.or(402), body("billing_error", "There is an issue with your billing or payment information.")
-	case overloaded:
+	case failOverloaded:
 		status, kind, message := anthropic{}.overloaded()
 		return f.or(status), body(kind, message)
 	case serverError:

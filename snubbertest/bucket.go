@@ -22,7 +22,7 @@ type bucket struct {
 // no limit and no request can overflow them.
 type span struct{ ns, frac uint64 }
 
-const forever = 1 << 62
+const endlessWait = 1 << 62
 
 func newBucket(limit, burst int, period time.Duration) bucket {
 	if limit <= 0 {
@@ -38,11 +38,11 @@ func newBucket(limit, burst int, period time.Duration) bucket {
 func (b *bucket) cost(n uint64) span {
 	hi, lo := bits.Mul64(n, b.period)
 	if hi >= b.limit {
-		return span{ns: forever}
+		return span{ns: endlessWait}
 	}
 	ns, frac := bits.Div64(hi, lo, b.limit)
-	if ns >= forever {
-		return span{ns: forever}
+	if ns >= endlessWait {
+		return span{ns: endlessWait}
 	}
 	return span{ns, frac}
 }
@@ -60,8 +60,8 @@ func (b *bucket) add(x, y span) span {
 	if frac >= b.limit {
 		ns, frac = ns+1, frac-b.limit
 	}
-	if ns >= forever {
-		return span{ns: forever}
+	if ns >= endlessWait {
+		return span{ns: endlessWait}
 	}
 	return span{ns, frac}
 }

@@ -129,9 +129,9 @@ func (p *Provider) answered(c *call, status int) {
 type ending uint8
 
 const (
-	complete ending = iota
-	broken
-	cancelled
+	callComplete ending = iota
+	callBroken
+	callCancelled
 )
 
 // finish ends a call in the record and frees what it holds. Only the first
@@ -143,25 +143,25 @@ func (p *Provider) finish(c *call, how ending) {
 		return
 	}
 	c.ended = true
-	c.record.Complete = how == complete
-	c.record.Cancelled = how == cancelled
+	c.record.Complete = how == callComplete
+	c.record.Cancelled = how == callCancelled
 	p.stats.InFlight--
 	switch {
-	case how == cancelled:
+	case how == callCancelled:
 		p.stats.Cancelled++
 	case c.record.Status == 429:
 		p.stats.Rejected++
-	case how == complete && c.record.Status/100 == 2:
+	case how == callComplete && c.record.Status/100 == 2:
 		p.stats.OK++
 	default:
 		p.stats.Failed++
 	}
-	if how == complete {
+	if how == callComplete {
 		c.record.OutputTokens = c.out
 	}
 	if c.admitted {
 		p.busy--
-		if how == complete {
+		if how == callComplete {
 			p.settleLocked(c, p.sinceEpoch(time.Now()))
 		}
 	}

@@ -13,9 +13,9 @@ const (
 	badRequest problem = iota
 	notFound
 	tooLarge // can never be admitted
-	limited
-	exhausted
-	overloaded
+	failLimited
+	failExhausted
+	failOverloaded
 	serverError
 )
 
@@ -43,11 +43,11 @@ func problemOf(status int) problem {
 	case status == 413:
 		return tooLarge
 	case status == 429:
-		return limited
+		return failLimited
 	case status == 402:
-		return exhausted
+		return failExhausted
 	case status == 503 || status == 529:
-		return overloaded
+		return failOverloaded
 	case status >= 500:
 		return serverError
 	}
@@ -99,11 +99,11 @@ func (f *Fault) failure(c *call) *failure {
 	why := badRequest
 	switch f.Kind {
 	case RateLimited:
-		why = limited
+		why = failLimited
 	case QuotaExhausted:
-		why = exhausted
+		why = failExhausted
 	case Overloaded:
-		why = overloaded
+		why = failOverloaded
 	case ServerError:
 		why = serverError
 	case BrownOut:

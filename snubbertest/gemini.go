@@ -48,15 +48,15 @@ func (gemini) fail(_ http.Header, f *failure) (int, any) {
 		return body(404, "NOT_FOUND", "Requested entity was not found.")
 	case tooLarge:
 		return body(400, "INVALID_ARGUMENT", "The input token count exceeds the maximum number of tokens allowed.")
-	case limited:
+	case failLimited:
 		metric, id := "generate_content_requests", "GenerateRequestsPerMinutePerProjectPerModel"
 		if f.unit == "tokens" {
 			metric, id = "generate_content_input_token_count", "GenerateContentInputTokensPerModelPerMinute"
 		}
 		return body(429, "RESOURCE_EXHAUSTED", geminiQuota+f.try("\nPlease retry in ", "."), f.geminiDetails(metric, id)...)
-	case exhausted:
+	case failExhausted:
 		return body(429, "RESOURCE_EXHAUSTED", geminiQuota, f.geminiDetails("generate_content_requests", "GenerateRequestsPerDayPerProjectPerModel")...)
-	case overloaded:
+	case failOverloaded:
 		return body(gemini{}.overloaded())
 	case serverError:
 		return body(500, "INTERNAL", "An internal error has occurred.")

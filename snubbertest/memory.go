@@ -28,7 +28,7 @@ func (p *Provider) RoundTrip(req *http.Request) (*http.Response, error) {
 		request:  req,
 		ctx:      ctx,
 		cancel:   cancel,
-		abandon:  func() { p.finish(c, cancelled) },
+		abandon:  func() { p.finish(c, callCancelled) },
 		response: make(chan *http.Response, 1),
 		chunks:   make(chan []byte, 64),
 	}

@@ -50,7 +50,7 @@ func (openAI) fail(h http.Header, f *failure) (int, any) {
 		return f.or(404), body("invalid_request_error", nil, "Unknown request URL. Please check the URL for typos.")
 	case tooLarge:
 		return f.or(429), body(f.unit, "rate_limit_exceeded", fmt.Sprintf("Request too large for %s on tokens per min (TPM): Limit %d, Requested %d. The input or output tokens must be reduced in order to run successfully.", f.model, f.limit, f.requested))
-	case limited:
+	case failLimited:
 		switch f.unit {
 		case "tokens":
 			return f.or(429), body(f.unit, "rate_limit_exceeded", fmt.Sprintf("Rate limit reached for %s on tokens per min (TPM): Limit %d, Used %d, Requested %d.%s", f.model, f.limit, f.used, f.requested, f.try(" Please try again in ", ".")))
@@ -58,9 +58,9 @@ func (openAI) fail(h http.Header, f *failure) (int, any) {
 			return f.or(429), body(f.unit, "rate_limit_exceeded", fmt.Sprintf("Rate limit reached for %s on requests per min (RPM): Limit %d, Used %d, Requested %d.%s", f.model, f.limit, f.used, f.requested, f.try(" Please try again in ", ".")))
 		}
 		return f.or(429), body("requests", "rate_limit_exceeded", "Too many concurrent requests.")
-	case exhausted:
+	case failExhausted:
 		return f.or(429), body("insufficient_quota", "insufficient_quota", "You exceeded your current quota, please check your plan and billing details.")
-	case overloaded:
+	case failOverloaded:
 		status, code, message := openAI{}.overloaded()
 		return f.or(status), body("server_error", code, message)
 	case serverError:

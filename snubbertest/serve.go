@@ -31,9 +31,9 @@ var (
 // serve does with a call that arrived what was decided.
 func (p *Provider) serve(ctx context.Context, w wire, c *call) {
 	// A server swallows the panic of a TextFunc; the call must end anyway.
-	defer p.finish(c, broken)
+	defer p.finish(c, callBroken)
 	gone := func() {
-		p.finish(c, cancelled)
+		p.finish(c, callCancelled)
 		w.cut(errReset)
 	}
 	v := &c.verdict
@@ -43,11 +43,11 @@ func (p *Provider) serve(ctx context.Context, w wire, c *call) {
 	}
 	switch v.fault.Kind {
 	case Outage:
-		p.finish(c, broken)
+		p.finish(c, callBroken)
 		w.cut(errRefused)
 		return
 	case Disconnect:
-		p.finish(c, broken)
+		p.finish(c, callBroken)
 		w.cut(errReset)
 		return
 	case BlackHole:
@@ -70,7 +70,7 @@ func (p *Provider) serve(ctx context.Context, w wire, c *call) {
 	// body unread, and calls again must find its place free and the record
 	// settled.
 	if len(pieces) <= 1 && strike < 0 {
-		p.finish(c, complete)
+		p.finish(c, callComplete)
 	}
 	w.head(status, c.header, length)
 	for i, piece := range pieces {
@@ -83,7 +83,7 @@ func (p *Provider) serve(ctx context.Context, w wire, c *call) {
 			return
 		}
 		if i == len(pieces)-1 {
-			p.finish(c, complete)
+			p.finish(c, callComplete)
 		}
 		w.send(piece)
 	}
@@ -98,16 +98,16 @@ func (p *Provider) strike(ctx context.Context, w wire, c *call, gone func()) {
 		gone()
 		return
 	case Reset:
-		p.finish(c, broken)
+		p.finish(c, callBroken)
 		w.cut(errReset)
 		return
 	case ErrorEvent:
-		p.finish(c, broken)
+		p.finish(c, callBroken)
 		if c.api != nil && c.api.broken != nil {
 			w.send(c.api.broken(c.api.vendor.overloaded()))
 		}
 	}
-	p.finish(c, broken)
+	p.finish(c, callBroken)
 	w.close()
 }
 

@@ -1,4 +1,4 @@
-package snubber_test
+package peers_test
 
 import (
 	"bytes"
